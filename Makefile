@@ -1,0 +1,40 @@
+# Everything a fresh Debian machine with Python 3.11 needs is set up by these targets; each says what
+# it does, and doing it twice does nothing.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: repro test quick lint ci mlflow setup
+
+repro: setup ## run the pipeline of params.yaml to its metrics and report
+	python -m earmark validate
+	dvc repro
+
+test: setup lint ## all tests, one real pipeline included
+	python -m pytest
+
+quick: setup lint ## the unit tests alone
+	python -m pytest -m "not slow"
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+ci: setup ## the gate that pull requests pass
+	.ci/gate
+
+mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKING_URI
+	mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
+
+setup: .venv/.installed
+	@command -v sox >/dev/null || { echo "setup: installing the sox program"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update -q && $$sudo apt-get install -y -q sox; }
+
+.venv/.installed: requirements.txt
+	@echo "setup: installing requirements.txt into .venv (about 5 GB with torch's CUDA build)"
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+	@echo "setup: done"

@@ -1,0 +1,1 @@
+"""earmark: from a labelled pile of recordings to an audio tagger that says how sure it is."""

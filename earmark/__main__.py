@@ -1,0 +1,77 @@
+"""The command line: `python -m earmark --help`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import parse_params, read_yaml
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
+app.add_typer(profile_app, name="profile")
+
+
+@app.command()
+def validate(
+    params_only: Annotated[
+        bool, typer.Option("--params-only", help="Leave the corpus and weight files alone.")
+    ] = False,
+) -> None:
+    """Report everything that is wrong with params.yaml and the corpus, each with its mend."""
+    layout = Layout.here()
+    params, problems = parse_params(read_yaml(layout.params), layout.params.name)
+    if params is not None:
+        from earmark.validation import corpus_problems, option_problems, weight_problems
+
+        problems += option_problems(params)
+        if not params_only:
+            problems += corpus_problems(params, layout)
+            problems += weight_problems(params, layout)
+    if problems:
+        raise UserError(*problems)
+    typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
+
+
+@profile_app.command("list")
+def profile_list() -> None:
+    """Name the profiles."""
+    from earmark.profiles import available
+
+    for name, purpose in available(Layout.here()).items():
+        typer.echo(f"{name:16} {purpose}")
+
+
+@profile_app.command("use")
+def profile_use(
+    name: str,
+    root: Annotated[str, typer.Option(help="The folder of the recordings.")] = "",
+    table: Annotated[str, typer.Option(help="A csv with columns path and label.")] = "",
+) -> None:
+    """Write params.yaml for a profile, and say what changed."""
+    from earmark.profiles import use
+
+    for line in use(Layout.here(), name, root=root, table=table, cwd=Path.cwd()):
+        typer.echo(line)
+
+
+@app.command()
+def mlflow_uri() -> None:
+    """Make the MLflow store if it is not there, and print its address (for `make mlflow`)."""
+    from earmark.tracking import prepare_store
+
+    typer.echo(prepare_store(Layout.here()))
+
+
+def main() -> None:
+    try:
+        app()
+    except UserError as error:
+        sys.exit("\n".join(error.problems))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What the headers of wav, flac and ogg files promise, so that a file cut short can be told."""
+
+import os
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+# Writers into a pipe cannot know the length: ffmpeg leaves 0xFFFFFFFF, SoX 0x7FFFF000 or near it.
+_STREAMED_FROM = 0x7FFFF000
+_OGG_LARGEST_PAGE = 27 + 255 + 255 * 255
+_OGG_END_OF_STREAM = 0x04
+
+
+@dataclass(frozen=True)
+class WavData:
+    """The data chunk of a wav file, as its header has it and as the file holds it."""
+
+    starts_at: int
+    n_bytes_promised: int
+    n_bytes_held: int
+    block_bytes: int
+    is_streamed: bool
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether whole frames are missing; a missing byte of padding does no harm."""
+        missing = self.n_bytes_promised // self.block_bytes - self.n_bytes_held // self.block_bytes
+        return not self.is_streamed and missing > 0
+
+
+def cut_short(file: BinaryIO) -> str:
+    """Say how the file falls short of its own header; empty where it does not or nobody can know.
+
+    A flac is told by decoding it, and an mp3 cannot be told at all.
+    """
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    magic = file.read(4)
+    if magic == b"OggS" and not _ogg_is_ended(file, n_bytes):
+        return "its last page is not marked as the end"
+    if magic not in (b"RIFF", b"RIFX", b"RF64"):
+        return ""
+    data = wav_data(file)
+    if data is None and _riff_bytes(file) + 8 > n_bytes:
+        return f"it ends after {n_bytes} bytes, within the header"
+    if data is not None and data.is_cut:
+        return f"{data.n_bytes_held} of {data.n_bytes_promised} bytes of samples are there"
+    return ""
+
+
+def with_length(file: BinaryIO) -> bytes | None:
+    """The wav file with its length written in, where a recorder left a data chunk of 0 bytes.
+
+    libsndfile takes every other placeholder as "until the end", and this one as "no samples".
+    """
+    data = wav_data(file)
+    if data is None or not data.is_streamed or data.n_bytes_promised:
+        return None
+    file.seek(0)
+    content = bytearray(file.read())
+    order = ">" if content[:4] == b"RIFX" else "<"
+    struct.pack_into(f"{order}I", content, data.starts_at - 4, data.n_bytes_held)
+    struct.pack_into(f"{order}I", content, 4, len(content) - 8)
+    return bytes(content)
+
+
+def wav_data(file: BinaryIO) -> WavData | None:
+    """Walk the chunks of a RIFF, RIFX or RF64 file to its samples; None where there are none."""
+    n_file_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    riff = file.read(12)
+    if riff[:4] not in (b"RIFF", b"RIFX", b"RF64") or riff[8:] != b"WAVE":
+        return None
+    order = ">" if riff[:4] == b"RIFX" else "<"
+    block_bytes, long_bytes = 1, 0
+    while len(head := file.read(8)) == 8:
+        name, n_bytes = struct.unpack(f"{order}4sI", head)
+        starts_at = file.tell()
+        if name == b"data":
+            held = n_file_bytes - starts_at
+            promised = long_bytes or n_bytes
+            streamed = _is_streamed(riff[:4], _riff_bytes(file), promised, n_file_bytes)
+            return WavData(starts_at, promised, held, block_bytes, streamed)
+        body = file.read(min(n_bytes, 16))
+        if name == b"fmt " and len(body) >= 14:
+            block_bytes = max(1, struct.unpack(f"{order}12xH", body[:14])[0])
+        elif name == b"ds64" and len(body) == 16:
+            long_bytes = struct.unpack("<8xQ", body)[0]
+        file.seek(starts_at + n_bytes + n_bytes % 2)
+    return None
+
+
+def _is_streamed(magic: bytes, riff_bytes: int, data_bytes: int, n_file_bytes: int) -> bool:
+    if data_bytes == 0:  # a finished header that says 0 means it
+        return riff_bytes + 8 < n_file_bytes or riff_bytes >= _STREAMED_FROM
+    if magic == b"RF64":
+        return data_bytes in (0xFFFFFFFF, 2**64 - 1)
+    return data_bytes >= _STREAMED_FROM
+
+
+def _riff_bytes(file: BinaryIO) -> int:
+    """The length in bytes 4 to 8; the file's position stays."""
+    at = file.tell()
+    file.seek(0)
+    head = file.read(8)
+    file.seek(at)
+    order = ">" if head[:4] == b"RIFX" else "<"
+    return int(struct.unpack(f"{order}I", head[4:8])[0]) if len(head) == 8 else 2**32
+
+
+def _ogg_is_ended(file: BinaryIO, n_bytes: int) -> bool:
+    """Whether the last page is whole and carries the end-of-stream flag."""
+    file.seek(max(0, n_bytes - 2 * _OGG_LARGEST_PAGE))
+    tail = file.read()
+    at = tail.rfind(b"OggS\x00")
+    header = tail[at : at + 27]
+    if at < 0 or len(header) < 27:
+        return False
+    lengths = tail[at + 27 : at + 27 + header[26]]
+    is_whole = at + 27 + header[26] + sum(lengths) <= len(tail)
+    return is_whole and bool(header[5] & _OGG_END_OF_STREAM)

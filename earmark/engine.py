@@ -1,0 +1,98 @@
+"""How work is spread over this machine: processes, threads, memory, one progress bar a loop."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# glibc's mallopt: keep large buffers in the heap instead of mapping and faulting them in anew for
+# every clip (3.5 x on trim and normalise, 6 to 14 % of a training step).
+_MALLOPT = {-3: 33_554_432, -1: 2_147_483_647, -2: 67_108_864}  # MMAP, TRIM, TOP_PAD
+
+
+def set_up_process(*, threads: int) -> None:
+    """Set this process' thread count, allocator and logging; call before torch is imported."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):  # musl has none
+            for option, size in _MALLOPT.items():
+                libc.mallopt(option, size)
+
+
+_work: Callable[[Any], Any]  # what this worker applies; set once, never sent with each task
+
+
+def _start_worker(function: Callable[[Any], Any]) -> None:
+    global _work
+    _work = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
+    if sys.platform == "linux":
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)  # no orphans after kill -9
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def map_ordered(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    description: str,
+    chunk: int = 4,
+) -> Iterator[Result]:
+    """Yield `function(item)` in the order of the items, from `workers` one-threaded processes.
+
+    At most a few chunks a worker are in flight, so results never pile up in memory. Results do not
+    depend on the number of workers as long as `function` is pure.
+    """
+    bar = tqdm(total=len(items), desc=description, unit="clip", disable=None)
+    with bar:
+        if workers <= 1:
+            for item in items:
+                yield function(item)
+                bar.update()
+            return
+        for result in _from_pool(function, items, workers, chunk):
+            yield result
+            bar.update()
+
+
+def _from_pool(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, chunk: int
+) -> Iterator[Result]:
+    chunks = iter([items[i : i + chunk] for i in range(0, len(items), chunk)])
+    in_flight: deque[Future[list[Result]]] = deque()
+    context = get_context("fork" if sys.platform == "linux" else None)
+    # A forked worker inherits `function` with all that it holds (whole stores); nothing is pickled.
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(function,)
+    ) as pool:
+        try:
+            for part in chunks:
+                in_flight.append(pool.submit(_apply_all, part))
+                if len(in_flight) >= 4 * workers:
+                    yield from in_flight.popleft().result()
+            while in_flight:
+                yield from in_flight.popleft().result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _apply_all(items: Sequence[Any]) -> list[Any]:
+    return [_work(item) for item in items]

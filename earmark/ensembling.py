@@ -1,0 +1,205 @@
+"""Many opinions into one: crops of a clip, networks of the folds, members of the ensemble.
+
+Mappings are read in the order of their names, so the same inputs give the same bits.
+Shapes: B clips, C crops of one clip, R crops of all clips, K tags, M members.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.integer[Any]]
+
+# Networks write float32, so a smaller probability than this is a rounding of theirs, not a veto.
+FLOOR = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class RecropChoice:
+    """The crop that speaks for its clip, and how it was found."""
+
+    probabilities: Floats
+    n_tries: int
+    confident: bool
+
+
+def recrop(crop_probabilities: Floats, *, confidence: float) -> RecropChoice:
+    """Take the first of `(C, K)` crops that is confident, else the most confident of them all.
+
+    Shan & Ren: a crop whose top probability is below `confidence` is discarded and another tried.
+    """
+    starts = np.zeros(1, dtype=np.int64)
+    chosen = int(choose_crops(crop_probabilities, starts, confidence=confidence)[0])
+    probabilities = crop_probabilities[chosen].astype(np.float64)
+    confident = bool(probabilities.max() >= confidence)
+    n_tries = chosen + 1 if confident else len(crop_probabilities)
+    return RecropChoice(probabilities, n_tries, confident)
+
+
+def choose_crops(crops: Floats, clip_starts: Ints, *, confidence: float) -> Ints:
+    """Return `(B,)`: the row of `(R, K)` crops that speaks for each clip by the re-crop rule.
+
+    The crops of clip b are the rows from `clip_starts[b]` up to the next clip's start.
+    """
+    _validate_crops(crops, clip_starts)
+    rows = np.arange(len(crops))
+    tops = crops.max(axis=1).astype(np.float64)  # (R,)
+    best = np.repeat(np.maximum.reduceat(tops, clip_starts), _n_crops(crops, clip_starts))
+    first_sure = np.minimum.reduceat(np.where(tops >= confidence, rows, len(crops)), clip_starts)
+    first_best = np.minimum.reduceat(np.where(tops == best, rows, len(crops)), clip_starts)
+    chosen: Ints = np.where(first_sure < len(crops), first_sure, first_best)
+    return chosen
+
+
+def tag_clips(
+    crops: Floats, clip_starts: Ints, *, rule: Literal["recrop", "mean"], confidence: float
+) -> Floats:
+    """Join `(R, K)` crops into `(B, K)` clips: one crop by the re-crop rule, or their mean."""
+    if rule == "recrop":
+        return crops[choose_crops(crops, clip_starts, confidence=confidence)].astype(np.float64)
+    if rule == "mean":
+        _validate_crops(crops, clip_starts)
+        sums = np.add.reduceat(crops.astype(np.float64), clip_starts, axis=0)
+        return sums / _n_crops(crops, clip_starts)[:, np.newaxis]
+    raise ValueError(f"rule must be recrop or mean, got {rule!r}")
+
+
+def mean_over_folds(folds: Mapping[str, Floats]) -> Floats:
+    """Return the arithmetic mean `(B, K)` of what the networks of the folds say."""
+    validate(folds, what="fold")
+    every = np.stack([folds[name].astype(np.float64) for name in sorted(folds)])
+    return np.asarray(every.mean(axis=0))
+
+
+def weighted_geometric_mean(members: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    """Return `(B, K)` rows proportional to exp(sum of w_i log p_i), the w_i scaled to sum to 1."""
+    validate(members)
+    shares = _normalised(weights, members)
+    logs = sum(shares[name] * _log(members[name]) for name in sorted(members))
+    joint = np.exp(logs - np.max(logs, axis=1, keepdims=True))
+    joint /= joint.sum(axis=1, keepdims=True)
+    return np.asarray(joint, dtype=np.float64)
+
+
+def learn_weights(
+    members: Mapping[str, Floats], labels: Ints, *, l2: float = 1e-3
+) -> dict[str, float]:
+    """Find the weights, none negative and 1 in sum, whose ensemble makes the labels likeliest.
+
+    Minimises the mean negative log-likelihood plus `l2` times the squared distance from equal
+    weights, which decides between members that say the same. Convex, so the start is no matter.
+    `members` must be out-of-fold probabilities, or the most overfitted member wins.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    validate(members)
+    _validate_labels(labels, members)
+    names = sorted(members)
+    logs = np.stack([_log(members[name]) for name in names])  # (M, B, K)
+    logs -= np.take_along_axis(logs, labels[np.newaxis, :, np.newaxis], axis=2)
+    equal = np.full(len(names), 1 / len(names))
+
+    def loss_and_gradient(weights: Floats) -> tuple[float, Floats]:
+        joint = np.tensordot(weights, logs, axes=1)  # (B, K), 0 at the label
+        normaliser = logsumexp(joint, axis=1, keepdims=True)  # the clip's loss
+        gradient = np.tensordot(logs, np.exp(joint - normaliser), axes=2) / len(labels)
+        pull = weights - equal
+        return float(normaliser.mean() + l2 * pull @ pull), gradient + 2 * l2 * pull
+
+    found = minimize(
+        loss_and_gradient,
+        equal,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * len(names),
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        options={"ftol": 1e-12, "maxiter": 1000},
+    )
+    gradient = loss_and_gradient(found.x)[1]
+    # For a convex loss on the simplex this gap bounds what any other weights could still gain.
+    if gradient @ found.x - gradient.min() > 1e-3:
+        raise RuntimeError(f"ensemble weights did not converge: {found.message}")
+    best = np.clip(found.x, 0, 1).round(6)  # what lies beyond is the solver's noise
+    best /= best.sum()
+    return dict(zip(names, best.tolist(), strict=True))
+
+
+def cross_fitted_ensemble(
+    members: Mapping[str, Floats], labels: Ints, folds: Ints, *, l2: float = 1e-3
+) -> Floats:
+    """Join `(B, K)` members, each fold's clips with weights learned on the other folds alone.
+
+    So no label has a say in the probabilities of its own fold, and their score is honest.
+    """
+    validate(members)
+    _validate_labels(labels, members)
+    if folds.shape != labels.shape:
+        raise ValueError(f"expected a fold for each of {labels.shape} clips, got {folds.shape}")
+    if len(np.unique(folds)) < 2:
+        raise ValueError("cross-fitting needs clips of at least two folds")
+    joint = np.empty(next(iter(members.values())).shape)
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        others = {name: p[~held_out] for name, p in members.items()}
+        weights = learn_weights(others, labels[~held_out], l2=l2)
+        own = {name: p[held_out] for name, p in members.items()}
+        joint[held_out] = weighted_geometric_mean(own, weights)
+    return joint
+
+
+def validate(members: Mapping[str, Floats], *, what: str = "member") -> None:
+    """Raise ValueError, naming the culprit, unless all are (B, K), finite and not negative."""
+    if not members:
+        raise ValueError(f"no {what} to join")
+    first, *_ = sorted(members)
+    for name, p in sorted(members.items()):
+        if p.ndim != 2:
+            raise ValueError(f"{what} {name}: expected (clips, tags), got {p.shape}")
+        if p.shape != members[first].shape:
+            expected = members[first].shape
+            raise ValueError(f"{what} {name}: {p.shape}, but {what} {first} is {expected}")
+        if not (np.isfinite(p).all() and (p >= 0).all()):
+            raise ValueError(f"{what} {name}: probabilities must be finite and not negative")
+
+
+def _validate_labels(labels: Ints, members: Mapping[str, Floats]) -> None:
+    n_clips, n_tags = next(iter(members.values())).shape
+    if labels.shape != (n_clips,) or n_clips == 0:
+        raise ValueError(f"expected ({n_clips},) labels, at least one, got {labels.shape}")
+    if labels.min() < 0 or labels.max() >= n_tags:
+        raise ValueError(f"labels must lie in 0..{n_tags - 1}, got {labels.min()}..{labels.max()}")
+
+
+def _validate_crops(crops: Floats, clip_starts: Ints) -> None:
+    if crops.ndim != 2 or 0 in crops.shape:
+        raise ValueError(f"expected (crops, tags), got {crops.shape}")
+    if clip_starts.ndim != 1 or not len(clip_starts) or clip_starts[0] != 0:
+        raise ValueError("clip_starts must begin with 0, the first clip's first crop")
+    empty = np.flatnonzero(_n_crops(crops, clip_starts) < 1)
+    if len(empty):
+        raise ValueError(f"clip {empty[0]} has no crop: clip_starts must rise below {len(crops)}")
+
+
+def _n_crops(crops: Floats, clip_starts: Ints) -> Ints:
+    return np.diff(clip_starts, append=len(crops))
+
+
+def _normalised(weights: Mapping[str, float], members: Mapping[str, Floats]) -> dict[str, float]:
+    if weights.keys() != members.keys():
+        raise ValueError(f"weights for {sorted(weights)}, but the members are {sorted(members)}")
+    for name, weight in sorted(weights.items()):
+        if not (np.isfinite(weight) and weight >= 0):
+            raise ValueError(f"weight of {name} must be finite and not negative, got {weight}")
+    total = sum(weights[name] for name in sorted(weights))
+    if total == 0:
+        raise ValueError("at least one weight must be above 0")
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _log(probabilities: Floats) -> Floats:
+    return np.log(np.maximum(probabilities.astype(np.float64), FLOOR))

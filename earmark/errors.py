@@ -1,0 +1,12 @@
+"""Errors that are the user's to mend: one line each, no traceback."""
+
+
+class UserError(Exception):
+    """Something in params.yaml, the corpus or the machine that its user can put right.
+
+    Carries every problem that was found, each one line that names its place and its mend.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

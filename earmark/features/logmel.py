@@ -1,0 +1,175 @@
+"""Log-mel spectrograms and MFCCs as the spectrogram models read them.
+
+Shapes: T samples, N frames, F bins, M mel bins, D cepstral coefficients.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+
+from earmark.audio import Float32
+from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
+
+logger = logging.getLogger(__name__)
+
+POWER_FLOOR = 1e-10
+SILENCE_DB = -100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMel:
+    """Power mel spectrogram in dB against 1, frames centred: rows (N, M), N = 1 + T // hop_length.
+
+    Shan and Ren, section 2.1: 2 s at 44.1 kHz, window 2048, hop 512 and 80 filters give 173 x 80.
+    """
+
+    sample_rate: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    f_min_hz: float
+    f_max_hz: float
+
+    dtype = np.dtype(np.float16)
+
+    def __post_init__(self) -> None:
+        if self.n_fft < 2 or self.n_fft % 2 or self.hop_length < 1 or self.n_mels < 1:
+            raise ValueError(
+                f"expected an even n_fft and hop_length, n_mels >= 1, got n_fft {self.n_fft}, "
+                f"hop_length {self.hop_length}, n_mels {self.n_mels}"
+            )
+        if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate / 2:
+            raise ValueError(
+                f"f_min_hz {self.f_min_hz} and f_max_hz {self.f_max_hz} must rise "
+                f"between 0 and {self.sample_rate / 2}"
+            )
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return (self.n_mels,)
+
+    @property
+    def silence(self) -> NDArray[np.float16]:
+        return np.full(self.row_shape, SILENCE_DB, self.dtype)
+
+    def rows_for(self, seconds: float) -> int:
+        return 1 + round(seconds * self.sample_rate) // self.hop_length
+
+    def __call__(self, waveform: Float32) -> Float32:
+        """Log-mel (N, M) float32 of a waveform (T,)."""
+        check_waveform(waveform)
+        padded = torch.zeros(len(waveform) + self.n_fft)
+        padded[self.n_fft // 2 : self.n_fft // 2 + len(waveform)] = torch.from_numpy(waveform)
+        mel = torch.empty(1 + len(waveform) // self.hop_length, self.n_mels)
+        bank, squares = _paired_bank(self), torch.empty(0)
+        for frames, spectra in spectra_in_chunks(
+            padded, window=hann(self.n_fft), n_fft=self.n_fft, hop_length=self.hop_length
+        ):
+            parts = torch.view_as_real(spectra).flatten(1)  # (n, 2F): real, imaginary, real, ...
+            squares = torch.mul(parts, parts, out=squares.resize_(parts.shape))
+            bank.apply(squares, out=mel[frames])
+        log_mel: Float32 = mel.clamp_(min=POWER_FLOOR).log10_().mul_(10).numpy()
+        return log_mel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mfcc:
+    """The first `n_mfcc` coefficients of the orthonormal DCT-II of the log-mel: rows (N, D)."""
+
+    sample_rate: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    n_mfcc: int
+    f_min_hz: float
+    f_max_hz: float
+
+    dtype = np.dtype(np.float16)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_mfcc <= self.n_mels:
+            raise ValueError(f"n_mfcc {self.n_mfcc} must lie between 1 and n_mels {self.n_mels}")
+        _ = self.log_mel
+
+    @property
+    def log_mel(self) -> LogMel:
+        return LogMel(
+            sample_rate=self.sample_rate,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
+            f_min_hz=self.f_min_hz,
+            f_max_hz=self.f_max_hz,
+        )
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return (self.n_mfcc,)
+
+    @property
+    def silence(self) -> NDArray[np.float16]:
+        row = torch.full((self.n_mels,), SILENCE_DB) @ _dct(self.n_mels, self.n_mfcc)  # (D,)
+        return np.asarray(row, self.dtype)
+
+    def rows_for(self, seconds: float) -> int:
+        return self.log_mel.rows_for(seconds)
+
+    def __call__(self, waveform: Float32) -> Float32:
+        """MFCCs (N, D) float32 of a waveform (T,)."""
+        log_mel = torch.from_numpy(self.log_mel(waveform))  # (N, M)
+        cepstra: Float32 = (log_mel @ _dct(self.n_mels, self.n_mfcc)).numpy()  # (N, D)
+        return cepstra
+
+
+def slaney_mel_weights(kind: LogMel) -> NDArray[np.float64]:
+    """The bank (F, M) of Slaney's Auditory Toolbox: triangles in Hz, of equal area.
+
+    The same as librosa.filters.mel, whose import would cost every process most of a second.
+    """
+    bins_hz = np.fft.rfftfreq(kind.n_fft, 1 / kind.sample_rate)[:, None]  # (F, 1)
+    lowest_mel, highest_mel = _hz_to_mel(kind.f_min_hz), _hz_to_mel(kind.f_max_hz)
+    edges_hz = _mel_to_hz(np.linspace(lowest_mel, highest_mel, kind.n_mels + 2))
+    low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    rising = (bins_hz - low) / (centre - low)
+    falling = (high - bins_hz) / (high - centre)
+    weights: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)
+    return weights
+
+
+def _hz_to_mel(frequency_hz: float) -> float:
+    """Slaney's scale: linear below 1 kHz, which is 15 mel, and 27 mel to a factor of 6.4 above."""
+    if frequency_hz < 1000:
+        return frequency_hz * 3 / 200
+    return 15 + math.log(frequency_hz / 1000) * 27 / math.log(6.4)
+
+
+def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
+
+
+@cache
+def _paired_bank(kind: LogMel) -> MelBank:
+    """The Slaney bank with each bin's row twice: for the square of its real and imaginary part.
+
+    Adding the two in the product spares a pass over strided memory.
+    """
+    weights = slaney_mel_weights(kind)  # (F, M)
+    n_empty = int((weights.max(axis=0) == 0).sum())
+    if n_empty:
+        logger.warning(
+            "%d of %d mel filters hold no bin; lower n_mels or raise n_fft", n_empty, kind.n_mels
+        )
+    return MelBank.of(np.repeat(weights, 2, axis=0))
+
+
+@cache
+def _dct(n_mels: int, n_mfcc: int) -> torch.Tensor:
+    """The DCT-II as a matrix (M, D)."""
+    basis = scipy.fft.dct(np.eye(n_mels), type=2, norm="ortho", axis=1)
+    return torch.from_numpy(np.ascontiguousarray(basis[:, :n_mfcc], np.float32))

@@ -1,0 +1,91 @@
+"""VGGish's front-end: 0.96 s patches of a 64-band log-mel at 16 kHz (Hershey et al., 2017).
+
+Shapes: T samples, N frames, F bins, P patches. The mel triangles are linear in mel, not in Hz, and
+the spectrum is a magnitude, so no library's mel spectrogram will do.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earmark.audio import Float32, resample
+from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
+
+SAMPLE_RATE = 16_000
+WINDOW_LENGTH = 400
+HOP_LENGTH = 160
+N_FFT = 512
+N_MELS = 64
+F_MIN_HZ = 125.0
+F_MAX_HZ = 7500.0
+LOG_OFFSET = 0.01
+PATCH_FRAMES = 96
+SHORTEST_SAMPLES = WINDOW_LENGTH + (PATCH_FRAMES - 1) * HOP_LENGTH
+
+
+@dataclass(frozen=True, kw_only=True)
+class VggishPatches:
+    """Patches without overlap: rows (P, 96, 64). A clip under 0.975 s is repeated to fill one."""
+
+    sample_rate: int
+
+    dtype = np.dtype(np.float16)
+    row_shape = (PATCH_FRAMES, N_MELS)
+
+    @property
+    def silence(self) -> NDArray[np.float16]:
+        return np.full(self.row_shape, np.log(LOG_OFFSET), self.dtype)
+
+    def rows_for(self, seconds: float) -> int:
+        n_samples = max(round(seconds * SAMPLE_RATE), SHORTEST_SAMPLES)
+        return (1 + (n_samples - WINDOW_LENGTH) // HOP_LENGTH) // PATCH_FRAMES
+
+    def __call__(self, waveform: Float32) -> Float32:
+        """Patches (P, 96, 64) float32 of a waveform (T,) at the working rate."""
+        check_waveform(waveform)
+        at_16k = resample(waveform, from_hz=self.sample_rate, to_hz=SAMPLE_RATE)
+        if len(at_16k) < SHORTEST_SAMPLES:
+            at_16k = np.resize(at_16k, SHORTEST_SAMPLES)  # repeats
+        log_mel = vggish_log_mel(at_16k)  # (N, 64)
+        n_patches = len(log_mel) // PATCH_FRAMES
+        return log_mel[: n_patches * PATCH_FRAMES].reshape(n_patches, PATCH_FRAMES, N_MELS)
+
+
+def vggish_log_mel(waveform: Float32) -> Float32:
+    """Log-mel (N, 64) of a waveform (T,) at 16 kHz; N = 1 + (T - 400) // 160, or 0 if shorter."""
+    n_frames = max(0, 1 + (len(waveform) - WINDOW_LENGTH) // HOP_LENGTH)
+    mel = torch.empty(n_frames, N_MELS)
+    if n_frames:
+        bank, window = _bank(), hann(WINDOW_LENGTH)
+        for frames, spectra in spectra_in_chunks(
+            torch.from_numpy(waveform), window=window, n_fft=N_FFT, hop_length=HOP_LENGTH
+        ):
+            bank.apply(spectra.abs(), out=mel[frames])
+    log_mel: Float32 = mel.add_(LOG_OFFSET).log_().numpy()
+    return log_mel
+
+
+def vggish_mel_weights() -> NDArray[np.float64]:
+    """The mel matrix (257, 64)."""
+    bins_mel = _hz_to_mel(np.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1))[:, None]  # (F, 1)
+    lowest_mel, highest_mel = _hz_to_mel(np.array([F_MIN_HZ, F_MAX_HZ]))
+    edges_mel = np.linspace(lowest_mel, highest_mel, N_MELS + 2)
+    low, centre, high = edges_mel[:-2], edges_mel[1:-1], edges_mel[2:]
+    rising = (bins_mel - low) / (centre - low)
+    falling = (high - bins_mel) / (high - centre)
+    weights: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))  # (F, 64)
+    weights[0] = 0
+    return weights
+
+
+def _hz_to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    mel: NDArray[np.float64] = 1127 * np.log1p(frequency_hz / 700)
+    return mel
+
+
+@cache
+def _bank() -> MelBank:
+    return MelBank.of(vggish_mel_weights())

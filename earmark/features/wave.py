@@ -1,0 +1,39 @@
+"""The waveform itself as a feature, for the models that read samples.
+
+Shapes: T samples at the working rate, R samples at the target rate.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.audio import Float32, Int16, as_int16, resample
+from earmark.features.spectrum import check_waveform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waveform:
+    """Samples at `target_hz`: rows (R,) int16."""
+
+    sample_rate: int
+    target_hz: int
+
+    dtype = np.dtype(np.int16)
+    row_shape = ()
+
+    def __post_init__(self) -> None:
+        if self.target_hz < 1:
+            raise ValueError(f"target_hz {self.target_hz} must be at least 1")
+
+    @property
+    def silence(self) -> NDArray[np.int16]:
+        return np.zeros(self.row_shape, self.dtype)
+
+    def rows_for(self, seconds: float) -> int:
+        return round(seconds * self.target_hz)
+
+    def __call__(self, waveform: Float32) -> Int16:
+        """Samples (R,) int16 of a waveform (T,)."""
+        check_waveform(waveform)
+        return as_int16(resample(waveform, from_hz=self.sample_rate, to_hz=self.target_hz))

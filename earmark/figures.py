@@ -1,0 +1,145 @@
+"""The pictures of a report, drawn from plain tables; nothing is shown or written.
+
+Figures are made without pyplot, which would keep them all and needs a global backend.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, ACCENT, WARM, PALE = "#37474f", "#1f6fb2", "#d1603d", "#cfd8dc"
+_COUNTED_TAGS = 20  # up to here there is room for the counts in the cells
+
+
+def confusion_figure(confusion: NDArray[np.integer[Any]], tags: Sequence[str]) -> "Figure":
+    """Draw `(K, K)` counts as shares of the actual tag's clips, one row per actual tag."""
+    from matplotlib.colors import PowerNorm
+
+    n_tags = len(tags)
+    if confusion.shape != (n_tags, n_tags):
+        raise ValueError(f"expected confusion ({n_tags}, {n_tags}), got {confusion.shape}")
+    side = 2.4 + (0.42 if n_tags <= _COUNTED_TAGS else 0.2) * n_tags
+    figure, axes = _figure(side + 0.6, side)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    # The square root lets a tag that is mistaken for another once in twenty times be seen.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
+    font = 9 if n_tags <= _COUNTED_TAGS else 7
+    axes.set_xticks(range(n_tags), tags, rotation=90, fontsize=font, parse_math=False)
+    axes.set_yticks(range(n_tags), tags, fontsize=font, parse_math=False)
+    axes.set_xticks(np.arange(n_tags + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(n_tags + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=PALE, linewidth=0.4)
+    axes.tick_params(which="both", length=0)
+    axes.set(xlabel="predicted", ylabel="actual")
+    for i, j in np.argwhere(confusion > 0) if n_tags <= _COUNTED_TAGS else ():
+        ink = "white" if shares[i, j] > 0.3 else INK
+        axes.text(j, i, str(confusion[i, j]), ha="center", va="center", fontsize=8, color=ink)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+    bar.set_label("share of the actual tag's clips")
+    return figure
+
+
+def learning_curve_figure(history: pd.DataFrame) -> "Figure":
+    """Draw loss, MAP@3 and learning rate over epochs: one row per model, one line per fold.
+
+    `history` has epoch, train_loss, validation_loss, map_at_3, learning_rate and, where there is
+    more than one, model and fold.
+    """
+    history = history.assign(
+        model=history.get("model", "model"), fold=history.get("fold", "0")
+    ).sort_values(["model", "fold", "epoch"])
+    models = history["model"].unique()
+    figure, grid = _figure(10, 2.3 * len(models) + 0.5, rows=len(models), columns=3)
+    for row, model in zip(np.reshape(grid, (-1, 3)), models, strict=True):
+        for _, one in history[history["model"] == model].groupby("fold"):
+            # A lone epoch has no line to show, so every epoch of a short run is dotted.
+            style = {"linewidth": 1.1, "alpha": 0.75, "marker": "." if len(one) < 12 else ""}
+            row[0].plot(one["epoch"], one["train_loss"], color=WARM, **style)
+            row[0].plot(one["epoch"], one["validation_loss"], color=ACCENT, **style)
+            row[1].plot(one["epoch"], one["map_at_3"], color=ACCENT, **style)
+            row[2].plot(one["epoch"], one["learning_rate"], color=INK, **style)
+        row[0].set_ylabel(model, fontsize=9, parse_math=False)
+        row[0].set_ylim(bottom=0)
+        row[1].set_ylim(min(0.5, history["map_at_3"].min()), 1.01)
+        row[2].set_yscale("log")
+        for axes in row:
+            _tidy(axes, integer_x=True)
+    first, last = np.reshape(grid, (-1, 3))[[0, -1]]
+    for axes, name in zip(first, ("loss", "MAP@3, validation", "learning rate"), strict=True):
+        axes.set_title(name, fontsize=10)
+    for axes in last:
+        axes.set_xlabel("epoch")
+    first[0].legend(first[0].lines[:2], ["training", "validation"], fontsize=8, frameon=False)
+    return figure
+
+
+def members_figure(
+    rows: Mapping[str, Mapping[str, Mapping[str, float]]], *, metric: str, highlight: str
+) -> "Figure":
+    """Draw a row per name, the first on top, and in it a dot and interval per set of clips.
+
+    A row maps "out of fold" and, where there is one, "test" to value, low and high.
+    """
+    figure, axes = _figure(8, 0.9 + 0.42 * len(rows))
+    looks = {"out of fold": ("o", ACCENT), "test": ("s", WARM)}
+    for y, (name, estimates) in enumerate(rows.items()):
+        if name == highlight:
+            axes.axhspan(y - 0.45, y + 0.45, color=PALE, alpha=0.4, linewidth=0)
+        offsets = (-0.14, 0.14) if len(estimates) > 1 else (0.0,)
+        for offset, (where, e) in zip(offsets, estimates.items(), strict=True):
+            # An interval of a macro value may lie beside it; a negative length is no length.
+            lengths = [[max(e["value"] - e["low"], 0)], [max(e["high"] - e["value"], 0)]]
+            marker, color = looks[where]
+            axes.errorbar(e["value"], y + offset, xerr=lengths, fmt=marker, color=color, capsize=3)
+    axes.set_yticks(range(len(rows)), list(rows), parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(f"{metric}, with its 95 % interval")
+    shown = [where for where in looks if any(where in estimates for estimates in rows.values())]
+    handles = [axes.plot([], [], looks[where][0], color=looks[where][1])[0] for where in shown]
+    figure.legend(handles, shown, loc="outside upper right", ncols=2, frameon=False)
+    _tidy(axes)
+    return figure
+
+
+def per_class_figure(per_class: pd.DataFrame) -> "Figure":
+    """Draw F1 as a bar per tag, the worst on top, with precision and recall as marks on it."""
+    table = per_class.sort_values(["f1", "tag"], ignore_index=True)
+    figure, axes = _figure(8, 1.1 + 0.24 * len(table))
+    rows = np.arange(len(table))
+    axes.barh(rows, table["f1"], color=PALE, height=0.72, label="F1")
+    axes.plot(table["precision"], rows, "|", color=WARM, ms=11, mew=2.5, label="precision")
+    axes.plot(table["recall"], rows, "o", color=ACCENT, ms=5, label="recall")
+    names = [f"{tag} ({n})" for tag, n in zip(table["tag"], table["n_clips"], strict=True)]
+    axes.set_yticks(rows, names, fontsize=8, parse_math=False)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("tag (clips), the lowest F1 on top")
+    figure.legend(loc="outside upper right", ncols=3, fontsize=9, frameon=False)
+    _tidy(axes)
+    return figure
+
+
+def _figure(
+    width: float, height: float, *, rows: int = 1, columns: int = 1
+) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+def _tidy(axes: "Axes", *, integer_x: bool = False) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="both" if integer_x else "x", color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    if integer_x:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

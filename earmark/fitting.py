@@ -1,0 +1,104 @@
+"""One training from start to finish: tracked, resumable, and kept with its learning curve."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from earmark.errors import UserError
+from earmark.inference import Tagger
+from earmark.layout import Layout
+from earmark.params import Network, Params
+from earmark.scoring import confusion_matrix
+from earmark.store import Store, read_table, write_table
+from earmark.tags import tags_of
+from earmark.tracking import TrackedRun, tracked
+from earmark.training.batches import Examples
+from earmark.training.checkpoints import code_digest, work_folder
+from earmark.training.loop import Fitted, Job, fit, job_key
+
+logger = logging.getLogger(__name__)
+
+# What decides the course of a training; a checkpoint of other code is never continued.
+_CODE = ("earmark/training", "earmark/networks", "earmark/inference.py", "earmark/segments.py")
+
+
+def fold_examples(layout: Layout, store: Store, fold: str) -> tuple[Examples, Examples, list[str]]:
+    """Training and validation examples of a fold, and the tags of the corpus."""
+    folds = read_table(layout.folds)
+    tags = tags_of(folds["label"][folds["split"] == "train"])
+    train, validation = (
+        Examples.select(store, folds[folds[f"fold_{fold}"] == role], tags)
+        for role in ("train", "validation")
+    )
+    return train, validation, tags
+
+
+def new_tagger(network: Network, tags: Sequence[str], input_: Any, place: str) -> Tagger:
+    """Build a network; what it refuses is an error of the place in params.yaml."""
+    try:
+        return Tagger.new(network.name, network.options, list(tags), input_)
+    except ValueError as error:
+        raise UserError(f"params.yaml: {place}.network: {error}") from error
+
+
+def train_and_keep(
+    job: Job,
+    params: Params,
+    layout: Layout,
+    *,
+    stage: str,
+    member: str,
+    fold: str,
+    about: dict[str, Any],
+) -> Fitted:
+    """Fit, then write models/<member>/<fold>/ and the learning curve under metrics/training/."""
+    code = code_digest(layout.root, *_CODE)
+    clips = {"train": job.sampler.examples.clips, "validation": job.validation.clips}
+    with (
+        work_folder(layout.home, {**job_key(job, clips, code), "about": about}) as work,
+        tracked(
+            layout, experiment=f"earmark/{params.corpus.name}", name=job.name, stage=stage
+        ) as run,
+    ):
+        run.log_params(_tracked_params(job, params, about))
+        fitted = fit(job, work / "checkpoint.safetensors", run)
+        _log_figures(run, job, fitted)
+    best = {**fitted.best, "epochs_trained": len(fitted.history)}
+    fitted.tagger.save(
+        layout.model(member, fold), {**about, "member": member, "fold": fold, "best": best}
+    )
+    curve = pd.DataFrame(fitted.history)
+    curve.insert(0, "fold", fold)
+    curve.insert(0, "model", member)
+    write_table(layout.learning_curve(member, fold), curve)
+    logger.info(
+        "%s: best epoch %d of %d, validation MAP@3 %.3f",
+        job.name,
+        fitted.best["epoch"],
+        len(fitted.history),
+        fitted.best["map_at_3"],
+    )
+    return fitted
+
+
+def _tracked_params(job: Job, params: Params, about: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "seed": params.seed,
+        "recipe": job.recipe.model_dump(),
+        "network": {"name": job.tagger.network_name, **job.tagger.network_options},
+        "input": {"kind": job.tagger.input.kind, "segment_rows": job.tagger.input.segment_rows},
+        "runtime": params.runtime.model_dump(),
+        **about,
+    }
+
+
+def _log_figures(run: TrackedRun, job: Job, fitted: Fitted) -> None:
+    from earmark.figures import confusion_figure, learning_curve_figure
+
+    labels = job.validation.labels
+    confusion = confusion_matrix(fitted.validation_probabilities.astype(np.float64), labels)
+    run.log_figure(confusion_figure(confusion, job.tagger.tags), "confusion_matrix.png")
+    run.log_figure(learning_curve_figure(pd.DataFrame(fitted.history)), "learning_curve.png")

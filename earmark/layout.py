@@ -1,0 +1,96 @@
+"""Where every artifact of the pipeline lives, relative to the root of the repository."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of all artifacts below `root`, the folder that holds dvc.yaml."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> "Layout":
+        """The layout of the workspace that DVC, or the user's shell, is in."""
+        return cls(Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve())
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    def demo(self, name: str) -> Path:
+        return self.data / "demo" / name
+
+    @property
+    def clips(self) -> Path:
+        return self.data / "clips.parquet"
+
+    @property
+    def decoded(self) -> Path:
+        return self.data / "decoded"
+
+    @property
+    def trimmed(self) -> Path:
+        return self.data / "trimmed"
+
+    @property
+    def augmented(self) -> Path:
+        return self.data / "augmented"
+
+    @property
+    def folds(self) -> Path:
+        return self.data / "folds.parquet"
+
+    def features(self, kind: str) -> Path:
+        return self.data / "features" / kind
+
+    def embeddings(self, extractor: str, fold: str) -> Path:
+        return self.data / "embeddings" / extractor / fold
+
+    def model(self, member: str, fold: str) -> Path:
+        return self.root / "models" / member / fold
+
+    @property
+    def all_predictions(self) -> Path:
+        return self.data / "predictions"
+
+    def predictions(self, member: str, fold: str) -> Path:
+        return self.all_predictions / member / fold
+
+    @property
+    def plan(self) -> Path:
+        return self.data / "plan.json"
+
+    @property
+    def ensemble(self) -> Path:
+        return self.data / "ensemble"
+
+    @property
+    def report(self) -> Path:
+        return self.data / "report"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics"
+
+    def learning_curve(self, member: str, fold: str) -> Path:
+        return self.metrics / "training" / f"{member}-{fold}.csv"
+
+    @property
+    def home(self) -> Path:
+        """The `.earmark` folder, outside of DVC: work in progress and the MLflow store.
+
+        `dvc exp run --temp` and `--queue` work in `<root>/.dvc/tmp/exps/<name>`, which DVC deletes
+        afterwards; what must outlive them belongs to the repository that they came from.
+        """
+        parts = self.root.parts
+        for i in range(len(parts) - 2):
+            if parts[i : i + 3] == (".dvc", "tmp", "exps"):
+                return Path(*parts[:i]) / ".earmark"
+        return self.root / ".earmark"

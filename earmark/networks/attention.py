@@ -1,0 +1,108 @@
+"""Multi-level attention over a bag of embeddings (Xu, Smit and Kurimo, "The Aalto system", 2018,
+section 3.4; the pooling is Kong et al.'s, "Audio Set classification with attention model", 2018).
+
+Shapes: B bags, P patches, D embedding dims, L levels, K tags.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from earmark.networks.layers import Float32Linear, Network, check_choice, glorot
+
+N_LAYERS = 3
+ACTIVATIONS = ("softmax", "sigmoid")
+EPSILON = 1e-7  # no patch's weight is nought, so their sum can be divided by
+
+
+def squash(x: Tensor, activation: str) -> Tensor:
+    """Bring (..., K) into [0, 1], either across the tags or each tag by itself."""
+    return torch.softmax(x, -1) if activation == "softmax" else torch.sigmoid(x)
+
+
+def dense(n_inputs: int, n_units: int, dropout: float) -> nn.Sequential:
+    """Dense, batch norm, ReLU, dropout."""
+    linear = glorot(nn.Linear(n_inputs, n_units))
+    return nn.Sequential(linear, nn.BatchNorm1d(n_units), nn.ReLU(), nn.Dropout(dropout))
+
+
+def tag_layer(n_inputs: int, n_tags: int, batch_norm: bool) -> nn.Sequential:
+    """A float32 dense layer onto the tags, optionally followed by batch norm."""
+    layers: list[nn.Module] = [glorot(Float32Linear(n_inputs, n_tags))]
+    if batch_norm:
+        layers.append(nn.BatchNorm1d(n_tags))
+    return nn.Sequential(*layers)
+
+
+class MultiLevelAttention(Network):
+    """Three dense layers on every patch; each of the last `levels` tags the bag by attention.
+
+    A level classifies every patch, f, and weighs it per tag, v. As in the public code v is first
+    squashed patch by patch (a soft-max is across the tags), clipped away from zero, and only then
+    divided by its sum over time: it is no soft-max over time. The levels' outputs, side by side,
+    go through one more dense layer.
+
+    The defaults follow the Aalto report, whose classification layers use soft-max; Yu et al.'s
+    (2018) network is input_bn, head_bn, f_act="sigmoid", levels=2.
+    What is a soft-max, a sum over time or a logit is float32 under autocast too.
+    Parameters for 41 tags: 955,130.
+    """
+
+    input_kinds = frozenset({"embedding"})
+
+    def __init__(
+        self,
+        n_tags: int,
+        *,
+        n_inputs: int = 128,
+        n_units: int = 600,
+        levels: int = 3,
+        dropout: float = 0.4,
+        input_bn: bool = False,
+        head_bn: bool = False,
+        f_act: str = "softmax",
+        v_act: str = "softmax",
+    ) -> None:
+        super().__init__()
+        check_choice("f_act", f_act, ACTIVATIONS)
+        check_choice("v_act", v_act, ACTIVATIONS)
+        if not 1 <= levels <= N_LAYERS:
+            raise ValueError(f"levels must be from 1 to {N_LAYERS}, got {levels}")
+        self.n_inputs, self.levels, self.f_act, self.v_act = n_inputs, levels, f_act, v_act
+        self.input_norm = nn.BatchNorm1d(n_inputs) if input_bn else nn.Identity()
+        sizes = [n_inputs] + [n_units] * N_LAYERS
+        self.trunk = nn.ModuleList(dense(n_in, n_out, dropout) for n_in, n_out in pairwise(sizes))
+        self.f = nn.ModuleList(tag_layer(n_units, n_tags, head_bn) for _ in range(levels))
+        self.v = nn.ModuleList(tag_layer(n_units, n_tags, head_bn) for _ in range(levels))
+        self.output = tag_layer(levels * n_tags, n_tags, head_bn)
+
+    def classify_and_weigh(self, bags: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f and the attention p, each (L, B, P, K) in float32; p sums to 1 over P."""
+        if bags.ndim != 3 or bags.shape[1] < 1 or bags.shape[2] != self.n_inputs:
+            raise ValueError(
+                f"expected (bags, at least 1 patch, {self.n_inputs}), got {tuple(bags.shape)}"
+            )
+        x = self.input_norm(bags.flatten(0, 1))  # (B * P, D): batch norm over bags and time
+        hidden = []
+        for layer in self.trunk:
+            x = layer(x)
+            hidden.append(x)
+        taken = hidden[-self.levels :]
+        f = torch.stack([head(h) for head, h in zip(self.f, taken, strict=True)])
+        v = torch.stack([head(h) for head, h in zip(self.v, taken, strict=True)])
+        f = squash(f, self.f_act).view(self.levels, *bags.shape[:2], -1)  # (L, B, P, K)
+        v = squash(v, self.v_act).view(self.levels, *bags.shape[:2], -1)  # (L, B, P, K)
+        v = v.clamp(EPSILON, 1 - EPSILON)
+        return f, v / v.sum(2, keepdim=True)
+
+    def attention(self, bags: Tensor) -> Tensor:
+        """Return each level's weight of each patch for each tag, (L, B, P, K)."""
+        return self.classify_and_weigh(bags)[1]
+
+    def forward(self, bags: Tensor) -> Tensor:
+        """Tag bags (B, P, D) of any P."""
+        f, p = self.classify_and_weigh(bags)
+        pooled = (p * f).sum(2)  # (L, B, K)
+        logits: Tensor = self.output(pooled.transpose(0, 1).flatten(1))  # (B, K)
+        return logits

@@ -1,0 +1,447 @@
+"""params.yaml, read through frozen models that refuse what they do not know.
+
+Defaults live in params.yaml alone: a key that is not there is an error, except where `None` means
+"as in the shared section".
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from earmark.errors import UserError
+
+KINDS = ("logmel", "mfcc", "wave44k", "wave16k", "patches", "embedding")
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"the name {name!r} must be of a-z, 0-9 and _ alone")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: unknown keys and lax types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Runtime(Section):
+    threads: Count
+    workers: Count
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"]
+    channels_last: bool
+
+
+class Corpus(Section):
+    name: Name
+    adapter: Literal["fsdkaggle2018", "folder"]
+    root: Annotated[str, Field(min_length=1)]
+    table: str
+    synthetic: bool
+    max_quarantined: Share
+
+
+class Decode(Section):
+    sample_rate: Annotated[int, Field(ge=8000, le=192_000)]
+    shard_seconds: Positive
+
+
+class Trim(Section):
+    top_db: Positive
+    min_seconds: NotNegative
+
+
+class CrossValidation(Section):
+    scheme: Literal["stratified", "official", "first_last"]
+    k: Annotated[int, Field(ge=2)]
+    verified_validation_only: bool
+
+
+class Recipe(Section):
+    """What every model shares; an entry of the roster may override any of it."""
+
+    mixup_alpha: NotNegative
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    patience: Count
+    monitor: Literal["map_at_3", "loss"]
+    base_learning_rate: Positive
+    max_learning_rate: Positive
+    half_cycle_epochs: Positive
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)]
+    plateau_patience: Count
+    l2: NotNegative
+    gradient_clip: Positive
+    augmented_share: Share
+    validation_crops: Count
+    checkpoint_seconds: NotNegative
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "Recipe":
+        if self.max_learning_rate < self.base_learning_rate:
+            raise ValueError("max_learning_rate is below base_learning_rate; swap or raise it")
+        return self
+
+
+class Network(Section):
+    """A network by name; the other keys are its constructor's options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Model(Section):
+    """An entry of the roster: network, segment, rule of inference, and its own training values."""
+
+    network: Network
+    rule: Literal["recrop", "mean"]
+    training: dict[str, Any] = {}  # keys of `model` that this one sets for itself
+
+
+class FrameModel(Model):
+    segment_seconds: Positive
+
+
+class WaveModel(Model):
+    segment_samples: Count
+
+
+class PatchModel(Model):
+    segment_patches: Count
+
+
+class Extractor(Section):
+    """A fine-tuned VGGish: its own complete recipe, so that a change of `model` leaves it alone."""
+
+    network: Network
+    weights: str
+    weights_sha256: str
+    batches: Literal["balanced", "shuffled"]
+    max_patches: Count
+    training: Recipe
+
+    @model_validator(mode="after")
+    def _weights_are_pinned(self) -> "Extractor":
+        if self.weights and not re.fullmatch(r"[0-9a-f]{64}", self.weights_sha256):
+            raise ValueError("weights_sha256 must be the 64 hex digits of the weight file's sha256")
+        return self
+
+
+class Roster(Section):
+    """The models, by the kind of input that they read."""
+
+    logmel: dict[Name, FrameModel]
+    mfcc: dict[Name, FrameModel]
+    wave44k: dict[Name, WaveModel]
+    wave16k: dict[Name, WaveModel]
+    patches: dict[Name, PatchModel]
+    embedding: dict[Name, PatchModel]
+
+    def of_kind(self, kind: str) -> dict[str, Model]:
+        entries: dict[str, Model] = getattr(self, kind)
+        return entries
+
+
+class Frames(Section):
+    n_fft: Annotated[int, Field(ge=16)]
+    hop_length: Count
+    n_mels: Count
+    f_min_hz: NotNegative
+    f_max_hz: Positive
+
+
+class Cepstra(Frames):
+    n_mfcc: Count
+
+
+class Wave(Section):
+    target_hz: Annotated[int, Field(ge=1000)]
+
+
+class Features(Section):
+    """Options of each kind; a kind that no model reads may be left out."""
+
+    logmel: Frames | None = None
+    mfcc: Cepstra | None = None
+    wave44k: Wave | None = None
+    wave16k: Wave | None = None
+    patches: Section | None = None
+
+    def options(self, kind: str) -> dict[str, Any]:
+        section: Section | None = getattr(self, kind)
+        assert section is not None, f"validated: features.{kind} is there"
+        return section.model_dump()
+
+
+class Inference(Section):
+    n_crops: Count
+    confidence: Share
+
+
+class Ensemble(Section):
+    weights: Literal["learned", "equal"] | dict[str, NotNegative]
+
+
+class Evaluate(Section):
+    n_resamples: Annotated[int, Field(ge=10)]
+
+
+class Params(Section):
+    """The whole of params.yaml, checked."""
+
+    seed: int
+    runtime: Runtime
+    corpus: Corpus
+    demo: dict[Name, dict[str, Any]]
+    decode: Decode
+    trim: Trim
+    cv: CrossValidation
+    folds: Annotated[list[int | str], Field(min_length=1)]
+    augment: dict[Name, dict[str, Any]]
+    features: Features
+    model: Recipe
+    models: Roster
+    extractors: dict[Name, Extractor]
+    inference: Inference
+    ensemble: Ensemble
+    evaluate: Evaluate
+
+    @property
+    def fold_names(self) -> list[str]:
+        return [str(fold) for fold in self.folds]
+
+    def entry(self, kind: str, name: str) -> Model:
+        entries = self.models.of_kind(kind)
+        if name not in entries:
+            raise UserError(
+                f"params.yaml: models.{kind}.{name}: no such model; there are {sorted(entries)}"
+            )
+        return entries[name]
+
+    def recipe(self, entry: Model) -> Recipe:
+        """The shared recipe with the entry's own values laid over it."""
+        return Recipe.model_validate({**self.model.model_dump(), **entry.training})
+
+    def members(self) -> dict[str, str]:
+        """Member of the ensemble -> kind; an embedding model is one member an extractor."""
+        found: dict[str, str] = {}
+        for kind in KINDS:
+            for name in self.models.of_kind(kind):
+                if kind == "embedding":
+                    found |= {member_name(name, e): kind for e in self.extractors}
+                else:
+                    found[name] = kind
+        return dict(sorted(found.items()))
+
+
+def member_name(model: str, extractor: str | None) -> str:
+    return f"{model}-{extractor}" if extractor else model
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def load_params(path: Path) -> Params:
+    """Read and check params.yaml; every problem is reported at once.
+
+    Raises:
+        UserError: one line a problem, with the key's path and its mend.
+    """
+    params, problems = parse_params(read_yaml(path), path.name)
+    if params is None or problems:
+        raise UserError(*problems)
+    return params
+
+
+def read_yaml(path: Path) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text())
+    except FileNotFoundError:
+        mend = "run earmark from the folder of dvc.yaml, or `python -m earmark profile use demo`"
+        raise UserError(f"{path}: not there; {mend}") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def parse_params(raw: Any, source: str) -> tuple[Params | None, list[str]]:
+    """Check a raw mapping; returns the params, if they have the right form, and all problems."""
+    if not isinstance(raw, dict):
+        return None, [f"{source}: empty or no mapping; `python -m earmark profile use demo`"]
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(problem, raw) for problem in error.errors()]
+        return None, [f"{source}: {line}" for line in dict.fromkeys(lines)]
+    return params, [f"{source}: {line}" for line in _contradictions(params)]
+
+
+def _explain(problem: Any, raw: Any) -> str:
+    """One line for one of pydantic's findings."""
+    keys: list[Any] = []
+    parent = raw
+    for key in problem["loc"]:
+        try:
+            parent = parent[key]
+        except (KeyError, IndexError, TypeError):
+            if problem["type"] != "missing" or key is not problem["loc"][-1]:
+                continue  # pydantic's name for a branch of a union, not a key of the file
+        keys.append(key)
+    place = ".".join(map(str, keys))
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: unknown key; {_suggestion(keys)}"
+    if problem["type"] == "missing":
+        return f"{place}: missing; add it (profiles/demo.yaml shows one)"
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(problem["input"], dict | list) else f", not {problem['input']!r}"
+    return f"{place}: {message}{shown}"
+
+
+def _suggestion(keys: list[Any]) -> str:
+    """The nearest known key to the last of `keys`, looked up in the models above."""
+    valid = sorted(_fields_at(Params, [str(key) for key in keys[:-1]]))
+    near = difflib.get_close_matches(str(keys[-1]), valid, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(valid)}"
+
+
+def _fields_at(section: Any, keys: list[str]) -> set[str]:
+    for key in keys:
+        fields = getattr(section, "model_fields", {})
+        annotation = fields[key].annotation if key in fields else section
+        section = _section_in(annotation) or section
+    return set(getattr(section, "model_fields", {}))
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The Section inside an annotation such as `dict[str, Extractor]` or `Frames | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _contradictions(params: Params) -> list[str]:
+    """What is wrong between keys that are each well formed."""
+    return [
+        *_fold_problems(params),
+        *_roster_problems(params),
+        *_ensemble_problems(params),
+        *_feature_problems(params),
+    ]
+
+
+def _fold_problems(params: Params) -> list[str]:
+    problems = []
+    names = params.fold_names
+    if len(set(names)) != len(names):
+        problems.append(f"folds: {params.folds}: a fold is named twice; name each once")
+    if params.cv.scheme == "first_last":
+        valid: list[str] = ["first", "last"]
+    else:
+        valid = [str(fold) for fold in range(params.cv.k)]
+    for fold in names:
+        if fold not in valid:
+            mend = f"give some of {valid}, or raise cv.k (now {params.cv.k})"
+            problems.append(f"folds: {fold!r} is not in cv.scheme {params.cv.scheme}; {mend}")
+    return problems
+
+
+def _roster_problems(params: Params) -> list[str]:
+    problems = []
+    named = [(kind, name) for kind in KINDS for name in params.models.of_kind(kind)]
+    if not named:
+        problems.append("models: the roster is empty; name at least one model under a kind")
+    for kind, name in named:
+        if name in params.extractors or [n for _, n in named].count(name) > 1:
+            problems.append(f"models.{kind}.{name}: the name is taken; every model needs its own")
+        needed = "patches" if kind == "embedding" else kind
+        if getattr(params.features, needed) is None:
+            problems.append(
+                f"features.{needed}: missing, but models.{kind}.{name} reads it; add it"
+            )
+        if kind == "embedding" and not params.extractors:
+            problems.append(
+                f"models.embedding.{name}: there is no extractor; add one to extractors"
+            )
+        try:
+            params.recipe(params.entry(kind, name))
+        except ValidationError as error:
+            merged = {"model": {**params.model.model_dump(), **params.entry(kind, name).training}}
+            for problem in error.errors():
+                problem["loc"] = ("model", *problem["loc"])
+                line = _explain(problem, merged).removeprefix("model")
+                problems.append(f"models.{kind}.{name}.training{line}")
+    if params.extractors and params.features.patches is None:
+        problems.append("features.patches: missing, but extractors read it; add `patches: {}`")
+    return problems
+
+
+def _ensemble_problems(params: Params) -> list[str]:
+    weights = params.ensemble.weights
+    if isinstance(weights, str):
+        return []
+    members = params.members()
+    problems = [
+        f"ensemble.weights.{name}: no such member; there are {', '.join(members)}"
+        for name in weights
+        if name not in members
+    ]
+    missing = [name for name in members if name not in weights]
+    if missing:
+        problems.append(
+            f"ensemble.weights: no weight for {', '.join(missing)}; add one (0 is fine)"
+        )
+    if not problems and sum(weights.values()) <= 0:
+        problems.append("ensemble.weights: all are 0; give at least one member a weight")
+    return problems
+
+
+def _feature_problems(params: Params) -> list[str]:
+    problems = []
+    nyquist = params.decode.sample_rate / 2
+    for kind in ("logmel", "mfcc"):
+        frames: Frames | None = getattr(params.features, kind)
+        if frames is None:
+            continue
+        if frames.f_max_hz > nyquist or frames.f_min_hz >= frames.f_max_hz:
+            problems.append(
+                f"features.{kind}: f_min_hz {frames.f_min_hz} .. f_max_hz {frames.f_max_hz} must "
+                f"rise and end by half of decode.sample_rate ({nyquist})"
+            )
+        if isinstance(frames, Cepstra) and frames.n_mfcc > frames.n_mels:
+            problems.append(f"features.{kind}.n_mfcc: at most n_mels ({frames.n_mels}); lower it")
+    return problems

@@ -1,0 +1,116 @@
+"""Profiles: overlays of profiles/base.yaml that make params.yaml for one corpus or paper."""
+
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from earmark.corpora import ADAPTERS
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import flattened, parse_params, read_yaml
+from earmark.store import whole_file
+
+BASE = "base"
+
+
+def available(layout: Layout) -> dict[str, str]:
+    """Name -> purpose, the first comment of the profile's file."""
+    files = sorted((layout.root / "profiles").glob("*.yaml"))
+    return {
+        path.stem: path.read_text().splitlines()[0].lstrip("# ")
+        for path in files
+        if path.stem != BASE
+    }
+
+
+def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[str]:
+    """Write params.yaml; returns one line for each value that changed.
+
+    Raises:
+        UserError: there is no such profile, or what it makes is not sound.
+    """
+    names = available(layout)
+    if name not in names:
+        raise UserError(f"no profile {name!r}; there are {', '.join(names)}")
+    yaml = YAML()
+    yaml.width = 100
+    document = yaml.load((layout.root / "profiles" / f"{BASE}.yaml").read_text())
+    overlay(document, yaml.load((layout.root / "profiles" / f"{name}.yaml").read_text()))
+    if root or table:
+        overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
+    elif not document["corpus"]["root"]:
+        raise UserError(f"profile {name}: say where the recordings are with --root DIR")
+    text = io.StringIO()
+    yaml.dump(document, text)
+    new = YAML(typ="safe", pure=True).load(text.getvalue())
+    _, problems = parse_params(new, "params.yaml")
+    if problems:
+        raise UserError(*problems)
+    old = read_yaml(layout.params) if layout.params.exists() else {}
+    with whole_file(layout.params) as part:
+        part.write_text(text.getvalue())
+    return differences(old, new) or ["params.yaml: nothing changed"]
+
+
+def overlay(base: Any, top: Any) -> None:
+    """Lay nested values over others in place; an empty mapping clears what lies under it."""
+    for key, value in top.items():
+        if isinstance(value, dict) and value and isinstance(base.get(key), dict):
+            overlay(base[key], value)
+        else:
+            base[key] = value
+
+
+def corpus_settings(
+    layout: Layout, document: Any, *, root: str, table: str, cwd: Path
+) -> dict[str, Any]:
+    """The sections corpus, cv and folds for a folder of the user's own."""
+    if not root:
+        raise UserError("--table alone says not where its paths start; add --root DIR")
+    folder = (cwd / root).expanduser().resolve()
+    if not folder.is_dir():
+        raise UserError(f"--root {root}: no such folder")
+    name = _table_in(folder, table, cwd) if table else ""
+    adapter = document["corpus"]["adapter"]
+    clips = ADAPTERS[adapter](folder, name)
+    folds = clips["fold"][clips["split"] == "train"]
+    is_official = bool(len(folds)) and not folds.isna().any()
+    k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
+    inside = folder.is_relative_to(layout.root)
+    return {
+        "corpus": {
+            "name": re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "corpus",
+            "root": folder.relative_to(layout.root).as_posix() if inside else str(folder),
+            "table": name,
+        },
+        "cv": {"scheme": "official" if is_official else document["cv"]["scheme"], "k": k},
+        "folds": list(range(k)),
+    }
+
+
+def _table_in(folder: Path, table: str, cwd: Path) -> str:
+    """The csv's path relative to the corpus' folder, of which DVC tracks all that is inside."""
+    for place in (folder / table, cwd / table):
+        if place.is_file():
+            path = Path(os.path.normpath(place.resolve()))
+            if path.is_relative_to(folder):
+                return path.relative_to(folder).as_posix()
+            raise UserError(
+                f"--table {table}: lies outside of {folder}, so a change in it would go unseen; "
+                "move it there, or give --root a folder above both (paths in it start there)"
+            )
+    raise UserError(f"--table {table}: neither in {folder} nor in {cwd}")
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """One line for each key that came, went or changed."""
+    before, after = flattened(old or {}), flattened(new)
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]

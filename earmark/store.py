@@ -1,0 +1,232 @@
+"""The npy and Parquet store: rows of many clips in few large arrays, with an index.
+
+Shapes: R rows (samples, frames, patches or embeddings) of `row_shape` values each.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import DTypeLike, NDArray
+
+from earmark.errors import UserError
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block ends well, and only then."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove_abandoned_parts(path)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        shutil.rmtree(path, ignore_errors=True)
+        part.replace(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _remove_abandoned_parts(path: Path) -> None:
+    """Delete what killed processes left beside `path`; a live process keeps its own."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        if _is_alive(int(part.name.split(".")[-2])):
+            continue
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that is renamed to `path` when the block ends well, and only then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove_abandoned_parts(path)
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    with whole_file(path) as part:
+        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(_existing(path).read_text())
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write Parquet, or csv where the name ends so; the index is dropped."""
+    with whole_file(path) as part:
+        if path.suffix == ".csv":
+            table.to_csv(part, index=False, lineterminator="\n")
+        else:
+            table.to_parquet(part, index=False)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(_existing(path))
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UserError(f"{path}: not there; run `dvc repro`, which makes it")
+    return path
+
+
+class StoreWriter:
+    """Append the rows of one clip after another; the folder appears whole when the block ends.
+
+    A shard is closed once it holds `shard_rows` rows; no clip is split between shards.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        row_shape: tuple[int, ...],
+        dtype: DTypeLike,
+        shard_rows: int | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.row_shape, self.dtype = folder, row_shape, np.dtype(dtype)
+        self.shard_rows, self.about = shard_rows, about or {}
+        self._entries: list[dict[str, Any]] = []
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._shard, self._rows_in_shard = -1, 0
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        self._whole = whole_folder(self.folder)
+        self._part = self._whole.__enter__()
+        self._open_shard()
+        return self
+
+    def append(self, rows: NDArray[Any], **columns: object) -> None:
+        """Add one clip's rows `(R, *row_shape)`, and its columns to the index."""
+        if rows.shape[1:] != self.row_shape or rows.dtype != self.dtype:
+            raise ValueError(
+                f"expected rows (R, {self.row_shape}) {self.dtype}, got {rows.shape} {rows.dtype}"
+            )
+        if self.shard_rows and self._rows_in_shard >= self.shard_rows:
+            self._close_shard()
+            self._open_shard()
+        assert self._file is not None
+        data = np.ascontiguousarray(rows)
+        self._file.write(data.data)
+        self._digest.update(data.data)
+        place = {"shard": self._shard, "start": self._rows_in_shard, "length": len(rows)}
+        self._entries.append({**columns, **place})
+        self._rows_in_shard += len(rows)
+
+    def add_table(self, name: str, table: pd.DataFrame) -> None:
+        """Put a table beside the index, as `name`.parquet."""
+        table.to_parquet(self._part / f"{name}.parquet", index=False)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._close_shard()
+            pd.DataFrame(self._entries).to_parquet(self._part / "index.parquet", index=False)
+            about = {
+                **self.about,
+                "row_shape": list(self.row_shape),
+                "dtype": self.dtype.name,
+                "digest": self._digest.hexdigest(),
+            }
+            write_json(self._part / "store.json", about)
+        elif self._file is not None:
+            self._file.close()
+        self._whole.__exit__(kind, error, trace)
+
+    def _open_shard(self) -> None:
+        self._shard, self._rows_in_shard = self._shard + 1, 0
+        self._file = (self._part / f"rows-{self._shard:03d}.npy").open("wb")
+        self._write_header()
+
+    def _write_header(self) -> None:
+        # numpy pads the header so that the first axis can grow in place.
+        assert self._file is not None
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": np.lib.format.dtype_to_descr(self.dtype),
+                "fortran_order": False,
+                "shape": (self._rows_in_shard, *self.row_shape),
+            },
+        )
+
+    def _close_shard(self) -> None:
+        assert self._file is not None
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+        self._file = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store: `index` has one line a clip (or variant), in the order of its rows."""
+
+    folder: Path
+    index: pd.DataFrame
+    about: dict[str, Any]
+    shards: list[NDArray[Any]]
+
+    @classmethod
+    def open(cls, folder: Path, *, in_memory: bool = False) -> "Store":
+        """Open by memory map, or read whole into memory."""
+        about = read_json(folder / "store.json")
+        paths = sorted(folder.glob("rows-*.npy"))
+        shards = [np.load(p, mmap_mode=None if in_memory else "r") for p in paths]
+        return cls(folder, read_table(folder / "index.parquet"), about, shards)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, line: int) -> NDArray[Any]:
+        """The rows of one line of the index, a view."""
+        shard, start, length = self._places[line].tolist()
+        rows: NDArray[Any] = self.shards[shard][start : start + length]
+        return rows
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        # The frame is read once: pandas' own look-ups cost more than the copy of a crop.
+        return self.index[["shard", "start", "length"]].to_numpy(np.int64)
+
+    @property
+    def digest(self) -> str:
+        """A hash of rows and index, known without reading the rows."""
+        index = pd.util.hash_pandas_object(self.index, index=False).to_numpy().tobytes()
+        text = json.dumps(self.about, sort_keys=True).encode()
+        return hashlib.blake2b(index + text, digest_size=16).hexdigest()

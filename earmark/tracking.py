@@ -1,0 +1,164 @@
+"""MLflow: one run a training, under one parent for the experiment. The only import of mlflow.
+
+Tracking never sinks a training: what the store refuses is logged once and given up.
+"""
+
+import fcntl
+import functools
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from earmark.layout import Layout
+from earmark.params import flattened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+
+# MLflow would otherwise look for its home in the network and for git at import.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+
+def store_uri(layout: Layout) -> str:
+    """The embedded sqlite store, or the server that MLFLOW_TRACKING_URI names."""
+    embedded = f"sqlite:///{layout.home / 'mlflow' / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or embedded
+
+
+@contextmanager
+def _locked(layout: Layout) -> Iterator[None]:
+    """Held while a database or parent run is made: sqlite breaks for good if several do it."""
+    (layout.home / "mlflow").mkdir(parents=True, exist_ok=True)
+    with (layout.home / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _forgiving(method: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Log what the tracking store refuses, and from then on do without it."""
+
+    @functools.wraps(method)
+    def attempt(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        run: Any = args[0]
+        if run.is_lost:
+            return
+        try:
+            method(*args, **kwargs)
+        except Exception as error:  # whatever a server or a disk may throw
+            run.is_lost = True
+            logger.warning("MLflow at %s gave up, training goes on: %s", run.uri, error)
+
+    return attempt
+
+
+class TrackedRun:
+    """One MLflow run of one training; opened lazily, closed by `finish`."""
+
+    def __init__(self, layout: Layout, *, experiment: str, name: str, stage: str) -> None:
+        self.uri = store_uri(layout)
+        self.is_lost = False
+        self._client: MlflowClient
+        self._run_id = ""
+        self._open(layout, experiment, name, stage)
+
+    @_forgiving
+    def _open(self, layout: Layout, experiment: str, name: str, stage: str) -> None:
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        from mlflow import MlflowClient
+
+        with _locked(layout):
+            self._client = MlflowClient(self.uri)
+            experiment_id = self._experiment(experiment, layout)
+            tags = {"dvc.exp": dvc_experiment(), "git.commit": git_commit(layout.root)}
+            parent = self._parent(experiment_id, tags)
+        tags |= {"stage": stage, "mlflow.parentRunId": parent}
+        self._run_id = self._client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+
+    def _experiment(self, name: str, layout: Layout) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        embedded = self.uri.startswith("sqlite:")
+        artifacts = (layout.home / "mlflow" / "artifacts").as_uri() if embedded else None
+        return str(self._client.create_experiment(name, artifact_location=artifacts))
+
+    def _parent(self, experiment_id: str, tags: dict[str, str]) -> str:
+        """The run that stands for one DVC experiment on one commit; made by whoever comes first."""
+        wanted = {**tags, "role": "experiment"}
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
+        found = self._client.search_runs([experiment_id], query, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        run = self._client.create_run(experiment_id, tags=wanted, run_name=tags["dvc.exp"])
+        self._client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
+
+    @_forgiving
+    def log_params(self, params: dict[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        flat = [Param(key, str(value)) for key, value in flattened(params).items()]
+        self._client.log_batch(self._run_id, params=flat)
+
+    @_forgiving
+    def log_epoch(self, epoch: int, values: dict[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(key, value, now, epoch) for key, value in values.items() if key != "epoch"
+        ]
+        self._client.log_batch(self._run_id, metrics=metrics)
+
+    @_forgiving
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        self._client.log_figure(self._run_id, figure, name)
+
+    @_forgiving
+    def finish(self, status: str) -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self._run_id, status)
+
+
+@contextmanager
+def tracked(layout: Layout, *, experiment: str, name: str, stage: str) -> Iterator[TrackedRun]:
+    """A run that is closed with how the block ended."""
+    run = TrackedRun(layout, experiment=experiment, name=name, stage=stage)
+    try:
+        yield run
+    except BaseException as error:
+        run.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    run.finish("FINISHED")
+
+
+def dvc_experiment() -> str:
+    """The name that DVC gave to the experiment under way, or `workspace` for a plain repro."""
+    return os.environ.get("DVC_EXP_NAME") or "workspace"
+
+
+def git_commit(root: Path) -> str:
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "none"
+
+
+def prepare_store(layout: Layout) -> str:
+    """Create the embedded database if it is not there, under the lock; returns the store's uri."""
+    from mlflow import MlflowClient
+
+    with _locked(layout):
+        MlflowClient(store_uri(layout)).search_experiments(max_results=1)
+    return store_uri(layout)

@@ -1,0 +1,64 @@
+"""The stages of dvc.yaml: one thin module each over the library in `earmark`."""
+
+import hashlib
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from earmark.engine import set_up_process
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import Params, load_params
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every stage starts from."""
+
+    params: Params
+    layout: Layout
+    log: logging.Logger
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """Load and check the params and set up the process; what the user can mend ends in one line.
+
+    Raises:
+        SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
+    """
+    layout = Layout.here()
+    try:
+        params = load_params(layout.params)
+        set_up_process(threads=params.runtime.threads)
+        _check_networks(layout)
+        yield Stage(params, layout, logging.getLogger(f"earmark.{name}"))
+    except UserError as error:
+        sys.exit("\n".join(f"{name}: {problem}" for problem in error.problems))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        sys.exit(f"{name}: {error.strerror}: {error.filename or layout.root}; nothing was written")
+    except KeyboardInterrupt:
+        print(f"{name}: stopped; run it again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _check_networks(layout: Layout) -> None:
+    """Refuse unknown networks and options before any work, once for each version of params.yaml.
+
+    In a process of its own, since it needs torch, which most stages do without.
+    """
+    version = hashlib.blake2b(layout.params.read_bytes(), digest_size=16).hexdigest()
+    mark = layout.home / "checked" / version
+    if mark.exists():
+        return
+    command = [sys.executable, "-m", "earmark", "validate", "--params-only"]
+    checked = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+    if checked.returncode:
+        raise UserError(*(checked.stderr or checked.stdout).strip().splitlines())
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()

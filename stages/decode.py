@@ -1,0 +1,104 @@
+"""Decode the corpus to int16 mono waveforms at one working rate.
+
+Reads: corpus.root (the recordings and their table)
+Writes: data/clips.parquet, data/decoded/, metrics/decode.json
+Params: corpus, decode, cv
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from earmark.audio import Decoded, UnusableAudio, decode
+from earmark.clips import check_clips
+from earmark.corpora import ADAPTERS
+from earmark.engine import map_ordered
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.store import StoreWriter, write_json, write_table
+from stages import stage
+
+QUARANTINE_COLUMNS = ["clip", "split", "path", "reason", "message"]
+
+
+def run(params: Params, layout: Layout) -> dict[str, Any]:
+    corpus = params.corpus
+    root = layout.root / corpus.root
+    clips = ADAPTERS[corpus.adapter](root, corpus.table)
+    is_official = params.cv.scheme == "official"
+    check_clips(clips, root=root, k=params.cv.k, official_folds=is_official)
+    rate = params.decode.sample_rate
+    shard_rows = int(params.decode.shard_seconds * rate)
+    quarantine, hashes = [], dict[str, str]()
+    paths = [root / path for path in clips["path"]]
+    decoded = map_ordered(
+        partial(_decode, sample_rate=rate),
+        paths,
+        workers=params.runtime.workers,
+        description="decode",
+    )
+    about = {"sample_rate": rate}
+    with StoreWriter(
+        layout.decoded, row_shape=(), dtype="int16", shard_rows=shard_rows, about=about
+    ) as store:
+        for clip, sound in zip(clips.itertuples(), decoded, strict=True):
+            if isinstance(sound, UnusableAudio):
+                found = {"clip": clip.clip, "split": clip.split, "path": clip.path}
+                quarantine.append({**found, "reason": sound.reason, "message": str(sound)})
+                continue
+            first = hashes.setdefault(sound.sha256, str(clip.clip))
+            store.append(
+                sound.waveform,
+                clip=clip.clip,
+                split=clip.split,
+                licence=clip.licence,
+                seconds=len(sound.waveform) / rate,
+                peak=sound.peak,
+                native_sample_rate=sound.native_sample_rate,
+                channels=sound.channels,
+                sha256=sound.sha256,
+                equal_to="" if first == clip.clip else first,
+            )
+        _refuse_too_many(quarantine, len(clips), corpus.max_quarantined)
+        bad = pd.DataFrame(quarantine, columns=QUARANTINE_COLUMNS, dtype="str")
+        store.add_table("quarantine", bad)
+    write_table(layout.clips, clips.assign(quarantined=clips["clip"].isin(bad["clip"])))
+    summary = {
+        "clips": len(clips),
+        "decoded": len(clips) - len(bad),
+        "quarantined": len(bad),
+        "quarantined_by_reason": bad["reason"].value_counts().sort_index().to_dict(),
+        "equal_recordings": len(clips) - len(bad) - len(hashes),
+    }
+    write_json(layout.metrics / "decode.json", summary)
+    return summary
+
+
+def _decode(path: Path, sample_rate: int) -> Decoded | UnusableAudio:
+    try:
+        return decode(path, sample_rate=sample_rate)
+    except UnusableAudio as error:
+        return error
+
+
+def _refuse_too_many(quarantine: list[dict[str, Any]], n_clips: int, limit: float) -> None:
+    share = len(quarantine) / n_clips
+    if share > limit or len(quarantine) == n_clips:
+        mend = "mend the files below, or raise corpus.max_quarantined"
+        head = (
+            f"{len(quarantine)} of {n_clips} clips are unusable, over the limit {limit:.1%}; {mend}"
+        )
+        raise UserError(head, *(f"{row['clip']}: {row['message']}" for row in quarantine[:10]))
+
+
+if __name__ == "__main__":
+    with stage("decode") as s:
+        done = run(s.params, s.layout)
+        s.log.info(
+            "decode: %(decoded)d of %(clips)d clips, %(quarantined)d in quarantine, "
+            "%(equal_recordings)d equal to another",
+            done,
+        )

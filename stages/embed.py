@@ -1,0 +1,42 @@
+"""Turn every patch of every clip into the embedding of one fold's extractor.
+
+Reads: data/features/patches/, models/<extractor>/<fold>/
+Writes: data/embeddings/<extractor>/<fold>/
+Params: runtime
+"""
+
+import sys
+
+from tqdm import tqdm
+
+from earmark.inference import Device, Tagger
+from earmark.layout import Layout
+from earmark.networks import VGGish
+from earmark.params import Params
+from earmark.store import Store, StoreWriter
+from stages import stage
+
+BATCH = 128
+
+
+def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
+    device = Device.choose(params.runtime)
+    tagger = Tagger.load(layout.model(extractor, fold), device)
+    assert isinstance(tagger.network, VGGish)
+    store = Store.open(layout.features("patches"))
+    about = {"silence": [0.0], "extractor": extractor, "fold": fold}
+    shape = (tagger.network.embedding_dim,)
+    with StoreWriter(
+        layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", about=about
+    ) as out:
+        for line in tqdm(range(len(store)), desc="embed", unit="clip", disable=None):
+            row = store.index.iloc[line]
+            rows = tagger.embeddings(store.rows(line), device, batch_size=BATCH)
+            out.append(rows, clip=row["clip"], split=row["split"], variant=row["variant"])
+    return len(store)
+
+
+if __name__ == "__main__":
+    extractor, fold = sys.argv[1:]
+    with stage(f"embed {extractor}-{fold}") as s:
+        s.log.info("embed: %d clips and variants", run(s.params, s.layout, extractor, fold))

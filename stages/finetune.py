@@ -1,0 +1,76 @@
+"""Fine-tune a VGGish on the patches of one fold's training clips (Xu et al., section 3).
+
+Reads: data/features/patches/, data/folds.parquet
+Writes: models/<extractor>/<fold>/, metrics/training/<extractor>-<fold>.csv
+Params: extractors.<extractor>, seed, runtime
+"""
+
+import sys
+from pathlib import Path
+
+from earmark.fitting import fold_examples, new_tagger, train_and_keep
+from earmark.inference import Device, Input, load_weights
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.seeding import seed_for
+from earmark.store import Store
+from earmark.training.batches import Sampler
+from earmark.training.loop import Fitted, Job
+from stages import stage
+
+RANDOM = "random values: no weight file was given, so nothing was learned from other sound"
+
+
+def run(params: Params, layout: Layout, extractor: str, fold: str) -> Fitted:
+    import torch
+
+    settings = params.extractors[extractor]
+    store = Store.open(layout.features("patches"), in_memory=True)
+    train, validation, tags = fold_examples(layout, store, fold)
+    input_ = Input(
+        kind="patches",
+        options=params.features.options("patches"),
+        sample_rate=params.decode.sample_rate,
+        segment_rows=1,
+        rule="mean",
+        silence=store.about["silence"],
+        mean=[0.0],
+        std=[1.0],
+    )
+    torch.manual_seed(seed_for(params.seed, "weights", extractor, fold) >> 1)
+    tagger = new_tagger(settings.network, tags, input_, f"extractors.{extractor}")
+    origin = RANDOM
+    if settings.weights:
+        path = layout.root / settings.weights
+        fresh = load_weights(tagger.network, path, settings.weights_sha256)
+        origin = f"{Path(settings.weights).name} (sha256 {settings.weights_sha256}), fresh: {fresh}"
+    sampler = Sampler(
+        examples=train,
+        input=input_,
+        batch_size=settings.training.batch_size,
+        balanced=settings.batches == "balanced",
+        augmented_share=settings.training.augmented_share,
+        all_rows=True,
+        max_rows=settings.max_patches,
+    )
+    job = Job(
+        name=f"{extractor}-{fold}",
+        seed=params.seed,
+        recipe=settings.training,
+        tagger=tagger,
+        sampler=sampler,
+        validation=validation,
+        device=Device.choose(params.runtime),
+    )
+    about = {"weights_from": origin}
+    return train_and_keep(
+        job, params, layout, stage="finetune", member=extractor, fold=fold, about=about
+    )
+
+
+if __name__ == "__main__":
+    extractor, fold = sys.argv[1:]
+    with stage(f"finetune {extractor}-{fold}") as s:
+        if not s.params.extractors[extractor].weights:
+            s.log.warning("VGGish %s starts from %s", extractor, RANDOM)
+        run(s.params, s.layout, extractor, fold)

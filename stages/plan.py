@@ -1,0 +1,36 @@
+"""Name the members of the ensemble, and delete what belongs to none of them any more.
+
+Writes: data/plan.json; removes stray folders of data/predictions/ and files of metrics/training/
+Params: models, extractors, folds
+"""
+
+import shutil
+from typing import Any
+
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.store import write_json
+from stages import stage
+
+
+def run(params: Params, layout: Layout) -> dict[str, Any]:
+    plan: dict[str, Any] = {"members": params.members(), "folds": params.fold_names}
+    for member in layout.all_predictions.glob("*"):
+        for fold in member.glob("*"):
+            if member.name not in plan["members"] or fold.name not in plan["folds"]:
+                shutil.rmtree(fold)
+        if not any(member.iterdir()):
+            member.rmdir()
+    trained = {*plan["members"], *params.extractors}
+    curves = {layout.learning_curve(m, f) for m in trained for f in plan["folds"]}
+    for path in (layout.metrics / "training").glob("*.csv"):
+        if path not in curves:
+            path.unlink()
+    write_json(layout.plan, plan)
+    return plan
+
+
+if __name__ == "__main__":
+    with stage("plan") as s:
+        plan = run(s.params, s.layout)
+        s.log.info("plan: %d members: %s", len(plan["members"]), ", ".join(plan["members"]))

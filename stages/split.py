@@ -1,0 +1,49 @@
+"""Give every usable clip its role in every fold.
+
+Reads: data/clips.parquet
+Writes: data/folds.parquet
+Params: cv, folds, seed
+"""
+
+import pandas as pd
+
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.splitting import roles
+from earmark.store import read_table, write_table
+from stages import stage
+
+
+def run(params: Params, layout: Layout) -> pd.DataFrame:
+    clips = read_table(layout.clips)
+    usable = clips[~clips["quarantined"]]
+    train = usable[usable["split"] == "train"]
+    try:
+        assigned = roles(
+            train,
+            scheme=params.cv.scheme,
+            k=params.cv.k,
+            folds=params.fold_names,
+            seed=params.seed,
+            verified_validation_only=params.cv.verified_validation_only,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    names = [f"fold_{name}" for name in assigned.columns]
+    columns = usable[["clip", "split", "label", "verified"]]
+    folds = columns.join(assigned.set_axis(names, axis=1))
+    folds[names] = folds[names].fillna("").where(folds["split"] == "train", "test")
+    write_table(layout.folds, folds.reset_index(drop=True))
+    return folds
+
+
+if __name__ == "__main__":
+    with stage("split") as s:
+        folds = run(s.params, s.layout)
+        s.log.info(
+            "split: %d clips in folds %s, %d test clips",
+            (folds["split"] == "train").sum(),
+            ", ".join(s.params.fold_names),
+            (folds["split"] == "test").sum(),
+        )
