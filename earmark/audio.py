@@ -22,6 +22,7 @@ Float32 = NDArray[np.float32]
 FULL_SCALE = 32768
 REASONS = ("missing", "empty", "truncated", "unreadable", "not_finite", "silent")
 _BLOCK_FRAMES = 1 << 20  # what a header promises is not allocated on trust
+_LOWEST_HZ = 1000  # a damaged header that says 1 Hz would grow 44,100-fold
 _UNKNOWN_FRAMES = 1 << 36  # a flac cannot say more than this
 
 
@@ -81,12 +82,12 @@ def decode(path: Path, *, sample_rate: int) -> Decoded:
     """
     samples, native_sample_rate = _read(path)  # (n, C)
     mono = _down_mix(samples)  # (n,)
+    if native_sample_rate != sample_rate:
+        mono = resample(as_float(mono), from_hz=native_sample_rate, to_hz=sample_rate)  # (T,)
     if mono.dtype == np.float32 and not np.isfinite(mono).all():
         raise UnusableAudio(
             path, "not_finite", "has NaN or infinite samples", "export it again, or leave it out"
         )
-    if native_sample_rate != sample_rate:
-        mono = resample(as_float(mono), from_hz=native_sample_rate, to_hz=sample_rate)  # (T,)
     waveform = as_int16(mono)
     if not len(waveform):
         raise UnusableAudio(path, "empty", f"has no sample at {sample_rate} Hz", "leave it out")
@@ -122,8 +123,8 @@ def as_int16(waveform: Int16 | Float32) -> Int16:
     """Scale float32 by 32,768, round and clip to int16; int16 passes."""
     if waveform.dtype == np.int16:
         return waveform.astype(np.int16, copy=False)
-    scaled = np.rint(waveform * np.float32(FULL_SCALE))
-    clipped: Int16 = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    scaled = np.rint(np.clip(waveform, -1, 1) * np.float32(FULL_SCALE))
+    clipped: Int16 = np.minimum(scaled, FULL_SCALE - 1).astype(np.int16)
     return clipped
 
 
@@ -147,6 +148,9 @@ def _read(path: Path) -> tuple[Int16 | Float32, int]:
         finding = f"libsndfile cannot decode it ({getattr(error, 'error_string', error)})"
         mend = "convert it to wav or flac, or leave it out"
         raise UnusableAudio(path, "unreadable", finding, mend) from None
+    if sample_rate < _LOWEST_HZ:
+        finding = f"its header says {sample_rate} Hz, under the {_LOWEST_HZ} of any recording"
+        raise UnusableAudio(path, "unreadable", finding, again)
     if len(samples) < n_promised:
         finding = f"it cannot be decoded to the end of its {n_promised} samples"
         raise UnusableAudio(path, "truncated", finding, again)

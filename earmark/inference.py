@@ -146,7 +146,10 @@ class Tagger:
         self.network.eval()
         parts = []
         for i in range(0, len(patches), batch_size):
-            x = self.input.tensor(patches[i : i + batch_size, np.newaxis], device)
+            batch = np.array(
+                patches[i : i + batch_size]
+            )  # a copy: the store may be a read-only map
+            x = self.input.tensor(batch[:, np.newaxis], device)
             with device.autocast():
                 parts.append(self.network.embed(x).float().cpu().numpy())
         return np.concatenate(parts)

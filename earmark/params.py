@@ -72,7 +72,7 @@ class Trim(Section):
 
 
 class CrossValidation(Section):
-    scheme: Literal["stratified", "official", "first_last"]
+    scheme: Literal["stratified", "grouped", "official", "first_last"]
     k: Annotated[int, Field(ge=2)]
     verified_validation_only: bool
 

@@ -30,8 +30,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-        shutil.rmtree(path, ignore_errors=True)
+        retired = part.with_suffix(".old")
+        if path.exists():
+            path.replace(retired)
         part.replace(path)
+        shutil.rmtree(retired, ignore_errors=True)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -39,7 +42,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def _remove_abandoned_parts(path: Path) -> None:
     """Delete what killed processes left beside `path`; a live process keeps its own."""
-    for part in path.parent.glob(f".{path.name}.*.part"):
+    for part in path.parent.glob(f".{path.name}.*.*"):
         if _is_alive(int(part.name.split(".")[-2])):
             continue
         if part.is_dir():

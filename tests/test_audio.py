@@ -159,6 +159,17 @@ def test_float_files_with_nan_or_infinity_are_told(
     assert reason_of(written(tmp_path / "a.wav", samples, subtype="FLOAT")) == "not_finite"
 
 
+def test_sound_too_loud_for_floats_to_average_is_told(tmp_path: Path) -> None:
+    samples = np.full((1000, 2), 3e38, np.float32)
+    assert reason_of(written(tmp_path / "a.wav", samples, subtype="FLOAT")) == "not_finite"
+    mono = written(tmp_path / "b.wav", samples[:, 0], subtype="FLOAT")
+    assert set(decode(mono, sample_rate=RATE).waveform.tolist()) == {32767}
+
+
+def test_rate_of_no_recording_is_unreadable(tmp_path: Path) -> None:
+    assert reason_of(written(tmp_path / "a.wav", noise(), rate=1)) == "unreadable"
+
+
 def test_zeros_are_silent_even_if_only_after_averaging(tmp_path: Path) -> None:
     opposed = np.stack([noise(), -noise()], axis=1)
     assert reason_of(written(tmp_path / "a.wav", np.zeros(1000, np.int16))) == "silent"

@@ -222,10 +222,12 @@ def test_a_small_class_is_named_with_its_count_and_the_mend():
         assign_folds(clips, scheme="stratified", k=3, seed=0)
 
 
-def test_a_class_of_one_source_cannot_be_held_out():
-    clips = clips_of(["a"] * 9 + ["b"] * 6, source=[""] * 9 + ["s"] * 6)
+@pytest.mark.parametrize("verified_validation_only", [False, True])
+def test_a_class_of_one_source_cannot_be_held_out(verified_validation_only):
+    labels = ["a"] * 9 + ["b"] * 6
+    clips = clips_of(labels, source=[""] * 9 + ["s"] * 6, verified=np.array(labels) == "a")
     with pytest.raises(ValueError, match=r"trains on no clip of b.*leave the source empty"):
-        roles_of(clips)
+        roles_of(clips, verified_validation_only=verified_validation_only)
 
 
 def test_a_class_of_few_sources_is_warned_of(caplog):

@@ -4,9 +4,6 @@ Every clip is decided first, as a row of a table, then rendered from the seed an
 alone. Unlike a real corpus it knows which labels are wrong: `truth.csv` lists the true tags.
 """
 
-import multiprocessing
-import os
-import shutil
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import soundfile
-from tqdm import tqdm
 
+from earmark.engine import map_ordered
 from earmark.seeding import rng_for
+from earmark.store import whole_folder
 from earmark.synthesis import SOUNDS
 from earmark.synthesis.recording import draw_recording, record
 
@@ -210,24 +208,8 @@ def write_audio(
     """Render every clip into the folders of the splits; the bytes do not depend on `workers`."""
     rows: list[Row] = list(clips.to_dict("records"))
     write = partial(write_clip, folder=folder, options=options, seed=seed)
-    bar = partial(tqdm, total=len(rows), desc="demo corpus", unit="clip", disable=None)
-    if workers == 1:
-        for row in bar(rows):
-            write(row)
-        return
-    # spawn: a fork of a process that holds threads (torch, BLAS) may hang
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for _ in bar(pool.imap_unordered(write, rows, chunksize=8)):
-            pass
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Move `new` to `folder`; an older corpus that was there goes away afterwards."""
-    retired = new.with_name(f"{new.name}.retired")
-    if folder.exists():
-        folder.replace(retired)
-    new.replace(folder)
-    shutil.rmtree(retired, ignore_errors=True)
+    for _ in map_ordered(write, rows, workers=workers, description="demo corpus"):
+        pass
 
 
 def write_corpus(folder: Path, options: DemoOptions, *, seed: int, workers: int) -> int:
@@ -243,14 +225,9 @@ def write_corpus(folder: Path, options: DemoOptions, *, seed: int, workers: int)
             f"{folder} holds {strangers[0]}, no part of a demo corpus; name a new or empty folder"
         )
     clips = plan_clips(options, seed=seed)
-    partial_folder = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    try:
+    with whole_folder(folder) as part:
         for name in known:
-            (partial_folder / name).mkdir(parents=True)
-        write_audio(clips, partial_folder, options, seed=seed, workers=workers)
-        write_tables(clips, partial_folder / META_FOLDER)
-        replace_folder(partial_folder, folder)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
+            (part / name).mkdir()
+        write_audio(clips, part, options, seed=seed, workers=workers)
+        write_tables(clips, part / META_FOLDER)
     return len(clips)
