@@ -21,8 +21,9 @@ lint: setup
 	ruff format --check .
 	mypy
 
-ci: setup ## the gate that pull requests pass
+ci: test ## what pull requests pass: tests, the gate, and a retrain of a small profile
 	.ci/gate
+	.ci/retrain
 
 mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKING_URI
 	mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"

@@ -123,9 +123,10 @@ def as_int16(waveform: Int16 | Float32) -> Int16:
     """Scale float32 by 32,768, round and clip to int16; int16 passes."""
     if waveform.dtype == np.int16:
         return waveform.astype(np.int16, copy=False)
-    scaled = np.rint(np.clip(waveform, -1, 1) * np.float32(FULL_SCALE))
-    clipped: Int16 = np.minimum(scaled, FULL_SCALE - 1).astype(np.int16)
-    return clipped
+    clipped: Float32 = np.clip(waveform, -1, 1)
+    scaled = np.rint(clipped * np.float32(FULL_SCALE))
+    rounded: Int16 = np.minimum(scaled, FULL_SCALE - 1).astype(np.int16)
+    return rounded
 
 
 def _read(path: Path) -> tuple[Int16 | Float32, int]:

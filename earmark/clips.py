@@ -120,7 +120,7 @@ def _label_problems(clips: pd.DataFrame, k: int) -> list[str]:
         f"corpus: class {label}: in the test set alone; add training clips, or clear its labels"
         for label in strangers
     ]
-    if len(clips) and train["label"].nunique() < 2:
+    if len(clips) and len(set(train["label"]) - {""}) < 2:
         problems.append("corpus: a tagger needs at least 2 classes; label clips of another class")
     return problems
 

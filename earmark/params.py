@@ -27,7 +27,7 @@ KINDS = ("logmel", "mfcc", "wave44k", "wave16k", "patches", "embedding")
 
 def _plain_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9_]+", name):
-        raise ValueError(f"the name {name!r} must be of a-z, 0-9 and _ alone")
+        raise ValueError("a name must be of a-z, 0-9 and _ alone")
     return name
 
 
@@ -39,9 +39,9 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A mapping of params.yaml: unknown keys and lax types are refused."""
+    """A mapping of params.yaml: unknown keys, lax types, NaN and infinity are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Runtime(Section):
@@ -76,6 +76,13 @@ class CrossValidation(Section):
     k: Annotated[int, Field(ge=2)]
     verified_validation_only: bool
 
+    @property
+    def fold_names(self) -> list[str]:
+        """All folds of the scheme; `folds` chooses those that are run."""
+        if self.scheme == "first_last":
+            return ["first", "last"]
+        return [str(fold) for fold in range(self.k)]
+
 
 class Recipe(Section):
     """What every model shares; an entry of the roster may override any of it."""
@@ -106,7 +113,7 @@ class Recipe(Section):
 class Network(Section):
     """A network by name; the other keys are its constructor's options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
     name: str
 
     @property
@@ -287,11 +294,11 @@ def load_params(path: Path) -> Params:
 
 def read_yaml(path: Path) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text())
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         mend = "run earmark from the folder of dvc.yaml, or `python -m earmark profile use demo`"
         raise UserError(f"{path}: not there; {mend}") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
@@ -302,13 +309,23 @@ def parse_params(raw: Any, source: str) -> tuple[Params | None, list[str]]:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(problem, raw) for problem in error.errors()]
-        return None, [f"{source}: {line}" for line in dict.fromkeys(lines)]
+        return None, [f"{source}: {line}" for line in _explanations(error, raw)]
     return params, [f"{source}: {line}" for line in _contradictions(params)]
 
 
-def _explain(problem: Any, raw: Any) -> str:
-    """One line for one of pydantic's findings."""
+def _explanations(error: ValidationError, raw: Any) -> list[str]:
+    """One line a place; of "a word or a mapping", what is wrong within a mapping that is there."""
+    found = [(problem["type"], *_explain(problem, raw)) for problem in error.errors()]
+    lines: dict[str, str] = {}
+    for kind, place, line in found:
+        is_within = any(other.startswith(f"{place}.") for _, other, _ in found)
+        if not (kind == "literal_error" and is_within):
+            lines.setdefault(place, line)
+    return list(lines.values())
+
+
+def _explain(problem: Any, raw: Any) -> tuple[str, str]:
+    """The place of one of pydantic's findings, and one line that begins with it."""
     keys: list[Any] = []
     parent = raw
     for key in problem["loc"]:
@@ -320,19 +337,19 @@ def _explain(problem: Any, raw: Any) -> str:
         keys.append(key)
     place = ".".join(map(str, keys))
     if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {_suggestion(keys)}"
+        return place, f"{place}: unknown key; {_suggestion(keys)}"
     if problem["type"] == "missing":
-        return f"{place}: missing; add it (profiles/demo.yaml shows one)"
+        return place, f"{place}: missing; add it (profiles/base.yaml and demo.yaml show one)"
     message = problem["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(problem["input"], dict | list) else f", not {problem['input']!r}"
-    return f"{place}: {message}{shown}"
+    return place, f"{place}: {message}{shown}"
 
 
 def _suggestion(keys: list[Any]) -> str:
     """The nearest known key to the last of `keys`, looked up in the models above."""
     valid = sorted(_fields_at(Params, [str(key) for key in keys[:-1]]))
     near = difflib.get_close_matches(str(keys[-1]), valid, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(valid)}"
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(valid) or 'none'}"
 
 
 def _fields_at(section: Any, keys: list[str]) -> set[str]:
@@ -360,7 +377,6 @@ def _contradictions(params: Params) -> list[str]:
         *_fold_problems(params),
         *_roster_problems(params),
         *_ensemble_problems(params),
-        *_feature_problems(params),
     ]
 
 
@@ -369,13 +385,11 @@ def _fold_problems(params: Params) -> list[str]:
     names = params.fold_names
     if len(set(names)) != len(names):
         problems.append(f"folds: {params.folds}: a fold is named twice; name each once")
-    if params.cv.scheme == "first_last":
-        valid: list[str] = ["first", "last"]
-    else:
-        valid = [str(fold) for fold in range(params.cv.k)]
+    valid = params.cv.fold_names
+    more = "" if params.cv.scheme == "first_last" else f", or raise cv.k (now {params.cv.k})"
     for fold in names:
         if fold not in valid:
-            mend = f"give some of {valid}, or raise cv.k (now {params.cv.k})"
+            mend = f"give some of {', '.join(valid)}{more}"
             problems.append(f"folds: {fold!r} is not in cv.scheme {params.cv.scheme}; {mend}")
     return problems
 
@@ -403,7 +417,7 @@ def _roster_problems(params: Params) -> list[str]:
             merged = {"model": {**params.model.model_dump(), **params.entry(kind, name).training}}
             for problem in error.errors():
                 problem["loc"] = ("model", *problem["loc"])
-                line = _explain(problem, merged).removeprefix("model")
+                line = _explain(problem, merged)[1].removeprefix("model")
                 problems.append(f"models.{kind}.{name}.training{line}")
     if params.extractors and params.features.patches is None:
         problems.append("features.patches: missing, but extractors read it; add `patches: {}`")
@@ -427,21 +441,4 @@ def _ensemble_problems(params: Params) -> list[str]:
         )
     if not problems and sum(weights.values()) <= 0:
         problems.append("ensemble.weights: all are 0; give at least one member a weight")
-    return problems
-
-
-def _feature_problems(params: Params) -> list[str]:
-    problems = []
-    nyquist = params.decode.sample_rate / 2
-    for kind in ("logmel", "mfcc"):
-        frames: Frames | None = getattr(params.features, kind)
-        if frames is None:
-            continue
-        if frames.f_max_hz > nyquist or frames.f_min_hz >= frames.f_max_hz:
-            problems.append(
-                f"features.{kind}: f_min_hz {frames.f_min_hz} .. f_max_hz {frames.f_max_hz} must "
-                f"rise and end by half of decode.sample_rate ({nyquist})"
-            )
-        if isinstance(frames, Cepstra) and frames.n_mfcc > frames.n_mels:
-            problems.append(f"features.{kind}.n_mfcc: at most n_mels ({frames.n_mels}); lower it")
     return problems

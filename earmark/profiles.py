@@ -39,7 +39,7 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     yaml = YAML()
     yaml.width = 100
     document = yaml.load((layout.root / "profiles" / f"{BASE}.yaml").read_text())
-    overlay(document, yaml.load((layout.root / "profiles" / f"{name}.yaml").read_text()))
+    overlay(document, yaml.load((layout.root / "profiles" / f"{name}.yaml").read_text()) or {})
     if root or table:
         overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
     elif not document["corpus"]["root"]:
@@ -50,10 +50,19 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     _, problems = parse_params(new, "params.yaml")
     if problems:
         raise UserError(*problems)
-    old = read_yaml(layout.params) if layout.params.exists() else {}
+    old = _written_before(layout.params)
     with whole_file(layout.params) as part:
         part.write_text(text.getvalue())
     return differences(old, new) or ["params.yaml: nothing changed"]
+
+
+def _written_before(path: Path) -> dict[str, Any]:
+    """What params.yaml holds; nothing, if it is missing or spoilt, since it is to be replaced."""
+    try:
+        old = read_yaml(path)
+    except UserError:
+        return {}
+    return old if isinstance(old, dict) else {}
 
 
 def overlay(base: Any, top: Any) -> None:
@@ -71,7 +80,7 @@ def corpus_settings(
     """The sections corpus, cv and folds for a folder of the user's own."""
     if not root:
         raise UserError("--table alone says not where its paths start; add --root DIR")
-    folder = (cwd / root).expanduser().resolve()
+    folder = (cwd / Path(root).expanduser()).resolve()
     if not folder.is_dir():
         raise UserError(f"--root {root}: no such folder")
     name = _table_in(folder, table, cwd) if table else ""
@@ -79,6 +88,7 @@ def corpus_settings(
     clips = ADAPTERS[adapter](folder, name)
     folds = clips["fold"][clips["split"] == "train"]
     is_official = bool(len(folds)) and not folds.isna().any()
+    scheme = "official" if is_official else document["cv"]["scheme"]
     k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
     inside = folder.is_relative_to(layout.root)
     return {
@@ -87,8 +97,8 @@ def corpus_settings(
             "root": folder.relative_to(layout.root).as_posix() if inside else str(folder),
             "table": name,
         },
-        "cv": {"scheme": "official" if is_official else document["cv"]["scheme"], "k": k},
-        "folds": list(range(k)),
+        "cv": {"scheme": scheme, "k": k},
+        "folds": document["folds"] if scheme == "first_last" else list(range(k)),
     }
 
 

@@ -6,9 +6,10 @@ Shapes: R rows (samples, frames, patches or embeddings) of `row_shape` values ea
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,9 +42,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned_parts(path: Path) -> None:
-    """Delete what killed processes left beside `path`; a live process keeps its own."""
-    for part in path.parent.glob(f".{path.name}.*.*"):
-        if _is_alive(int(part.name.split(".")[-2])):
+    """Delete what killed processes left beside `path`; another live process keeps its own.
+
+    A part with this process' number is an older one's: in a container the numbers come again.
+    """
+    form = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(part|old)")
+    for part in path.parent.glob(".*.*"):
+        found = form.fullmatch(part.name)
+        if not found or (int(found[1]) != os.getpid() and _is_alive(int(found[1]))):
             continue
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
@@ -157,19 +163,27 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self._close_shard()
-            pd.DataFrame(self._entries).to_parquet(self._part / "index.parquet", index=False)
-            about = {
-                **self.about,
-                "row_shape": list(self.row_shape),
-                "dtype": self.dtype.name,
-                "digest": self._digest.hexdigest(),
-            }
-            write_json(self._part / "store.json", about)
-        elif self._file is not None:
-            self._file.close()
+        try:
+            if kind is None:
+                self._finish()
+            elif self._file is not None:
+                with suppress(OSError):  # a full disk refuses what is still in the buffer, too
+                    self._file.close()
+        except BaseException as failure:
+            self._whole.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         self._whole.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        self._close_shard()
+        pd.DataFrame(self._entries).to_parquet(self._part / "index.parquet", index=False)
+        about = {
+            **self.about,
+            "row_shape": list(self.row_shape),
+            "dtype": self.dtype.name,
+            "digest": self._digest.hexdigest(),
+        }
+        write_json(self._part / "store.json", about)
 
     def _open_shard(self) -> None:
         self._shard, self._rows_in_shard = self._shard + 1, 0

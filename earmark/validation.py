@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from earmark import sox
 from earmark.clips import problems_of
@@ -27,8 +28,9 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
             found += _segment_problems(entry, kind, place)
     for name, extractor in params.extractors.items():
         place = f"extractors.{name}"
-        found += _network_problems(extractor.network, "patches", f"{place}.network")
-        if extractor.network.name != "vggish":
+        if extractor.network.name == "vggish":
+            found += _network_problems(extractor.network, "patches", f"{place}.network")
+        else:
             found.append(
                 f"{place}.network.name: {extractor.network.name} embeds nothing; use vggish"
             )
@@ -37,9 +39,11 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
     for kind in KINDS[:-1]:
         if getattr(params.features, kind) is not None:
             rate = params.decode.sample_rate
-            found += _said(build_features, kind, params.features.options(kind), sample_rate=rate)
+            said = _said(build_features, kind, params.features.options(kind), sample_rate=rate)
+            place = f"features.{kind}: "
+            found += [place + line.removeprefix(place) for line in said]
     for name, options in params.demo.items():
-        found += [f"demo.{name}: {line}" for line in _said(DemoOptions, **options)]
+        found += _demo_problems(options, f"demo.{name}")
     return [f"{source}: {line}" for line in found]
 
 
@@ -47,9 +51,21 @@ def _said(function: Any, *args: Any, **kwargs: Any) -> list[str]:
     """What a call objects to, as one line."""
     try:
         function(*args, **kwargs)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # torch: a size that cannot be
         return [" ".join(str(error).split())]
     return []
+
+
+def _demo_problems(options: dict[str, Any], place: str) -> list[str]:
+    try:
+        TypeAdapter(DemoOptions).validate_python(options)
+    except ValidationError as error:
+        return [
+            f"{'.'.join([place, *map(str, problem['loc'])])}: "
+            f"{problem['msg'].removeprefix('Value error, ')} (profiles/demo.yaml shows one)"
+            for problem in error.errors()
+        ]
+    return [f"{place}: {line}" for line in _said(DemoOptions, **options)]
 
 
 def _network_problems(network: Network, kind: str, place: str) -> list[str]:
@@ -61,6 +77,9 @@ def _network_problems(network: Network, kind: str, place: str) -> list[str]:
         return [
             f"{place}.name: {network.name} reads {', '.join(sorted(kinds))}, not {kind}; move it"
         ]
+    sizes = {key: value for key, value in network.options.items() if type(value) is int}
+    if small := [key for key, value in sizes.items() if value < 1]:
+        return [f"{place}.{key}: {sizes[key]}; it must be at least 1" for key in small]
     with torch.device("meta"):
         return [f"{place}: {line}" for line in _said(build, network.name, 2, network.options)]
 
@@ -83,7 +102,7 @@ def _on_meta(network: Network) -> torch.nn.Module | None:
     try:
         with torch.device("meta"):
             return build(network.name, 2, network.options)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RuntimeError):
         return None
 
 

@@ -1,8 +1,8 @@
-"""Give every usable clip its role in every fold.
+"""Give every usable clip its role in every fold that the scheme has.
 
 Reads: data/clips.parquet
 Writes: data/folds.parquet
-Params: cv, folds, seed
+Params: cv, seed
 """
 
 import pandas as pd
@@ -19,12 +19,16 @@ def run(params: Params, layout: Layout) -> pd.DataFrame:
     clips = read_table(layout.clips)
     usable = clips[~clips["quarantined"]]
     train = usable[usable["split"] == "train"]
+    labels = clips.loc[clips["split"] == "train", "label"]
+    if lost := sorted(set(labels) - set(train["label"])):
+        mend = "mend them (metrics/decode.json says what is wrong), or drop the class"
+        raise UserError(f"class {lost[0]}: all of its clips are in quarantine; {mend}")
     try:
         assigned = roles(
             train,
             scheme=params.cv.scheme,
             k=params.cv.k,
-            folds=params.fold_names,
+            folds=params.cv.fold_names,  # all, so that a fold more retrains no other
             seed=params.seed,
             verified_validation_only=params.cv.verified_validation_only,
         )
@@ -44,6 +48,6 @@ if __name__ == "__main__":
         s.log.info(
             "split: %d clips in folds %s, %d test clips",
             (folds["split"] == "train").sum(),
-            ", ".join(s.params.fold_names),
+            ", ".join(s.params.cv.fold_names),
             (folds["split"] == "test").sum(),
         )

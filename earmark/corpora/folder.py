@@ -1,6 +1,7 @@
 """Any labelled folder: class folders, or a csv with path, label and what else is known."""
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
 
 def _from_class_folders(root: Path) -> pd.DataFrame:
     files = [path for path in sorted(root.glob("*/**/*")) if path.is_file()]
-    found = [path.relative_to(root) for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
+    relative = [path.relative_to(root) for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
+    # A Mac leaves ._name.wav beside name.wav, with no sound in it.
+    found = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
     if len(found) < len(files):
         logger.info("%s: %d files that are no audio ignored", root, len(files) - len(found))
     if not found:
@@ -69,12 +72,14 @@ def read_csv(
 ) -> pd.DataFrame:
     """Read a csv as text; columns that nobody knows are named in the log and left out."""
     try:
-        raw = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        raw = _text_of(table)
     except FileNotFoundError:
         raise UserError(f"{table}: not there; correct corpus.table or corpus.root") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UserError(f"{table}: no readable csv: {' '.join(str(error).split())}") from None
     raw.columns = [str(name).strip() for name in raw.columns]
+    if not raw.columns.is_unique:
+        raise UserError(f"{table}: two columns have one name ({', '.join(raw.columns)}); mend it")
     missing = [name for name in required if name not in raw]
     if missing:
         has = ", ".join(raw.columns)
@@ -85,6 +90,15 @@ def read_csv(
     for name in raw.columns:
         raw[name] = raw[name].str.strip()
     return raw
+
+
+def _text_of(table: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Of rows longer than the header pandas would make an index, and so shift every column.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            table, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+        )
 
 
 def flags(raw: pd.DataFrame, column: str, name: str, table: Path) -> list[bool]:
@@ -99,7 +113,7 @@ def flags(raw: pd.DataFrame, column: str, name: str, table: Path) -> list[bool]:
 
 def _whole_numbers(raw: pd.DataFrame, table: Path) -> pd.Series:
     numbers = pd.to_numeric(raw["fold"].replace("", None), errors="coerce")
-    bad = (raw["fold"] != "") & (numbers.isna() | (numbers % 1 != 0))
+    bad = (raw["fold"] != "") & ~(numbers.abs() < 2**31) | (numbers % 1 != 0) & numbers.notna()
     if bad.any():
         row = raw[bad].iloc[0]
         raise UserError(f"{table}: clip {row['path']}: fold {row['fold']!r} is no whole number")
