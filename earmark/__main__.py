@@ -1,5 +1,6 @@
 """The command line: `python -m earmark --help`."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import parse_params, read_yaml
+from earmark.params import load_params, parse_params, read_yaml
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
@@ -56,6 +57,41 @@ def profile_use(
 
     for line in use(Layout.here(), name, root=root, table=table, cwd=Path.cwd()):
         typer.echo(line)
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    top: Annotated[int, typer.Option(min=1, help="How many tags to name.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One json object a line.")] = False,
+) -> None:
+    """Tag recordings with the trained ensemble, and say how sure it is."""
+    from earmark.engine import set_up_process
+
+    layout = Layout.here()
+    params = load_params(layout.params)
+    set_up_process(threads=params.runtime.threads)  # before torch is imported
+    from earmark.audio import UnusableAudio
+    from earmark.tagging import load_ensemble, recordings
+
+    ensemble = load_ensemble(params, layout)
+    unusable = 0
+    for path in recordings(files):
+        try:
+            opinion = ensemble.tag(path)
+        except UnusableAudio as error:
+            unusable += 1
+            typer.echo(f"{path}: {error.reason}: {error}", err=True)
+            continue
+        named = list(zip(opinion.tags, opinion.probabilities, strict=True))[:top]
+        if as_json:
+            said = {tag: round(probability, 6) for tag, probability in named}
+            typer.echo(json.dumps({"clip": opinion.clip, "tags": said, "crops": opinion.n_crops}))
+        else:
+            said_text = "  ".join(f"{tag} {probability:.2f}" for tag, probability in named)
+            typer.echo(f"{opinion.clip}: {said_text}")
+    if unusable:
+        raise UserError(f"{unusable} of the recordings could not be used; see above")
 
 
 @app.command()

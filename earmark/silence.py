@@ -23,6 +23,26 @@ class Ends:
     end: int
 
 
+@dataclass(frozen=True, eq=False)
+class Trimmed:
+    """A clip ready for features: its ends cut off, its peak at full scale."""
+
+    waveform: Int16  # (T,)
+    start: int  # of the decoded waveform
+    kept_whole: bool
+
+
+def trim(waveform: Int16, *, top_db: float, min_samples: int) -> Trimmed:
+    """Cut the silence off both ends (Xu et al., section 3.1: ends only, inner silence is rhythm).
+
+    A clip of which less than `min_samples` would be left is kept whole.
+    """
+    ends = trim_ends(waveform, top_db=top_db)
+    if ends.end - ends.start < min_samples:
+        return Trimmed(peak_normalise(waveform), 0, kept_whole=True)
+    return Trimmed(peak_normalise(waveform[ends.start : ends.end]), ends.start, kept_whole=False)
+
+
 def trim_ends(
     waveform: Float32 | Int16, *, top_db: float, frame_length: int = 2048, hop_length: int = 512
 ) -> Ends:

@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
 
-# MLflow would otherwise look for its home in the network and for git at import.
+# Set before mlflow is imported: nothing leaves this machine, and a new database is no news.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 

@@ -9,12 +9,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from earmark.engine import map_ordered
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.silence import Ends, peak_normalise, trim_ends
+from earmark.silence import Trimmed, trim
 from earmark.store import Store, StoreWriter
 from stages import stage
 
@@ -22,37 +21,32 @@ from stages import stage
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     decoded = Store.open(layout.decoded)
     rate = decoded.about["sample_rate"]
-    min_rows = round(params.trim.min_seconds * rate)
-    ends = map_ordered(
-        partial(_ends, decoded, params.trim.top_db),
+    min_samples = round(params.trim.min_seconds * rate)
+    trimmed = map_ordered(
+        partial(_trim, decoded, params.trim.top_db, min_samples),
         range(len(decoded)),
         workers=params.runtime.workers,
         description="trim",
-        chunk=32,
     )
-    n_whole, n_cut = 0, 0
+    n_whole, n_left = 0, 0
     with StoreWriter(layout.trimmed, row_shape=(), dtype="int16", about=decoded.about) as store:
-        for line, found in enumerate(ends):
+        for line, found in enumerate(trimmed):
             row = decoded.index.iloc[line]
-            waveform = decoded.rows(line)
-            # Xu et al., section 3.1: ends only, inner silence carries rhythm.
-            is_kept_whole = found.end - found.start < min_rows
-            start, end = (0, len(waveform)) if is_kept_whole else (found.start, found.end)
-            n_whole += is_kept_whole
-            n_cut += len(waveform) - (end - start)
+            n_whole += found.kept_whole
+            n_left += len(found.waveform)
             store.append(
-                peak_normalise(np.asarray(waveform[start:end])),
+                found.waveform,
                 clip=row["clip"],
                 split=row["split"],
-                trimmed_start=start,
-                kept_whole=is_kept_whole,
+                trimmed_start=found.start,
+                kept_whole=found.kept_whole,
             )
+    n_cut = int(decoded.index["length"].sum()) - n_left
     return {"clips": len(decoded), "kept_whole": n_whole, "seconds_cut": n_cut / rate}
 
 
-def _ends(decoded: Store, top_db: float, line: int) -> Ends:
-    waveform: NDArray[np.int16] = np.asarray(decoded.rows(line))
-    return trim_ends(waveform, top_db=top_db)
+def _trim(decoded: Store, top_db: float, min_samples: int, line: int) -> Trimmed:
+    return trim(np.asarray(decoded.rows(line)), top_db=top_db, min_samples=min_samples)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Work is spread over processes and comes back in order, or fails at once; none outlives another."""
+"""Work is spread over processes and comes back in order, or fails at once; no process is left."""
 
 import os
 import signal

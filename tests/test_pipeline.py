@@ -155,6 +155,32 @@ def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> Non
         assert "confusion_matrix.png" in names
 
 
+def test_a_file_of_ones_own_is_tagged_as_the_graph_tags_it(workspace: Workspace) -> None:
+    ensemble = workspace.root / "data" / "ensemble"
+    rows = pd.read_parquet(ensemble / "clips.parquet")
+    line = int(rows.index[rows["role"] == "test"][0])
+    expected = pd.read_parquet(ensemble / "ensemble.parquet").iloc[line]
+    audio = workspace.root / "data" / "demo" / "tiny" / "FSDKaggle2018.audio_test"
+    file = audio / rows["clip"][line]
+    said = json.loads(
+        workspace.run("python", "-m", "earmark", "predict", "--json", "--top", "4", str(file))
+    )
+    assert said["tags"] == pytest.approx(expected.to_dict(), abs=0.01)
+    assert list(said["tags"]) == expected.sort_values(ascending=False).index.tolist()
+
+
+def test_an_unusable_file_is_named_and_the_others_are_tagged(workspace: Workspace) -> None:
+    empty = workspace.root / "empty.wav"
+    empty.touch()
+    audio = workspace.root / "data" / "demo" / "tiny" / "FSDKaggle2018.audio_test"
+    good = next(iter(sorted(audio.glob("*.wav"))))
+    output = workspace.run("python", "-m", "earmark", "predict", "empty.wav", str(good), ok=False)
+    assert "empty.wav: empty:" in output
+    assert f"{good}: " in output
+    assert "1 of the recordings could not be used" in output
+    empty.unlink()
+
+
 def test_the_confidence_of_the_crops_changes_the_ensemble_alone(workspace: Workspace) -> None:
     workspace.set("inference.confidence", "0.9")
     assert workspace.repro()[0] == END

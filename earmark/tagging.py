@@ -1,0 +1,162 @@
+"""Tag recordings of the user's own with the trained ensemble, by the rules that scored it.
+
+Shapes: T samples, C crops, K tags.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.audio import as_float, decode
+from earmark.corpora.folder import AUDIO_SUFFIXES
+from earmark.ensembling import mean_over_folds, weighted_geometric_mean
+from earmark.errors import UserError
+from earmark.features import build as build_features
+from earmark.inference import Device, Tagger
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.silence import trim
+from earmark.store import read_json
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the ensemble says of a recording: its tags, the likeliest first, with probabilities."""
+
+    clip: str
+    tags: list[str]
+    probabilities: list[float]
+    n_crops: int  # that all networks together needed until they were confident
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The trained members of every fold, with their weights; networks are read when first used."""
+
+    params: Params
+    layout: Layout
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        about: dict[str, Any] = read_json(self.layout.ensemble / "ensemble.json")
+        return about
+
+    @cached_property
+    def device(self) -> Device:
+        return Device.choose(self.params.runtime)
+
+    @cached_property
+    def networks(self) -> dict[str, dict[str, tuple[Tagger, Tagger | None]]]:
+        """Member -> fold -> network, and the extractor that it reads embeddings of."""
+        plan = read_json(self.layout.plan)
+        return {
+            member: {fold: self._load(member, fold) for fold in plan["folds"]}
+            for member, weight in self.about["weights"].items()
+            if weight > 0
+        }
+
+    def _load(self, member: str, fold: str) -> tuple[Tagger, Tagger | None]:
+        folder = self.layout.model(member, fold)
+        extractor = read_json(folder / "model.json").get("extractor")
+        if extractor is None:
+            return Tagger.load(folder, self.device), None
+        below = Tagger.load(self.layout.model(extractor, fold), self.device)
+        return Tagger.load(folder, self.device), below
+
+    def tag(self, path: Path) -> Opinion:
+        """Decode, trim and tag one recording.
+
+        Raises:
+            UnusableAudio: the file cannot be used.
+        """
+        sample_rate = self.params.decode.sample_rate
+        decoded = decode(path, sample_rate=sample_rate)
+        min_samples = round(self.params.trim.min_seconds * sample_rate)
+        top_db = self.params.trim.top_db
+        waveform = trim(decoded.waveform, top_db=top_db, min_samples=min_samples).waveform
+        rows: dict[str, NDArray[Any]] = {}  # each kind once, whatever number of networks reads it
+        members, n_crops = {}, 0
+        for member, folds in self.networks.items():
+            said = {}
+            for fold, (tagger, extractor) in folds.items():
+                found = self._rows(rows, waveform, tagger, extractor)
+                said[fold], tried = self._clip(tagger, found, path.name)
+                n_crops += tried
+            members[member] = mean_over_folds(said)
+        weights = {name: self.about["weights"][name] for name in members}
+        joint = weighted_geometric_mean(members, weights)[0]
+        order = np.argsort(-joint, kind="stable")
+        tags = [self.about["tags"][i] for i in order]
+        return Opinion(str(path), tags, joint[order].tolist(), n_crops)
+
+    def _rows(
+        self,
+        cache: dict[str, NDArray[Any]],
+        waveform: NDArray[np.int16],
+        tagger: Tagger,
+        extractor: Tagger | None,
+    ) -> NDArray[Any]:
+        kind = extractor.input.kind if extractor else tagger.input.kind
+        if kind not in cache:
+            input_ = tagger.input
+            extract = build_features(kind, input_.options, sample_rate=input_.sample_rate)
+            cache[kind] = np.asarray(extract(as_float(waveform))).astype(extract.dtype)
+        if extractor is None:
+            return cache[kind]
+        return extractor.embeddings(cache[kind], self.device, batch_size=64)
+
+    def _clip(self, tagger: Tagger, rows: NDArray[Any], clip: str) -> tuple[Floats, int]:
+        """Probabilities `(1, K)` by the member's rule, and how many crops they took.
+
+        The re-crop rule of Shan & Ren is applied lazily: no crop is computed after a confident one.
+        """
+        crops = list(self._crops(tagger, rows, clip))
+        if tagger.input.rule == "mean":
+            every = tagger.clip_probabilities(crops, self.device, batch_size=32)
+            return every.astype(np.float64).mean(axis=0, keepdims=True), len(crops)
+        best = np.zeros((1, len(tagger.tags)))
+        for tried, crop in enumerate(crops, start=1):
+            found = tagger.probabilities(crop[np.newaxis], self.device).astype(np.float64)
+            if found.max() > best.max():
+                best = found
+            if found.max() >= self.params.inference.confidence:
+                return found, tried
+        return best, len(crops)
+
+    def _crops(self, tagger: Tagger, rows: NDArray[Any], clip: str) -> Iterator[NDArray[Any]]:
+        starts = tagger.input.crop_starts(
+            len(rows), n_crops=self.params.inference.n_crops, seed=self.params.seed, clip=clip
+        )
+        return (tagger.input.cut(rows, start) for start in starts.tolist())
+
+
+def recordings(places: list[Path]) -> list[Path]:
+    """The given files, and the audio files in the given folders, in order."""
+    found: list[Path] = []
+    for place in places:
+        if not place.is_dir():
+            found.append(place)
+            continue
+        inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        if not inside:
+            raise UserError(f"{place}: no audio in it ({' '.join(sorted(AUDIO_SUFFIXES))})")
+        found += inside
+    return found
+
+
+def load_ensemble(params: Params, layout: Layout) -> Ensemble:
+    """The ensemble of the last `dvc repro`.
+
+    Raises:
+        UserError: nothing was trained here yet.
+    """
+    if not (layout.ensemble / "ensemble.json").exists():
+        raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
+    return Ensemble(params, layout)
