@@ -4,7 +4,7 @@ Shapes: B segments, S rows of a segment, P patches, D dims, K tags.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -157,8 +157,7 @@ class Tagger:
     def save(self, folder: Path, about: dict[str, Any]) -> None:
         """Write weights.safetensors and model.json, whole or not at all."""
         with whole_folder(folder) as part:
-            state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-            save_file(state, part / "weights.safetensors")
+            save_tensors(part / "weights.safetensors", self.network.state_dict())
             description = {
                 "format": FORMAT,
                 "network": {"name": self.network_name, **self.network_options},
@@ -180,6 +179,22 @@ class Tagger:
         tagger.network.load_state_dict(load_file(folder / "weights.safetensors"))
         device.place(tagger.network)
         return tagger
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write safetensors from wherever the tensors are.
+
+    Raises:
+        UserError: the disk is full, or refuses otherwise.
+    """
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    try:
+        save_file(plain, path, metadata)
+    except SafetensorError as error:
+        mend = "free disk space and run it again; it goes on where it stood"
+        raise UserError(f"{path}: could not be written ({error}); {mend}") from error
 
 
 def _batches(crops: list[NDArray[Any]], size: int) -> Iterator[list[NDArray[Any]]]:

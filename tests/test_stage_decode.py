@@ -123,6 +123,7 @@ def test_decoded_clips_are_in_the_order_of_the_table_at_one_rate(done):
     store = Store.open(done.decoded)
     clips = read_table(done.clips)
     assert list(store.index["clip"]) == list(clips.loc[~clips["quarantined"], "clip"])
+    assert list(store.index["split"]) == list(clips.loc[~clips["quarantined"], "split"])
     assert store.about["sample_rate"] == RATE
     seconds = [len(shard) / RATE for shard in store.shards]
     assert seconds == pytest.approx([2.1, 2.1, 2.1, 0.45])  # closed by the clip that fills it
@@ -140,7 +141,8 @@ def test_decoded_clips_are_in_the_order_of_the_table_at_one_rate(done):
 
 def test_trimming_cuts_the_ends_alone_and_brings_the_peak_to_full_scale(done):
     decoded, trimmed = Store.open(done.decoded), Store.open(done.trimmed)
-    assert list(trimmed.index["clip"]) == list(decoded.index["clip"])
+    for column in ("clip", "split"):
+        assert list(trimmed.index[column]) == list(decoded.index[column])
     for line, row in enumerate(trimmed.index.itertuples()):
         before, after = decoded.rows(line).astype(float), trimmed.rows(line).astype(float)
         assert np.abs(after).max() == 32767

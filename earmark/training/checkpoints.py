@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from earmark.errors import UserError
+from earmark.inference import save_tensors
 from earmark.store import whole_file
 from earmark.training.schedules import Plateau
 
@@ -93,9 +93,8 @@ def save_checkpoint(
         tensors |= {f"network.{key}": value for key, value in network.state_dict().items()}
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with whole_file(path) as part:
-        save_file(plain, part, metadata={"progress": json.dumps(asdict(progress))})
+        save_tensors(part, tensors, {"progress": json.dumps(asdict(progress))})
 
 
 def load_checkpoint(
