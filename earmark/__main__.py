@@ -107,6 +107,8 @@ def main() -> None:
         app()
     except UserError as error:
         sys.exit("\n".join(error.problems))
+    except OSError as error:
+        sys.exit(f"{error.filename or 'earmark'}: {error.strerror or error}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from earmark.errors import UserError
+from earmark.params import CrossValidation
 
 SCHEMA = pa.DataFrameSchema(
     {
@@ -46,20 +47,20 @@ def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
     return table[COLUMNS].astype(types)
 
 
-def problems_of(clips: pd.DataFrame, *, root: Path, k: int, official_folds: bool) -> list[str]:
+def problems_of(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> list[str]:
     """Everything that is wrong with a corpus' table, one line each, with place and mend."""
     return [
         *_schema_problems(clips),
         *_name_problems(clips),
         *_path_problems(clips, root),
-        *_label_problems(clips, k),
-        *(_fold_problems(clips, k) if official_folds else []),
+        *_label_problems(clips, 1 if cv.scheme == "first_last" else cv.k),
+        *(_fold_problems(clips, cv.k) if cv.scheme == "official" else []),
     ]
 
 
-def check_clips(clips: pd.DataFrame, *, root: Path, k: int, official_folds: bool) -> None:
+def check_clips(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> None:
     """Raise UserError with every problem of the table."""
-    problems = problems_of(clips, root=root, k=k, official_folds=official_folds)
+    problems = problems_of(clips, root=root, cv=cv)
     if problems:
         raise UserError(*problems)
 

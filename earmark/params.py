@@ -7,7 +7,7 @@ Defaults live in params.yaml alone: a key that is not there is an error, except 
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -124,20 +124,24 @@ class Network(Section):
 class Model(Section):
     """An entry of the roster: network, segment, rule of inference, and its own training values."""
 
+    segment_key: ClassVar[str]
     network: Network
     rule: Literal["recrop", "mean"]
     training: dict[str, Any] = {}  # keys of `model` that this one sets for itself
 
 
 class FrameModel(Model):
+    segment_key: ClassVar[str] = "segment_seconds"
     segment_seconds: Positive
 
 
 class WaveModel(Model):
+    segment_key: ClassVar[str] = "segment_samples"
     segment_samples: Count
 
 
 class PatchModel(Model):
+    segment_key: ClassVar[str] = "segment_patches"
     segment_patches: Count
 
 
@@ -252,6 +256,15 @@ class Params(Section):
     def recipe(self, entry: Model) -> Recipe:
         """The shared recipe with the entry's own values laid over it."""
         return Recipe.model_validate({**self.model.model_dump(), **entry.training})
+
+    def rows_read(self, kind: str, entry: Model) -> int:
+        """How many rows of the features a model's network reads at once."""
+        if isinstance(entry, FrameModel):
+            # Centred frames: 2 s at 44.1 kHz and hop 512 are 173 (Shan & Ren, section 2.1).
+            n_samples = round(entry.segment_seconds * self.decode.sample_rate)
+            return 1 + int(n_samples // self.features.options(kind)["hop_length"])
+        rows: int = getattr(entry, entry.segment_key)
+        return rows
 
     def members(self) -> dict[str, str]:
         """Member of the ensemble -> kind; an embedding model is one member an extractor."""

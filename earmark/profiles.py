@@ -78,11 +78,15 @@ def corpus_settings(
     layout: Layout, document: Any, *, root: str, table: str, cwd: Path
 ) -> dict[str, Any]:
     """The sections corpus, cv and folds for a folder of the user's own."""
+    if document["demo"]:
+        raise UserError("this profile makes its own corpus; use `profile use folder` with --root")
     if not root:
         raise UserError("--table alone says not where its paths start; add --root DIR")
     folder = (cwd / Path(root).expanduser()).resolve()
     if not folder.is_dir():
         raise UserError(f"--root {root}: no such folder")
+    if layout.root.is_relative_to(folder):
+        raise UserError(f"--root {root}: holds this repository; move the recordings to a folder")
     name = _table_in(folder, table, cwd) if table else ""
     adapter = document["corpus"]["adapter"]
     clips = ADAPTERS[adapter](folder, name)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from earmark import sox
 from earmark.clips import problems_of
@@ -15,7 +16,7 @@ from earmark.features import build as build_features
 from earmark.inference import load_weights
 from earmark.layout import Layout
 from earmark.networks import build, find
-from earmark.params import KINDS, Model, Network, Params, PatchModel, WaveModel
+from earmark.params import KINDS, Model, Network, Params
 
 
 def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
@@ -24,8 +25,8 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
     for kind in KINDS:
         for name, entry in params.models.of_kind(kind).items():
             place = f"models.{kind}.{name}"
-            found += _network_problems(entry.network, kind, f"{place}.network")
-            found += _segment_problems(entry, kind, place)
+            wrong = _network_problems(entry.network, kind, f"{place}.network")
+            found += wrong or _segment_problems(entry, params, kind, place)
     for name, extractor in params.extractors.items():
         place = f"extractors.{name}"
         if extractor.network.name == "vggish":
@@ -84,26 +85,30 @@ def _network_problems(network: Network, kind: str, place: str) -> list[str]:
         return [f"{place}: {line}" for line in _said(build, network.name, 2, network.options)]
 
 
-def _segment_problems(entry: Model, kind: str, place: str) -> list[str]:
-    """A network whose input has one length only must be given that length."""
-    n_samples = getattr(_on_meta(entry.network), "n_samples", None)
-    if isinstance(entry, WaveModel) and n_samples not in (None, entry.segment_samples):
-        return [
-            f"{place}.segment_samples: {entry.segment_samples}, but its network reads {n_samples}; "
-            "make segment_samples and network.n_samples equal"
-        ]
-    reads_one = kind == "patches" and entry.network.name == "vggish"
-    if reads_one and isinstance(entry, PatchModel) and entry.segment_patches != 1:
-        return [f"{place}.segment_patches: vggish reads one patch; set it to 1"]
-    return []
+def _segment_problems(entry: Model, params: Params, kind: str, place: str) -> list[str]:
+    """Whether the network can read the segments that it is to be given: one pass without values."""
+    if getattr(params.features, "patches" if kind == "embedding" else kind) is None:
+        return []  # said already
+    shape = (2, params.rows_read(kind, entry), *_row_shape(params, kind))
+    if kind == "patches":
+        shape = (2, shape[1] * shape[2], shape[3])  # patches are stacked in time
+    with FakeTensorMode():  # the meta device has no autocast
+        network = build(entry.network.name, 2, entry.network.options)
+        said = _said(network, torch.zeros(shape))
+    mend = "make the segment and the network's options fit"
+    return [f"{place}.{entry.segment_key}: {line}; {mend}" for line in said]
 
 
-def _on_meta(network: Network) -> torch.nn.Module | None:
+def _row_shape(params: Params, kind: str) -> tuple[int, ...]:
+    """The shape of one row of the features that the models of a kind read."""
+    if kind == "embedding":
+        sizes = (e.network.options.get("embedding_dim", 128) for e in params.extractors.values())
+        return (next(sizes, 128),)
+    rate = params.decode.sample_rate
     try:
-        with torch.device("meta"):
-            return build(network.name, 2, network.options)
-    except (ValueError, TypeError, RuntimeError):
-        return None
+        return build_features(kind, params.features.options(kind), sample_rate=rate).row_shape
+    except ValueError:
+        return {"logmel": (80,), "mfcc": (80,), "patches": (96, 64)}.get(kind, ())  # said already
 
 
 def corpus_problems(params: Params, layout: Layout) -> list[str]:
@@ -116,8 +121,7 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
         clips = ADAPTERS[corpus.adapter](root, corpus.table)
     except UserError as error:
         return list(error.problems)
-    official = params.cv.scheme == "official"
-    problems = problems_of(clips, root=root, k=params.cv.k, official_folds=official)
+    problems = problems_of(clips, root=root, cv=params.cv)
     missing = [path for path in clips["path"] if not (root / path).exists()]
     if missing and len(missing) < len(clips):
         mend = "they would be quarantined; restore them or delete their rows"

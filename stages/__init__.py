@@ -48,12 +48,14 @@ def stage(name: str) -> Iterator[Stage]:
 
 
 def _check_networks(layout: Layout) -> None:
-    """Refuse unknown networks and options before any work, once for each version of params.yaml.
+    """Refuse unknown networks and options before any work, once for each version of the params.
 
     In a process of its own, since it needs torch, which most stages do without.
     """
-    version = hashlib.blake2b(layout.params.read_bytes(), digest_size=16).hexdigest()
-    mark = layout.home / "checked" / version
+    version = hashlib.blake2b(layout.params.read_bytes(), digest_size=16)
+    for path in sorted((layout.root / "earmark").rglob("*.py")):
+        version.update(path.read_bytes())
+    mark = layout.home / "checked" / version.hexdigest()
     if mark.exists():
         return
     command = [sys.executable, "-m", "earmark", "validate", "--params-only"]

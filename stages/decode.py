@@ -28,8 +28,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     corpus = params.corpus
     root = layout.root / corpus.root
     clips = ADAPTERS[corpus.adapter](root, corpus.table)
-    is_official = params.cv.scheme == "official"
-    check_clips(clips, root=root, k=params.cv.k, official_folds=is_official)
+    check_clips(clips, root=root, cv=params.cv)
     rate = params.decode.sample_rate
     shard_rows = int(params.decode.shard_seconds * rate)
     quarantine, hashes = [], dict[str, str]()

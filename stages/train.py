@@ -12,7 +12,7 @@ import torch
 from earmark.fitting import fold_examples, new_tagger, train_and_keep
 from earmark.inference import Device, Input
 from earmark.layout import Layout
-from earmark.params import FrameModel, Model, Params, PatchModel, WaveModel, member_name
+from earmark.params import Model, Params, member_name
 from earmark.seeding import seed_for
 from earmark.store import Store
 from earmark.training.batches import Examples, Sampler, standardisation
@@ -55,27 +55,20 @@ def run(
 
 def _input(params: Params, entry: Model, kind: str, store: Store, train: Examples) -> Input:
     """How the network's input is cut and standardised, measured on the training clips."""
-    source = "patches" if kind == "embedding" else kind
-    options = params.features.options(source)
-    match entry:
-        case FrameModel():
-            # Centred frames: 2 s at 44.1 kHz and hop 512 are 173 (Shan & Ren, section 2.1).
-            n_samples = round(entry.segment_seconds * params.decode.sample_rate)
-            segment_rows = 1 + n_samples // options["hop_length"]
-            mean, std = standardisation(train, per="array" if kind == "logmel" else "column")
-        case WaveModel():
-            segment_rows = entry.segment_samples
-            mean, std = standardisation(train, per="none", scale=32768.0)
-        case PatchModel():
-            segment_rows = entry.segment_patches
-            mean, std = standardisation(train, per="none")
+    match kind:
+        case "logmel":
+            mean, std = standardisation(train, per="array")
+        case "mfcc":
+            mean, std = standardisation(train, per="column")
+        case "wave44k" | "wave16k":
+            mean, std = standardisation(train, per="none", scale=32768.0)  # int16 to [-1, 1]
         case _:
-            raise AssertionError(f"a model of no known kind: {entry!r}")
+            mean, std = standardisation(train, per="none")
     return Input(
         kind=kind,
-        options=options,
+        options=params.features.options("patches" if kind == "embedding" else kind),
         sample_rate=params.decode.sample_rate,
-        segment_rows=segment_rows,
+        segment_rows=params.rows_read(kind, entry),
         rule=entry.rule,
         silence=store.about["silence"],
         mean=mean,

@@ -9,6 +9,7 @@ import pytest
 from earmark.clips import COLUMNS, SCHEMA, check_clips, clips_table, problems_of
 from earmark.corpora import folder, fsdkaggle2018
 from earmark.errors import UserError
+from earmark.params import CrossValidation
 
 
 def touch(root: Path, *names: str) -> None:
@@ -181,6 +182,10 @@ def test_fsdkaggle2018_elsewhere_or_with_a_table_is_refused(tmp_path):
         fsdkaggle2018.read_clips(tmp_path, "")
 
 
+def cv(scheme: str) -> CrossValidation:
+    return CrossValidation(scheme=scheme, k=2, verified_validation_only=False)
+
+
 def four(**columns: list) -> pd.DataFrame:
     names = ["a.wav", "b.wav", "c.wav", "d.wav"]
     return clips_table(
@@ -195,10 +200,10 @@ def root(tmp_path) -> Path:
 
 
 def test_a_sound_table_has_no_problem(root):
-    assert problems_of(four(), root=root, k=2, official_folds=False) == []
+    assert problems_of(four(), root=root, cv=cv("stratified")) == []
     clips = four(fold=[1, 5, 1, 5])
-    assert problems_of(clips, root=root, k=2, official_folds=True) == []
-    check_clips(clips, root=root, k=2, official_folds=True)
+    assert problems_of(clips, root=root, cv=cv("official")) == []
+    check_clips(clips, root=root, cv=cv("official"))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +239,9 @@ def test_a_sound_table_has_no_problem(root):
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_each_problem_of_a_table_is_one_line(root, columns, official, said):
-    problems = problems_of(four(**columns), root=root, k=2, official_folds=official)
+    problems = problems_of(
+        four(**columns), root=root, cv=cv("official" if official else "stratified")
+    )
     if "test set alone" in said[0]:  # one class is left to train on, which is a second problem
         problems = [line for line in problems if "at least 2 classes" not in line]
     (problem,) = problems
@@ -246,23 +253,23 @@ def test_a_training_clip_without_a_label_is_named_and_a_test_clip_may_lack_it(ro
     clips = four(label=["cat", "cat", "dog", "dog"], split=["train"] * 4)
     more = clips_table({"clip": ["e", "f"], "path": ["a.wav", "b.wav"], "split": ["train", "test"]})
     both = pd.concat([clips, more], ignore_index=True)
-    (problem,) = problems_of(both, root=root, k=2, official_folds=False)
+    (problem,) = problems_of(both, root=root, cv=cv("stratified"))
     assert problem == "corpus: clip e: no label; label it, or give it split test"
 
 
 def test_a_test_clip_without_a_label_is_no_class_of_its_own(root):
     more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"]})
     clips = pd.concat([four(), more], ignore_index=True)
-    assert problems_of(clips, root=root, k=2, official_folds=False) == []
+    assert problems_of(clips, root=root, cv=cv("stratified")) == []
 
 
 def test_an_empty_table_is_named_once(root):
-    (problem,) = problems_of(four().iloc[:0], root=root, k=2, official_folds=False)
+    (problem,) = problems_of(four().iloc[:0], root=root, cv=cv("stratified"))
     assert "no clip found" in problem
 
 
 def test_all_problems_of_a_table_are_raised_at_once(root):
     clips = four(clip=["a", "a", "c", "d"], label=["cat", "cat", "cat", ""])
     with pytest.raises(UserError) as caught:
-        check_clips(clips, root=root, k=2, official_folds=True)
+        check_clips(clips, root=root, cv=cv("official"))
     assert len(caught.value.problems) == 4  # named twice, no label, one class, no folds

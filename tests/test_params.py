@@ -98,7 +98,7 @@ def test_a_shipped_profile_loads(name):
         ({f"{DENSENET}.rule": "recrp"}, [f"{DENSENET}.rule", "'recrop' or 'mean'"]),
         ({f"{DENSENET}.training": {"epoch": 3}}, [f"{DENSENET}.training.epoch", "epochs?"]),
         ({f"{DENSENET}.training": {"epochs": "x"}}, [f"{DENSENET}.training.epochs", "integer"]),
-        ({"models.wave16k.samplecnn.segment_samples": 9}, ["segment_samples: 9", "19683", "equal"]),
+        ({"models.wave16k.samplecnn.segment_samples": 9}, ["segment_samples: ", "19683", "fit"]),
         ({"models.logmel.Dense-Net": {}}, ["models.logmel.Dense-Net", "a-z"]),
         ({"models": {kind: {} for kind in KINDS}}, ["models:", "the roster is empty; name"]),
         ({"extractors": {}}, ["models.embedding.attention", "no extractor", "add one"]),
