@@ -1,6 +1,5 @@
 """Where every artifact of the pipeline lives, relative to the root of the repository."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,11 @@ class Layout:
 
     @classmethod
     def here(cls) -> "Layout":
-        """The layout of the workspace that DVC, or the user's shell, is in."""
-        return cls(Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve())
+        """The layout of the workspace that DVC, or the user's shell, is in.
+
+        Not that of $DVC_ROOT: in a queued experiment it names the repository that queued it.
+        """
+        return cls(Path.cwd())
 
     @property
     def params(self) -> Path:

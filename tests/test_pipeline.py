@@ -17,6 +17,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +72,17 @@ class Workspace:
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
+
+
+def mlflow_client(space: Workspace) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{space.root}/.earmark/mlflow/mlflow.db")
+
+
+def tracked_runs(space: Workspace) -> list[Run]:
+    client = mlflow_client(space)
+    experiment = client.get_experiment_by_name("earmark/tiny")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
 
 
 def stages_run(output: str) -> dict[str, int]:
@@ -133,12 +146,7 @@ def test_a_second_repro_runs_nothing_and_leaves_git_clean(workspace: Workspace) 
 
 
 def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> None:
-    from mlflow import MlflowClient
-
-    store = f"sqlite:///{workspace.root}/.earmark/mlflow/mlflow.db"
-    client = MlflowClient(store)
-    experiment = client.get_experiment_by_name("earmark/tiny")
-    runs = client.search_runs([experiment.experiment_id])
+    client, runs = mlflow_client(workspace), tracked_runs(workspace)
     parents = [run for run in runs if run.data.tags.get("role") == "experiment"]
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     assert len(parents) == 1
@@ -204,13 +212,18 @@ def test_a_fold_less_takes_its_predictions_and_curves_away(workspace: Workspace)
 def test_an_experiment_retrains_from_its_parameter_on_and_is_listed(workspace: Workspace) -> None:
     workspace.run("git", "checkout", "-q", "--", "params.yaml", "dvc.lock", "metrics")
     workspace.run("dvc", "checkout")
-    output = workspace.run("dvc", "exp", "run", "-n", "more-mixup", "-S", "model.mixup_alpha=0.3")
+    # In a temporary folder, as queued experiments run; the store of MLflow is the repository's.
+    output = workspace.run(
+        "dvc", "exp", "run", "--temp", "-n", "more-mixup", "-S", "model.mixup_alpha=0.3"
+    )
     assert stages_run(output) == {**TRAIN, **PREDICT, **END}
     shown = pd.read_csv(pd.io.common.StringIO(workspace.run("dvc", "exp", "show", "--csv")))
     row = shown[shown["Experiment"] == "more-mixup"].iloc[0]
     assert row["model.mixup_alpha"] == 0.3
     assert 0 <= row["ensemble.out_of_fold.map_at_3"] <= 1
-    assert "model.mixup_alpha" in workspace.run("dvc", "params", "diff")
+    assert "model.mixup_alpha" in workspace.run("dvc", "params", "diff", "HEAD", "more-mixup")
+    tracked = tracked_runs(workspace)
+    assert sum(run.data.tags["dvc.exp"] == "more-mixup" for run in tracked) == 1 + 6
 
 
 def test_a_training_killed_half_way_goes_on_and_ends_in_the_same_metrics(
