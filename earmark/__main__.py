@@ -9,7 +9,7 @@ import typer
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import load_params, parse_params, read_yaml
+from earmark.loading import load_params, parse_params, read_yaml
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")

@@ -11,7 +11,8 @@ from ruamel.yaml import YAML
 from earmark.corpora import ADAPTERS
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import flattened, parse_params, read_yaml
+from earmark.loading import parse_params, read_yaml
+from earmark.params import flattened
 from earmark.store import whole_file
 
 BASE = "base"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from earmark.engine import set_up_process
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import Params, load_params
+from earmark.loading import load_params
+from earmark.params import Params
 
 
 @dataclass(frozen=True)

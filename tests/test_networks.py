@@ -177,7 +177,8 @@ def test_a_wrong_option_says_what_is_allowed(
 
 
 def test_a_whole_number_will_do_for_a_float() -> None:
-    build("samplecnn", N_TAGS, {"n_samples": 243, "dropout": 0})
+    network = build("samplecnn", N_TAGS, {"n_samples": 243, "dropout": 0})
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -11,7 +11,8 @@ import pytest
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import KINDS, Params, load_params, parse_params, read_yaml
+from earmark.loading import load_params, parse_params, read_yaml
+from earmark.params import KINDS, Params
 from earmark.profiles import available, overlay
 from earmark.validation import option_problems, weight_problems
 from tests.source_graph import ROOT

@@ -8,7 +8,7 @@ import pytest
 from earmark import profiles
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import load_params, read_yaml
+from earmark.loading import load_params, read_yaml
 from tests.source_graph import ROOT
 
 

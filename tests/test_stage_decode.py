@@ -10,7 +10,8 @@ import soundfile
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import Params, parse_params, read_yaml
+from earmark.loading import parse_params, read_yaml
+from earmark.params import Params
 from earmark.profiles import overlay
 from earmark.store import Store, read_json, read_table
 from stages import decode, split, trim

@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from earmark import profiles
 from earmark.layout import Layout
-from earmark.params import Params, Section, flattened, member_name, read_yaml
+from earmark.loading import read_yaml
+from earmark.params import Params, Section, flattened, member_name
 from tests.source_graph import ROOT, closure, imports_of
 
 # From the bottom to the top: a module imports from its own level and those below it.
@@ -22,7 +23,7 @@ LEVELS = [
     "errors layout seeding tags segments containers audio silence splitting scoring ensembling "
     "figures report synthesis features",
     "networks",
-    "store params clips sox engine",
+    "store params clips sox engine loading",
     "corpora inference training members evaluation",
     "tracking profiles validation tagging",
     "fitting",
