@@ -47,7 +47,10 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
 
 
 def _notes(params: Params, rows: pd.DataFrame) -> list[str]:
-    notes = []
+    notes = [
+        "Each network's epoch was chosen on the fold that it is scored on, as in the papers: "
+        "out-of-fold scores are a little hopeful, those of a test set are not."
+    ]
     if params.corpus.synthetic:
         notes.append("The corpus is synthetic: these scores say nothing about recordings.")
     is_verified = rows["verified"][rows["role"] == "validation"]
