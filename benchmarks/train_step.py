@@ -15,15 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from earmark.catalogue import FORMS
 from earmark.networks import NETWORKS, build
 
 N_TAGS = 41
-SHAPES = {
-    "densenet": (173, 80),
-    "samplecnn": (39366,),
-    "vggish": (96, 64),
-    "multilevel_attention": (6, 128),
-}
+SHAPES = {form.network: form.shape for form in FORMS if not form.options}
 
 
 class Setting(NamedTuple):

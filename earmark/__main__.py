@@ -95,6 +95,15 @@ def predict(
 
 
 @app.command()
+def networks() -> None:
+    """Show every network in the forms of its paper, with parameters and multiply-adds."""
+    from earmark.catalogue import table
+
+    for line in table():
+        typer.echo(line)
+
+
+@app.command()
 def mlflow_uri() -> None:
     """Make the MLflow store if it is not there, and print its address (for `make mlflow`)."""
     from earmark.tracking import prepare_store

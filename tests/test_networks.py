@@ -1,4 +1,7 @@
-"""The networks: counts of parameters, shapes, gradients, and parity with explicit computations."""
+"""The networks: what holds for all of them, and parity with explicit computations.
+
+Those that read waveforms have their parity in test_networks_waveform.py.
+"""
 
 from typing import Any
 
@@ -8,7 +11,6 @@ from torch import Tensor, nn
 
 from earmark.networks import NETWORKS, Network, build, default_options
 from earmark.networks.densenet import DenseUnit
-from earmark.networks.samplecnn import pool_sizes
 
 N_TAGS = 5
 INPUT_KINDS = {"logmel", "mfcc", "wave44k", "wave16k", "patches", "embedding"}
@@ -17,9 +19,24 @@ INPUT_KINDS = {"logmel", "mfcc", "wave44k", "wave16k", "patches", "embedding"}
 # what the refusal must name. A network without a line here fails the tests.
 SMALL: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], str]] = {
     "densenet": ({"growth": 4, "stem_channels": 8, "units": 2}, (33, 20), (15, 20), "16 frames"),
-    "samplecnn": ({"n_samples": 486, "width": 0.125}, (486,), (485,), "486"),
+    "cnn2d": ({"base_width": 4}, (33, 20), (15, 20), "16 frames"),
+    "resnet2d": ({"base_width": 4}, (33, 20), (15, 20), "16 frames"),
+    "resnet1d": ({"base_width": 4}, (200,), (15,), "16 samples"),
+    "soundnet": ({"head": "max", "width": 0.125}, (4600,), (4573,), "4574 samples"),
+    "cnn_audio": ({"n_samples": 8192, "width": 0.125, "hidden": 16}, (8192,), (8191,), "8192"),
+    "cnn_spec": (
+        {"n_frames": 67, "n_mels": 64, "width": 0.125, "hidden": 16},
+        (67, 64),
+        (66, 64),
+        "67 frames, 64 mels",
+    ),
     "vggish": ({"width": 0.0625, "fc": 512}, (96, 64), (95, 64), "96 frames"),
+    "segment_dnn": ({"n_units": 24}, (3, 128), (0, 128), "at least 1 patch"),
+    "lstm": ({"n_units": 24}, (3, 128), (0, 128), "at least 1 patch"),
     "multilevel_attention": ({"n_units": 24}, (3, 128), (0, 128), "at least 1 patch"),
+    "cbir": ({"width": 0.0625, "hidden": 16}, (96, 64), (31, 64), "at least 32 frames"),
+    "samplecnn": ({"n_samples": 486, "width": 0.125}, (486,), (485,), "486"),
+    "rese2multi": ({"n_samples": 486, "width": 0.125}, (486,), (485,), "486"),
 }
 
 
@@ -27,11 +44,6 @@ def small(name: str) -> tuple[Network, tuple[int, ...]]:
     torch.manual_seed(0)
     options, shape, _, _ = SMALL[name]
     return build(name, N_TAGS, options), shape
-
-
-def count(name: str, n_tags: int, **options: Any) -> int:
-    with torch.device("meta"):
-        return sum(p.numel() for p in build(name, n_tags, options).parameters())
 
 
 # What holds for every network of the dictionary
@@ -54,10 +66,13 @@ def test_a_network_says_what_it_reads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_parameter_gets_a_gradient(name: str) -> None:
+def test_every_trainable_parameter_gets_a_gradient(name: str) -> None:
     network, shape = small(name)
     (network(torch.randn(4, *shape)) * torch.randn(4, N_TAGS)).sum().backward()
     for key, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            assert name == "cbir", key
+            continue
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
         if parameter.ndim > 1:  # a bias before a batch norm has none to speak of
@@ -89,8 +104,10 @@ def test_a_clip_is_tagged_the_same_alone_and_in_a_batch(name: str) -> None:
     network, shape = small(name)
     network.eval()
     x = torch.randn(4, *shape)
-    alone = torch.cat([network(clip) for clip in x.split(1)])
-    torch.testing.assert_close(alone, network(x), rtol=1e-4, atol=1e-5)
+    alone, expected = torch.cat([network(clip) for clip in x.split(1)]), network(x)
+    # relative to the largest, which is in the hundreds where ten blocks add up untrained
+    atol = 1e-5 * max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(alone, expected, rtol=1e-4, atol=atol)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -118,12 +135,15 @@ def test_channels_last_changes_the_layout_and_not_the_logits(name: str) -> None:
         is_channels_last[key] = out.is_contiguous(memory_format=torch.channels_last)
 
     for key, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and module.weight[0].numel() == 1:
+            continue  # a single number has no layout that the convolution could take over
         if isinstance(module, nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d | nn.BatchNorm2d):
             module.register_forward_hook(lambda _module, _in, out, key=key: record(key, out))
     logits = network.channels_last()(x)
     assert all(is_channels_last.values()), is_channels_last
-    assert is_channels_last or name == "multilevel_attention"
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    assert is_channels_last or "embedding" in network.input_kinds
+    atol = 1e-5 * max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=atol)
 
 
 @pytest.mark.slow
@@ -146,7 +166,7 @@ def test_eight_clips_can_be_learnt_by_heart(name: str) -> None:
 
 
 def test_an_unknown_network_names_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown network 'resnext'.*densenet, samplecnn"):
+    with pytest.raises(ValueError, match=r"unknown network 'resnext'.*densenet, cnn2d"):
         build("resnext", N_TAGS, {})
 
 
@@ -162,6 +182,13 @@ def test_an_unknown_option_names_the_valid_ones() -> None:
         ("densenet", {"growth": True}, "densenet.growth must be of type int"),
         ("densenet", {"transition": "max"}, "pool, conv1, conv3"),
         ("densenet", {"theta": 0.5}, "theta must be 1.0"),
+        ("resnet1d", {"blocks_per_stage": 3}, "must divide 10"),
+        ("soundnet", {"head": "mean"}, "conv, max"),
+        ("cnn_audio", {"n_samples": 8191}, "at least 8192"),
+        ("cnn_spec", {"n_mels": 63}, "at least 64, got 173 and 63"),
+        ("cbir", {"branches": 3}, "1 or 2"),
+        ("cbir", {"adapters": "first"}, "all, last, none"),
+        ("rese2multi", {"n_samples": 17_000}, "13122 and 19683"),
         ("samplecnn", {"width": "0.5"}, "samplecnn.width must be of type float"),
         ("vggish", {"init": "zero"}, "he, vggish"),
         ("vggish", {"embedding_activation": "tanh"}, "relu, none"),
@@ -185,44 +212,10 @@ def test_a_whole_number_will_do_for_a_float() -> None:
 def test_default_options_are_plain_and_complete(name: str) -> None:
     options = default_options(name)
     assert all(type(value) in (int, float, str, bool) for value in options.values())
-    assert count(name, 7, **options) == count(name, 7)
-
-
-# Published counts
-
-
-@pytest.mark.parametrize(
-    ("name", "n_tags", "options", "n_parameters"),
-    [
-        ("densenet", 41, {}, 2_165_289),
-        ("densenet", 41, {"transition": "conv3", "theta": 0.5}, 1_817_869),
-        ("densenet", 41, {"transition": "conv1", "theta": 0.5}, 993_293),
-        ("densenet", 41, {"transition": "conv1"}, 2_840_105),
-        ("densenet", 41, {"transition": "conv3"}, 8_214_057),
-        ("samplecnn", 50, {"n_samples": 59_049}, 1_869_874),
-        ("samplecnn", 50, {"n_samples": 39_366}, 1_738_802),
-        ("samplecnn", 17, {"n_samples": 19_683}, 1_655_569),
-        ("samplecnn", 31, {"n_samples": 16_000}, 1_531_679),
-        ("vggish", 41, {}, 72_158_225),
-        ("multilevel_attention", 41, {}, 955_130),
-    ],
-)
-def test_paper_sizes_have_the_published_counts(
-    name: str, n_tags: int, options: dict[str, Any], n_parameters: int
-) -> None:
-    assert count(name, n_tags, **options) == n_parameters
-
-
-def test_vggish_trunk_has_the_published_names_and_count() -> None:
     with torch.device("meta"):
-        state = build("vggish", 41, {}).state_dict()
-    trunk = {key: tuple(v.shape) for key, v in state.items() if not key.startswith("head.")}
-    layers = [f"features.{i}" for i in (0, 3, 6, 8, 11, 13)]
-    layers += [f"embeddings.{i}" for i in (0, 2, 4)]
-    assert list(trunk) == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
-    assert trunk["features.11.weight"] == (512, 256, 3, 3)
-    assert trunk["embeddings.0.weight"] == (4096, 12_288)
-    assert sum(torch.Size(shape).numel() for shape in trunk.values()) == 72_141_184
+        networks = [build(name, 7, given).state_dict() for given in ({}, options)]
+    shapes = [{key: value.shape for key, value in state.items()} for state in networks]
+    assert shapes[0] == shapes[1]
 
 
 # DenseNet
@@ -271,55 +264,6 @@ def test_densenet_maps_have_the_tables_sizes() -> None:
         network = build("densenet", 41, {"transition": "conv3", "theta": 0.5})
         features = network.features(torch.empty(2, 1, 173, 80))
     assert features.shape == (2, 252, 10, 5)
-
-
-# SampleCNN
-
-
-@pytest.mark.parametrize(
-    ("n_samples", "pools"),
-    [
-        (59_049, [3] * 9),
-        (39_366, [3] * 8 + [2]),
-        (19_683, [3] * 8),
-        (16_000, [3] * 7 + [2]),
-        (6_561, [3] * 7),
-        (4_374, [3] * 6 + [2]),
-    ],
-)
-def test_samplecnn_ends_at_one_step(n_samples: int, pools: list[int]) -> None:
-    assert pool_sizes(n_samples) == pools
-    network = build("samplecnn", N_TAGS, {"n_samples": n_samples, "width": 0.02})
-    steps = network.blocks(network.conv0(torch.zeros(2, 1, 1, n_samples))).shape[-1]
-    assert steps == 1
-
-
-@pytest.mark.parametrize(
-    ("n_samples", "near"),
-    [(80, "162 and 243"), (17_000, "13122 and 19683"), (36_000, "19683|39366")],
-)
-def test_samplecnn_refuses_a_length_that_its_pools_would_waste(n_samples: int, near: str) -> None:
-    with pytest.raises(ValueError, match=f"{n_samples} does not reduce to one step.*{near}"):
-        pool_sizes(n_samples)
-
-
-def test_samplecnn_is_a_stack_of_one_dimensional_convolutions() -> None:
-    network, _ = small("samplecnn")
-    waveform = torch.randn(2, 486)
-    network(waveform)  # moves the running statistics off their start
-    network.eval()
-    x = waveform[:, None]
-    for block in [network.conv0, *network.blocks, network.last]:
-        conv = next(layer for layer in block if isinstance(layer, nn.Conv2d))
-        norm = next(layer for layer in block if isinstance(layer, nn.BatchNorm2d))
-        kernel, stride = conv.kernel_size[1], conv.stride[1]
-        if stride == 1:  # "same", the odd zero at the right
-            x = nn.functional.pad(x, ((kernel - 1) // 2, kernel // 2))
-        x = nn.functional.conv1d(x, conv.weight.squeeze(2), conv.bias, stride=stride)
-        x = batch_norm(norm, x).relu()
-        if stride == 1 and kernel > 1:
-            x = nn.functional.max_pool1d(x, kernel)
-    torch.testing.assert_close(network(waveform), network.head(x[:, :, 0]), rtol=1e-4, atol=1e-5)
 
 
 # VGGish
@@ -441,3 +385,146 @@ def test_yus_network_is_a_configuration() -> None:
     assert network(torch.randn(4, 3, 128)).shape == (4, N_TAGS)
     assert network.attention(torch.randn(4, 3, 128)).shape == (2, 4, 3, N_TAGS)
     assert sum(isinstance(m, nn.BatchNorm1d) for m in network.modules()) == 1 + 3 + 4 + 1
+
+
+# One segment at a time, and the LSTM
+
+
+def test_a_bags_probabilities_are_the_mean_of_its_segments() -> None:
+    network, _ = small("segment_dnn")
+    network.eval()
+    bags = torch.randn(4, 3, 128)
+    alone = torch.stack([network(bags[:, n : n + 1]).softmax(1) for n in range(3)])
+    logits = network(bags)
+    torch.testing.assert_close(logits.exp(), alone.mean(0))
+    torch.testing.assert_close(logits.softmax(1), alone.mean(0))
+
+
+def test_a_segment_is_classified_at_three_levels() -> None:
+    network, _ = small("segment_dnn")
+    network.eval()
+    x = segment = torch.randn(1, 128)
+    classes = []
+    for layer, level in zip(network.trunk, network.levels, strict=True):
+        x = layer(x)
+        classes.append(level(x).softmax(1))
+    expected = network.output(torch.cat(classes, 1)).log_softmax(1)
+    torch.testing.assert_close(network(segment[None]), expected)
+
+
+def test_the_mean_over_segments_bears_a_tag_that_is_all_but_impossible() -> None:
+    network, _ = small("segment_dnn")
+    network.eval()
+    nn.init.constant_(network.output[0].bias, 0.0)
+    with torch.no_grad():
+        network.output[0].bias[0] = 1e4
+    logits = network(torch.randn(2, 3, 128))
+    assert logits.isfinite().all()
+    torch.testing.assert_close(logits[:, 1:], torch.full((2, N_TAGS - 1), -1e4), rtol=1e-3, atol=0)
+
+
+def test_the_lstms_last_step_is_tagged() -> None:
+    network, _ = small("lstm")
+    bags = torch.randn(4, 5, 128)
+    cell = nn.LSTMCell(128, 24)
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in network.lstm.state_dict().items()})
+    state = None
+    for n in range(5):
+        state = cell(bags[:, n], state)
+    assert state is not None
+    torch.testing.assert_close(network(bags), network.head(state[0]))
+
+
+# CBIR
+
+
+def test_branch_p_takes_vggishs_weights_and_keeps_them() -> None:
+    vggish = build("vggish", N_TAGS, {"width": 0.0625, "fc": 512}).state_dict()
+    network, shape = small("cbir")
+    missing, unexpected = network.load_state_dict(
+        {key: value for key, value in vggish.items() if not key.startswith("head.")}, strict=False
+    )
+    assert {key.split(".")[0] for key in unexpected} == {"embeddings"}
+    assert {key for key in missing if key.startswith("features.")} == {
+        f"features.{layer}.{kind}" for layer in (16, 18) for kind in ("weight", "bias")
+    }
+    optimiser = torch.optim.Adam(network.parameters(), 0.1, weight_decay=0.1)
+    network(torch.randn(4, *shape)).sum().backward()
+    optimiser.step()
+    for key in missing:
+        if key.endswith("weight"):
+            assert network.get_parameter(key).requires_grad, key
+    for key, value in network.state_dict().items():
+        if key in vggish and key.startswith("features."):
+            assert torch.equal(value, vggish[key]), key
+
+
+def test_branch_p_is_trained_if_it_is_not_frozen() -> None:
+    network = build("cbir", N_TAGS, SMALL["cbir"][0] | {"frozen": False})
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("adapters", "first"), [("all", 0), ("last", 4), ("none", 5)])
+def test_adapters_add_what_p_says_to_the_random_branch(adapters: str, first: int) -> None:
+    options = SMALL["cbir"][0] | {"adapters": adapters}
+    network = build("cbir", N_TAGS, options).eval()
+    p = r = patches = torch.randn(2, 1, 96, 64)
+    ends = (0, 3, 6, 11, 16, 21)
+    for block in range(5):
+        p, r = network.features[ends[block] : ends[block + 1]](p), network.random[block](r)
+        if block >= first:
+            r = r + network.adapters[block - first](p)
+    steps = network.steps(patches[:, 0])
+    assert len(network.adapters) == 5 - first
+    for found, x in zip(steps, (p, r), strict=True):
+        assert found.shape == (2, 3, 64)
+        torch.testing.assert_close(found[:, 1], x[:, :, 1].transpose(1, 2).flatten(1))
+
+
+def test_cbirs_attention_is_positive_and_sums_to_one_over_time() -> None:
+    network, shape = small("cbir")
+    weights = network.attention(torch.randn(2, *shape))
+    assert weights.shape == (2, 2, 3, 32)
+    assert (weights > 0).all()
+    torch.testing.assert_close(weights.sum(2), torch.ones(2, 2, 32))
+
+
+def test_cbir_without_attention_reads_one_length_alone() -> None:
+    options = SMALL["cbir"][0] | {"branches": 1, "attention": False, "n_patches": 2}
+    network = build("cbir", N_TAGS, options)
+    assert network(torch.randn(2, 192, 64)).shape == (2, N_TAGS)
+    with pytest.raises(ValueError, match="192 frames"):
+        network(torch.randn(2, 480, 64))
+
+
+def test_cbirs_random_branch_may_have_batch_norm() -> None:
+    network = build("cbir", N_TAGS, SMALL["cbir"][0] | {"branch_bn": True})
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in network.random.modules()) == 8
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in network.features.modules())
+    assert network(torch.randn(2, 96, 64)).shape == (2, N_TAGS)
+
+
+# The 2-D networks of stages and groups
+
+
+@pytest.mark.parametrize(("name", "n_convolutions"), [("cnn2d", 10), ("resnet2d", 20)])
+def test_the_plain_2d_networks_pool_where_the_densenet_does(name: str, n_convolutions: int) -> None:
+    with torch.device("meta"):
+        network = build(name, 41, {})
+        assert network.features(torch.empty(2, 1, 173, 80)).shape == (2, 512, 10, 5)
+    kernels = [m.kernel_size for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert kernels.count((3, 3)) == n_convolutions
+
+
+def test_cnn_spec_normalises_once_a_group_after_pooling() -> None:
+    network, shape = small("cnn_spec")
+    frames = torch.randn(3, *shape)
+    network(frames)  # moves the running statistics off their start
+    network.eval()
+    x = frames[:, None]
+    for group in network.features:
+        for conv in (layer for layer in group if isinstance(layer, nn.Conv2d)):
+            x = nn.functional.conv2d(x, conv.weight, conv.bias, padding=1).relu()
+        x = batch_norm(group[-1], nn.functional.max_pool2d(x, 2))
+    torch.testing.assert_close(network.pooled(frames), x.flatten(1), rtol=1e-4, atol=1e-5)
+    assert network.pooled(frames).shape == (3, network.n_pooled)

@@ -24,7 +24,7 @@ LEVELS = [
     "figures report synthesis features",
     "networks",
     "store params clips sox engine loading",
-    "corpora inference training members evaluation",
+    "corpora inference training members evaluation catalogue",
     "tracking profiles validation tagging",
     "fitting",
     "__main__",

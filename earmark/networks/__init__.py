@@ -4,9 +4,17 @@ import inspect
 from collections.abc import Mapping
 
 from earmark.networks.attention import MultiLevelAttention
+from earmark.networks.cbir import CBIR
+from earmark.networks.cnn2d import CNN2d
 from earmark.networks.densenet import DenseNet
+from earmark.networks.joint_cnn import CNNAudio, CNNSpec
 from earmark.networks.layers import Network
+from earmark.networks.lstm import LSTM
+from earmark.networks.rese2multi import ReSE2Multi
+from earmark.networks.resnet import ResNet1d, ResNet2d
 from earmark.networks.samplecnn import SampleCNN
+from earmark.networks.segment_dnn import SegmentDNN
+from earmark.networks.soundnet import SoundNet
 from earmark.networks.vggish import VGGish
 
 __all__ = ["NETWORKS", "Network", "VGGish", "build", "default_options", "find"]
@@ -15,9 +23,19 @@ Option = int | float | str | bool
 
 NETWORKS: dict[str, type[Network]] = {
     "densenet": DenseNet,
-    "samplecnn": SampleCNN,
+    "cnn2d": CNN2d,
+    "resnet2d": ResNet2d,
+    "resnet1d": ResNet1d,
+    "soundnet": SoundNet,
+    "cnn_audio": CNNAudio,
+    "cnn_spec": CNNSpec,
     "vggish": VGGish,
+    "segment_dnn": SegmentDNN,
+    "lstm": LSTM,
     "multilevel_attention": MultiLevelAttention,
+    "cbir": CBIR,
+    "samplecnn": SampleCNN,
+    "rese2multi": ReSE2Multi,
 }
 
 

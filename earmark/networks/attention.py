@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from earmark.networks.inputs import check_bags
 from earmark.networks.layers import Float32Linear, Network, check_choice, glorot
 
 N_LAYERS = 3
@@ -79,10 +80,7 @@ class MultiLevelAttention(Network):
 
     def classify_and_weigh(self, bags: Tensor) -> tuple[Tensor, Tensor]:
         """Return f and the attention p, each (L, B, P, K) in float32; p sums to 1 over P."""
-        if bags.ndim != 3 or bags.shape[1] < 1 or bags.shape[2] != self.n_inputs:
-            raise ValueError(
-                f"expected (bags, at least 1 patch, {self.n_inputs}), got {tuple(bags.shape)}"
-            )
+        check_bags(bags, n_inputs=self.n_inputs)
         x = self.input_norm(bags.flatten(0, 1))  # (B * P, D): batch norm over bags and time
         hidden = []
         for layer in self.trunk:

@@ -7,6 +7,7 @@ Shapes: B clips, N frames, M mel bins, C channels, K tags.
 import torch
 from torch import Tensor, nn
 
+from earmark.networks.inputs import check_frames
 from earmark.networks.layers import Float32Linear, Network, check_choice, glorot
 
 
@@ -77,11 +78,7 @@ class DenseNet(Network):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Tag frames (B, N, M) of any N and M from `min_size` up."""
-        if frames.ndim != 3 or min(frames.shape[1:]) < self.min_size:
-            raise ValueError(
-                f"expected (clips, frames, mels) with at least {self.min_size} frames "
-                f"and {self.min_size} mels, got {tuple(frames.shape)}"
-            )
+        check_frames(frames, min_size=self.min_size)
         x = self.features(frames.unsqueeze(1))  # (B, C, N / min_size, M / min_size)
         x = torch.relu_(self.norm(x))
         logits: Tensor = self.head(x.amax((2, 3)))  # (B, K)

@@ -1,4 +1,4 @@
-"""What the networks share: their base class, a linear layer that stays in float32, and checks."""
+"""What the networks share: their base class, two layers of a special kind, and checks."""
 
 from typing import ClassVar, Self
 
@@ -34,6 +34,36 @@ class Float32Linear(nn.Linear):
         bias = None if self.bias is None else self.bias.float()
         with torch.autocast(input.device.type, enabled=False):
             return nn.functional.linear(input.float(), self.weight.float(), bias)
+
+
+class Conv1d(nn.Conv2d):
+    """A one-dimensional convolution, 1 x k over the last axis of (B, C, 1, T).
+
+    Written in two dimensions it can run channels_last. The padding is TensorFlow's "same" for a
+    stride of 1, whose odd zero stands at the right; ceil(T / stride) steps come out.
+
+        kernel 3:  0 | waveform | 0        kernel 32:  0 x 15 | waveform | 0 x 16
+    """
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, *, stride: int = 1, bias: bool = True
+    ) -> None:
+        padding = (kernel - 1) // 2
+        super().__init__(channels, out, (1, kernel), (1, stride), (0, padding), bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.kernel_size[1] % 2 == 0:
+            input = nn.functional.pad(input, (0, 1))
+        return super().forward(input)
+
+
+def he(network: nn.Module) -> None:
+    """Initialise every convolution to keep the scale through a ReLU (He et al., 2015)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def glorot(layer: nn.Linear) -> nn.Linear:

@@ -7,6 +7,7 @@ two-dimensional convolution can run channels_last, a one-dimensional one cannot.
 
 from torch import Tensor, nn
 
+from earmark.networks.inputs import check_waveform
 from earmark.networks.layers import Float32Linear, Network, glorot, scaled
 
 # What conv0's stride and four or more pools (128, 128, 256 and 512 channels) divide exactly.
@@ -98,10 +99,7 @@ class SampleCNN(Network):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Tag waveforms (B, T) of exactly `n_samples`."""
-        if waveform.ndim != 2 or waveform.shape[1] != self.n_samples:
-            raise ValueError(
-                f"expected (clips, {self.n_samples}) samples, got {tuple(waveform.shape)}"
-            )
+        check_waveform(waveform, n_samples=self.n_samples)
         x = self.conv0(waveform[:, None, None])  # (B, C, 1, T / 3)
         x = self.last(self.blocks(x))  # (B, C, 1, 1)
         logits: Tensor = self.head(self.dropout(x.flatten(1)))  # (B, K)

@@ -4,6 +4,7 @@ classification", 2017; Xu, Smit and Kurimo, "The Aalto system", 2018, section 2 
 Shapes: B patches, N frames (96), M mel bins (64), C channels, D embedding dims, K tags.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,6 +14,24 @@ from earmark.networks.layers import Float32Linear, Network, check_choice, glorot
 
 N_FRAMES, N_MELS = 96, 64
 STAGES = ((64,), (128,), (256, 256), (512, 512))  # channels; each stage ends in a 2x2 max pool
+
+
+def convolutions(
+    stages: Sequence[Sequence[int]], width: float, *, channels: int = 1, batch_norm: bool = False
+) -> nn.Sequential:
+    """3x3 convolutions with ReLU, and a pool after each stage.
+
+    For STAGES they are numbered as in torchvggish: weights at 0, 3, 6, 8, 11, 13.
+    """
+    layers: list[nn.Module] = []
+    for stage in stages:
+        for out in stage:
+            layers.append(nn.Conv2d(channels, scaled(out, width), 3, padding=1))
+            channels = scaled(out, width)
+            layers += [nn.BatchNorm2d(channels)] if batch_norm else []
+            layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
 
 
 class VGGish(Network):
@@ -50,7 +69,7 @@ class VGGish(Network):
         check_choice("embedding_activation", embedding_activation, ("relu", "none"))
         check_choice("init", init, ("he", "vggish"))
         self.embedding_dim = embedding_dim
-        self.features = _features(width)
+        self.features = convolutions(STAGES, width)
         flat = scaled(STAGES[-1][-1], width) * (N_FRAMES // 16) * (N_MELS // 16)
         sizes = [flat, scaled(fc, width), scaled(fc, width), embedding_dim]
         dense = [layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU())]
@@ -79,18 +98,6 @@ class VGGish(Network):
         """Tag patches (B, 96, 64)."""
         logits: Tensor = self.head(torch.relu(self.embed(patches)))  # (B, K)
         return logits
-
-
-def _features(width: float) -> nn.Sequential:
-    """The convolutions and pools, numbered as in torchvggish: weights at 0, 3, 6, 8, 11, 13."""
-    layers: list[nn.Module] = []
-    channels = 1
-    for stage in STAGES:
-        for out in stage:
-            layers += [nn.Conv2d(channels, scaled(out, width), 3, padding=1), nn.ReLU(inplace=True)]
-            channels = scaled(out, width)
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers)
 
 
 def _initialise(module: nn.Module, init: str) -> None:

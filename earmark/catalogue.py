@@ -1,0 +1,107 @@
+"""The networks in the forms that their papers give them, with what each costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from earmark.networks import Option, build, find
+
+
+@dataclass(frozen=True)
+class Form:
+    """A network as a paper has it: options that differ from the defaults, and one input's shape."""
+
+    paper: str
+    network: str
+    n_tags: int
+    shape: tuple[int, ...]
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The network and its options, as in `cbir branches=1`."""
+        return " ".join([self.network, *(f"{key}={value}" for key, value in self.options.items())])
+
+
+class Cost(NamedTuple):
+    """What a network holds, and what it computes for one input."""
+
+    n_parameters: int
+    n_multiply_adds: int  # of convolutions and matrix products
+
+
+SHAN, LEDERLE, XU = "Shan & Ren", "Lederle & Wilhelm", "Xu et al."
+CHEN, LEE = "Chen & Gupta", "Lee et al."
+
+FORMS = (
+    Form(SHAN, "densenet", 41, (173, 80)),
+    Form(SHAN, "cnn2d", 41, (173, 80)),
+    Form(SHAN, "resnet2d", 41, (173, 80)),
+    Form(SHAN, "resnet1d", 41, (88_200,)),
+    Form(SHAN, "soundnet", 41, (88_200,)),
+    Form(f"{LEDERLE}, 1 s", "cnn_audio", 41, (44_100,), {"n_samples": 44_100}),
+    Form(f"{LEDERLE}, 2 s", "cnn_audio", 41, (88_200,)),
+    Form(f"{LEDERLE}, 3 s", "cnn_audio", 41, (132_300,), {"n_samples": 132_300}),
+    Form(f"{LEDERLE}, 1 s", "cnn_spec", 41, (87, 128), {"n_frames": 87}),
+    Form(f"{LEDERLE}, 2 s", "cnn_spec", 41, (173, 128)),
+    Form(f"{LEDERLE}, 3 s", "cnn_spec", 41, (259, 128), {"n_frames": 259}),
+    Form(XU, "vggish", 41, (96, 64)),
+    Form(f"{XU}, A", "segment_dnn", 41, (1, 128)),
+    Form(f"{XU}, B", "lstm", 41, (6, 128)),
+    Form(f"{XU}, C to H", "multilevel_attention", 41, (6, 128)),
+    Form(f"{CHEN}, CBIR_1", "cbir", 5, (480, 64), {"branches": 1}),
+    Form(f"{CHEN}, CBIR_2", "cbir", 5, (480, 64)),
+    Form(f"{CHEN}, CBIR_4", "cbir", 5, (480, 64), {"branches": 1, "attention": False}),
+    Form(LEE, "samplecnn", 50, (59_049,), {"n_samples": 59_049}),
+    Form(LEE, "samplecnn", 50, (39_366,)),
+    Form(LEE, "samplecnn", 17, (19_683,), {"n_samples": 19_683}),
+    Form(LEE, "samplecnn", 31, (16_000,), {"n_samples": 16_000}),
+    Form(LEE, "rese2multi", 50, (59_049,), {"n_samples": 59_049}),
+    Form(LEE, "rese2multi", 50, (39_366,)),
+    Form(LEE, "rese2multi", 17, (19_683,), {"n_samples": 19_683}),
+    Form(LEE, "rese2multi", 31, (16_000,), {"n_samples": 16_000}),
+)
+
+
+def cost(form: Form) -> Cost:
+    """Count parameters and multiply-adds without computing or allocating anything."""
+    # On a processor an LSTM is one operation, which the counter does not know.
+    known = {torch.ops.aten.mkldnn_rnn_layer: _lstm_flops}
+    with FakeTensorMode(), FlopCounterMode(display=False, custom_mapping=known) as counter:
+        network = build(form.network, form.n_tags, form.options).eval()
+        network(torch.zeros(1, *form.shape))
+    n_parameters = sum(p.numel() for p in network.parameters())
+    return Cost(n_parameters, counter.get_total_flops() // 2)
+
+
+def _lstm_flops(
+    steps: torch.Size, inner: torch.Size, recurrent: torch.Size, *_: Any, **__: Any
+) -> int:
+    """Two operations for each weight and step; the shapes are (P, B, D), (4 H, D), (4 H, H)."""
+    return 2 * steps[:2].numel() * (inner.numel() + recurrent.numel())
+
+
+def table() -> list[str]:
+    """The forms as lines of aligned text, a header first."""
+    rows = [("network", "paper", "reads", "input", "tags", "parameters", "multiply-adds")]
+    for form in FORMS:
+        kinds = ", ".join(sorted(find(form.network).input_kinds))
+        n_parameters, n_multiply_adds = cost(form)
+        sizes = f"{form.n_tags}", f"{n_parameters:,}", f"{n_multiply_adds / 1e6:,.1f} M"
+        shape = " x ".join(f"{size:,}" for size in form.shape)
+        rows.append((form.name, form.paper, kinds, shape, *sizes))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(_aligned(row, widths)) for row in rows]
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Words to the left, the last three columns to the right."""
+    n_words = len(row) - 3
+    return [
+        cell.ljust(width) if place < n_words else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]

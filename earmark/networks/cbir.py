@@ -1,0 +1,150 @@
+"""Two convolutional branches with attention on stacked patches (Chen and Gupta, "Attention-based
+convolutional neural network for audio event classification with feature transfer learning", 2018,
+section 1.3 and Figure 1).
+
+Shapes: B clips, N frames, M mel bins (64), C channels, S steps, H values of a step, D dims, K tags.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from earmark.networks.layers import Float32Linear, Network, check_choice, glorot, he, scaled
+from earmark.networks.vggish import N_FRAMES, N_MELS, STAGES, convolutions
+
+BLOCKS = (*STAGES, (512, 512))
+ADAPTERS = {"all": 0, "last": len(BLOCKS) - 1, "none": len(BLOCKS)}  # the first block with one
+MIN_FRAMES = 2 ** len(BLOCKS)  # every block halves time
+
+
+class Attention(nn.Module):
+    """Weigh the steps of a map, each of D dims by itself, and add them up.
+
+    The paper takes Kong et al.'s (2018), who weigh classifications; here dims are weighed, so that
+    the two branches can be joined before anything is classified. The soft-max is over time.
+    """
+
+    def __init__(self, n_inputs: int, dims: int) -> None:
+        super().__init__()
+        self.value = glorot(nn.Linear(n_inputs, dims))
+        self.weight = glorot(Float32Linear(n_inputs, dims))
+
+    def weights(self, steps: Tensor) -> Tensor:
+        """Return the weight of each of the steps (B, S, H), (B, S, D); they sum to 1 over S."""
+        return torch.softmax(self.weight(steps), 1)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        return (self.weights(steps) * torch.relu(self.value(steps))).sum(1)  # (B, D)
+
+
+class CBIR(Network):
+    """CBIR_2: a branch from VGGish and one from random values, adapters, attention, a dense layer.
+
+    Both branches have VGG's eight convolutions in five blocks. The first six of branch P are
+    VGGish's and bear its names, so that its weights load with `load_state_dict(..., strict=False)`;
+    with `frozen` they are not trained, which suits no other start than those weights. The fifth
+    block has no published weights and is trained. An adapter, a 1x1 convolution with a ReLU, turns
+    the map that a block of P ends in into something to be added to that of the random branch R.
+    After which blocks the paper does not say: `adapters` is "all", "last" or "none".
+
+    CBIR_1, CNN + attention, is `branches=1`: P, and no adapters. CBIR_4, CNN + FC, is also
+    `attention=False`: the map of exactly `n_patches` patches is flattened. CBIR_3 is CBIR_1 with
+    augmented clips. After the dense layer come ReLU, batch norm and dropout; `branch_bn` puts batch
+    norm into R too, where the paper names none.
+
+    The paper's auxiliary task, 91 sound events beside the five classes, is not here: its targets
+    are a second column of tags, which the training loop cannot use yet.
+    Parameters: 9,219,328 a branch, adapters 611,776, attention 1,049,600 a branch; CBIR_2 for five
+    tags 21,678,021, of which 4,499,712 are frozen.
+    """
+
+    input_kinds = frozenset({"patches"})
+
+    def __init__(
+        self,
+        n_tags: int,
+        *,
+        branches: int = 2,
+        attention: bool = True,
+        adapters: str = "all",
+        frozen: bool = True,
+        branch_bn: bool = False,
+        n_patches: int = 5,
+        width: float = 1.0,
+        hidden: int = 512,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        check_choice("adapters", adapters, tuple(ADAPTERS))
+        if branches not in (1, 2):
+            raise ValueError(f"branches must be 1 or 2, got {branches}")
+        self.first_adapter = ADAPTERS[adapters]
+        self.n_frames = N_FRAMES * n_patches
+        outs = [scaled(block[-1], width) for block in BLOCKS]
+        self.features = convolutions(STAGES, width)
+        self.features.requires_grad_(not frozen)
+        self.features.extend(convolutions(BLOCKS[-1:], width, channels=outs[-2]))
+        self.random, self.adapters = nn.ModuleList(), nn.ModuleList()
+        if branches == 2:
+            for block, channels in zip(BLOCKS, [1, *outs], strict=False):
+                layers = convolutions((block,), width, channels=channels, batch_norm=branch_bn)
+                self.random.append(layers)
+            for out in outs[self.first_adapter :]:
+                self.adapters.append(nn.Sequential(nn.Conv2d(out, out, 1), nn.ReLU()))
+        n_values = outs[-1] * (N_MELS // MIN_FRAMES)  # of a step
+        n_pooled = outs[-1] if attention else n_values * (self.n_frames // MIN_FRAMES)
+        pools = (Attention(n_values, outs[-1]) for _ in range(branches if attention else 0))
+        self.pools = nn.ModuleList(pools)
+        self.head = nn.Sequential(
+            glorot(nn.Linear(branches * n_pooled, hidden)),
+            nn.ReLU(),
+            nn.BatchNorm1d(hidden),
+            nn.Dropout(dropout),
+            glorot(Float32Linear(hidden, n_tags)),
+        )
+        he(self)
+
+    def steps(self, patches: Tensor) -> list[Tensor]:
+        """Return each branch's last map, step by step, (B, S, H)."""
+        n_frames = patches.shape[1] if patches.ndim == 3 else 0
+        fits = n_frames >= MIN_FRAMES if self.pools else n_frames == self.n_frames
+        if not fits or patches.shape[2] != N_MELS:
+            needed = f"at least {MIN_FRAMES}" if self.pools else f"{self.n_frames}"
+            raise ValueError(
+                f"expected (clips, {needed} frames, {N_MELS} mels), got {tuple(patches.shape)}"
+            )
+        maps = _pooled_maps(self.features, patches.unsqueeze(1))  # 5 x (B, C, N / 2^i, M / 2^i)
+        lasts = [maps[-1]]
+        if self.random:
+            lasts.append(self._random_map(patches.unsqueeze(1), maps))
+        return [x.permute(0, 2, 3, 1).flatten(2) for x in lasts]  # (B, N / 32, 2 * C)
+
+    def _random_map(self, x: Tensor, hints: list[Tensor]) -> Tensor:
+        """Return branch R's last map; its adapters read the maps of P."""
+        for index, (block, hint) in enumerate(zip(self.random, hints, strict=True)):
+            x = block(x)
+            if index >= self.first_adapter:
+                x = x + self.adapters[index - self.first_adapter](hint)
+        return x
+
+    def attention(self, patches: Tensor) -> Tensor:
+        """Return each branch's weight of each step, a third of a second, (branches, B, S, D)."""
+        steps = zip(self.pools, self.steps(patches), strict=True)
+        return torch.stack([pool.weights(x) for pool, x in steps])  # type: ignore[operator]
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Tag stacked patches (B, N, 64): of any N from 32 up with attention, else of one N."""
+        x = self.steps(patches)
+        if self.pools:
+            x = [pool(steps) for pool, steps in zip(self.pools, x, strict=True)]  # (B, D)
+        logits: Tensor = self.head(torch.cat([values.flatten(1) for values in x], 1))  # (B, K)
+        return logits
+
+
+def _pooled_maps(features: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """Return what each block ends in."""
+    maps = []
+    for layer in features:
+        x = layer(x)
+        if isinstance(layer, nn.MaxPool2d):
+            maps.append(x)
+    return maps

@@ -1,0 +1,49 @@
+"""Plain 2-D CNN on log-mel or MFCC frames (Shan and Ren, "Automatic audio tagging with 1D and 2D
+convolutional neural networks", 2018, section 2.2.1).
+
+Shapes: B clips, N frames, M mel bins, C channels, K tags.
+"""
+
+from torch import Tensor, nn
+
+from earmark.networks.inputs import check_frames
+from earmark.networks.layers import Float32Linear, Network, glorot, he
+
+N_STAGES = 5
+
+
+class CNN2d(Network):
+    """Five stages of two 3x3 convolutions, global max pooling, one linear layer.
+
+    The paper compares "CNNs without short-cut connections" and gives none of their layers. This one
+    has the kernels, widths, pools and dropout of the package's 2-D ResNet, one block a stage and no
+    shortcuts: beside it and the DenseNet, which pools at the same places, it shows what it is worth
+    how layers are joined.
+    Parameters for 41 tags: 4,734,665.
+    """
+
+    input_kinds = frozenset({"logmel", "mfcc"})
+    min_size = 2 ** (N_STAGES - 1)  # every pool halves both axes
+
+    def __init__(self, n_tags: int, *, base_width: int = 32, dropout: float = 0.1) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 1
+        for stage in range(N_STAGES):
+            if stage > 0:
+                layers += [nn.MaxPool2d(2), nn.Dropout(dropout)]
+            for _ in range(2):
+                out = base_width * 2**stage
+                conv = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+                layers += [conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+                channels = out
+        self.features = nn.Sequential(*layers)
+        self.head = glorot(Float32Linear(channels, n_tags))
+        he(self)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Tag frames (B, N, M) of any N and M from `min_size` up."""
+        check_frames(frames, min_size=self.min_size)
+        x = self.features(frames.unsqueeze(1))  # (B, C, N / 16, M / 16)
+        logits: Tensor = self.head(x.amax((2, 3)))  # (B, K)
+        return logits

@@ -1,0 +1,136 @@
+"""CNNs on waveforms and on log-mel frames, made to be joined (Lederle and Wilhelm, "Combining
+high-level features of raw audio waves and mel-spectrograms for audio tagging", 2018, Figure 2 of
+their poster).
+
+Shapes: B clips, T samples, N frames, M mel bins, C channels, D values of the pooled map, K tags.
+Time is the last axis of (B, C, 1, T) in one dimension, and the one before the last of
+(B, C, N, M) in two.
+"""
+
+from torch import Tensor, nn
+
+from earmark.networks.inputs import check_waveform
+from earmark.networks.layers import Conv1d, Float32Linear, Network, glorot, he, scaled
+
+AUDIO_GROUPS = ((32, 9, 16), (64, 9, 8), (128, 3, 8), (256, 3, 8))  # (channels, kernel, pool)
+SPEC_GROUPS = (32, 64, 128, 256, 512, 512)  # channels; kernels are 3x3, pools 2x2
+
+
+def group(conv1: nn.Conv2d, conv2: nn.Conv2d, pool: tuple[int, int]) -> nn.Sequential:
+    """Two convolutions with ReLU, a max pool, and one batch norm: the paper has one a block."""
+    relu, norm = nn.ReLU(inplace=True), nn.BatchNorm2d(conv2.out_channels)
+    return nn.Sequential(conv1, relu, conv2, relu, nn.MaxPool2d(pool), norm)
+
+
+def dense_head(n_inputs: int, hidden: int, n_tags: int) -> nn.Sequential:
+    """Dense, ReLU, batch norm, and the tags."""
+    linear, output = glorot(nn.Linear(n_inputs, hidden)), glorot(Float32Linear(hidden, n_tags))
+    return nn.Sequential(linear, nn.ReLU(), nn.BatchNorm1d(hidden), output)
+
+
+class PooledNetwork(Network):
+    """A trunk that ends in a pooled map of `n_pooled` values, and a head that tags it.
+
+    The paper joins the pooled maps of two trained networks and drops their heads.
+    """
+
+    n_pooled: int
+    head: nn.Sequential
+
+    def pooled(self, segments: Tensor) -> Tensor:
+        """Return the last pooled map, flat, (B, D)."""
+        raise NotImplementedError
+
+    def forward(self, segments: Tensor) -> Tensor:
+        """Tag segments of exactly the size that the network was made for."""
+        logits: Tensor = self.head(self.pooled(segments))  # (B, K)
+        return logits
+
+
+class CNNAudio(PooledNetwork):
+    """cnn-audio: four groups of two 1-D convolutions, 512 units, the tags.
+
+    The paper's poster shows four groups, 512 units, and batch norm once a block and after each
+    dense layer. Kernels, channels and pools are ours: pools of 16 and 8 bring 2 s at 44.1 kHz
+    down to ten steps, and the channels double as in VGG19, to which the paper likens its networks.
+    Parameters for 41 tags: trunk 435,360; head 677,929 for 1 s at 44.1 kHz, 1,333,289 for 2 s,
+    2,119,721 for 3 s.
+    """
+
+    input_kinds = frozenset({"wave44k", "wave16k"})
+
+    def __init__(
+        self, n_tags: int, *, n_samples: int = 88200, width: float = 1.0, hidden: int = 512
+    ) -> None:
+        super().__init__()
+        n_steps = n_samples
+        for _, _, pool in AUDIO_GROUPS:
+            n_steps //= pool
+        if n_steps < 1:
+            raise ValueError(f"n_samples must be at least {16 * 8**3}, got {n_samples}")
+        self.n_samples = n_samples
+        self.features = nn.Sequential()
+        channels = 1
+        for size, kernel, pool in AUDIO_GROUPS:
+            out = scaled(size, width)
+            convs = Conv1d(channels, out, kernel), Conv1d(out, out, kernel)
+            self.features.append(group(*convs, (1, pool)))
+            channels = out
+        self.n_pooled = channels * n_steps
+        self.head = dense_head(self.n_pooled, hidden, n_tags)
+        he(self.features)
+
+    def pooled(self, segments: Tensor) -> Tensor:
+        """Return the last pooled map (B, D) of waveforms (B, T) of exactly `n_samples`."""
+        check_waveform(segments, n_samples=self.n_samples)
+        x: Tensor = self.features(segments[:, None, None])  # (B, C, 1, T / 8192)
+        return x.flatten(1)  # (B, D)
+
+
+class CNNSpec(PooledNetwork):
+    """cnn-spec: six groups of two 3x3 convolutions, 512 units, the tags.
+
+    Six groups and 512 units are the poster's; channels, kernels, pools and 128 mel bins are ours,
+    after VGG19: six pools leave 2 of 128 mel bins, and 2 of the 173 frames of 2 s.
+    Parameters for 41 tags: trunk 9,434,272; head 546,857 for 87 frames (1 s), 1,071,145 for 173
+    (2 s), 2,119,721 for 259 (3 s).
+    """
+
+    input_kinds = frozenset({"logmel", "mfcc"})
+    min_size = 2 ** len(SPEC_GROUPS)  # every pool halves both axes
+
+    def __init__(
+        self,
+        n_tags: int,
+        *,
+        n_frames: int = 173,
+        n_mels: int = 128,
+        width: float = 1.0,
+        hidden: int = 512,
+    ) -> None:
+        super().__init__()
+        if min(n_frames, n_mels) < self.min_size:
+            raise ValueError(
+                f"n_frames and n_mels must be at least {self.min_size}, got {n_frames} and {n_mels}"
+            )
+        self.n_frames, self.n_mels = n_frames, n_mels
+        self.features = nn.Sequential()
+        channels = 1
+        for size in SPEC_GROUPS:
+            out = scaled(size, width)
+            conv1 = nn.Conv2d(channels, out, 3, padding=1)
+            self.features.append(group(conv1, nn.Conv2d(out, out, 3, padding=1), (2, 2)))
+            channels = out
+        self.n_pooled = channels * (n_frames // self.min_size) * (n_mels // self.min_size)
+        self.head = dense_head(self.n_pooled, hidden, n_tags)
+        he(self.features)
+
+    def pooled(self, segments: Tensor) -> Tensor:
+        """Return the last pooled map (B, D) of frames (B, N, M) of exactly the network's size."""
+        if segments.ndim != 3 or segments.shape[1:] != (self.n_frames, self.n_mels):
+            raise ValueError(
+                f"expected (clips, {self.n_frames} frames, {self.n_mels} mels), "
+                f"got {tuple(segments.shape)}"
+            )
+        x: Tensor = self.features(segments.unsqueeze(1))  # (B, C, N / 64, M / 64)
+        return x.flatten(1)  # (B, D)
