@@ -1,6 +1,7 @@
 """The command line: `python -m earmark --help`."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ app.add_typer(profile_app, name="profile")
 @app.command()
 def validate(
     params_only: Annotated[
-        bool, typer.Option("--params-only", help="Leave the corpus and weight files alone.")
+        bool, typer.Option("--params-only", help="Leave the corpus alone.")
     ] = False,
 ) -> None:
     """Report everything that is wrong with params.yaml and the corpus, each with its mend."""
@@ -29,9 +30,9 @@ def validate(
         from earmark.validation import corpus_problems, option_problems, weight_problems
 
         problems += option_problems(params)
+        problems += weight_problems(params, layout)
         if not params_only:
             problems += corpus_problems(params, layout)
-            problems += weight_problems(params, layout)
     if problems:
         raise UserError(*problems)
     typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
@@ -74,7 +75,7 @@ def predict(
     from earmark.audio import UnusableAudio
     from earmark.tagging import load_ensemble, recordings
 
-    ensemble = load_ensemble(params, layout)
+    ensemble = load_ensemble(params.runtime, layout)
     unusable = 0
     for path in recordings(files):
         try:
@@ -108,10 +109,16 @@ def mlflow_uri() -> None:
     """Make the MLflow store if it is not there, and print its address (for `make mlflow`)."""
     from earmark.tracking import prepare_store
 
-    typer.echo(prepare_store(Layout.here()))
+    layout = Layout.here()
+    try:
+        typer.echo(prepare_store(layout))
+    except Exception as error:  # whatever a database or a server may throw
+        mend = f"is the server up? else delete {layout.home / 'mlflow'}"
+        raise UserError(f"MLflow's store cannot be used ({error}); {mend}") from error
 
 
 def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
     except UserError as error:

@@ -36,13 +36,18 @@ def set_up_process(*, threads: int) -> None:
 _work: Callable[[Any], Any]  # what this worker applies; set once, never sent with each task
 
 
+def die_with_parent() -> None:
+    """End this process when its parent ends, even by kill -9: no orphan goes on beside a rerun."""
+    if sys.platform == "linux":
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+
 def _start_worker(function: Callable[[Any], Any]) -> None:
     global _work
     _work = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
-    if sys.platform == "linux":
-        parent_death_signal = 1
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)  # no orphans after kill -9
+    die_with_parent()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 

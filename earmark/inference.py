@@ -38,9 +38,7 @@ class Device:
     def choose(cls, runtime: Runtime) -> "Device":
         has_cuda = torch.cuda.is_available()
         if runtime.device == "cuda" and not has_cuda:
-            raise UserError(
-                "params.yaml: runtime.device: cuda is not to be had here; set it to auto"
-            )
+            raise UserError("runtime.device: cuda is not to be had here; set it to auto")
         name = "cuda" if has_cuda and runtime.device != "cpu" else "cpu"
         return cls(name=name, precision=runtime.precision, channels_last=runtime.channels_last)
 

@@ -134,6 +134,8 @@ def _roster_problems(params: Params) -> list[str]:
     named = [(kind, name) for kind in KINDS for name in params.models.of_kind(kind)]
     if not named:
         problems.append("models: the roster is empty; name at least one model under a kind")
+    reserved = {"ensemble", "clips"} & {*params.extractors, *(name for _, name in named)}
+    problems += [f"models: {n} is earmark's own name; take another" for n in sorted(reserved)]
     for kind, name in named:
         if name in params.extractors or [n for _, n in named].count(name) > 1:
             problems.append(f"models.{kind}.{name}: the name is taken; every model needs its own")

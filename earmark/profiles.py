@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from earmark.corpora import ADAPTERS
 from earmark.errors import UserError
@@ -93,6 +94,8 @@ def corpus_settings(
     clips = ADAPTERS[adapter](folder, name)
     folds = clips["fold"][clips["split"] == "train"]
     is_official = bool(len(folds)) and not folds.isna().any()
+    if is_official and folds.nunique() == 1:
+        raise UserError(f"{name}: column fold is {folds.iloc[0]} throughout; delete it or fill it")
     scheme = "official" if is_official else document["cv"]["scheme"]
     k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
     inside = folder.is_relative_to(layout.root)
@@ -103,8 +106,14 @@ def corpus_settings(
             "table": name,
         },
         "cv": {"scheme": scheme, "k": k},
-        "folds": document["folds"] if scheme == "first_last" else list(range(k)),
+        "folds": document["folds"] if scheme == "first_last" else _in_one_line(list(range(k))),
     }
+
+
+def _in_one_line(values: list[int]) -> CommentedSeq:
+    sequence = CommentedSeq(values)
+    sequence.fa.set_flow_style()
+    return sequence
 
 
 def _table_in(folder: Path, table: str, cwd: Path) -> str:

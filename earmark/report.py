@@ -69,7 +69,7 @@ def render_report(
     weight above 0, and `per_class` and `confusion` are the ensemble's, out of fold.
     """
     _validate(scores, weights)
-    beats, sentence = verdict(scores, weights)
+    beats, sentence = verdict(scores)
     sections = [
         f'<p class="verdict{"" if beats else " no"}">{escape(sentence)}</p>',
         "".join(f"<p>{escape(note)}</p>" for note in notes),
@@ -84,9 +84,12 @@ def render_report(
     return _page(title, synthetic, "\n".join(sections))
 
 
-def verdict(scores: Mapping[str, Any], weights: Mapping[str, float]) -> tuple[bool, str]:
-    """Say whether the ensemble beats every one of its members in MAP@3, out of fold."""
-    members = [name for name in sorted(scores["models"]) if weights.get(name, 0) > 0]
+def verdict(scores: Mapping[str, Any]) -> tuple[bool, str]:
+    """Say whether the ensemble beats every one of its members in MAP@3, out of fold.
+
+    A member of weight 0 counts too: it could have been used alone instead.
+    """
+    members = sorted(scores["models"])
     values = {name: scores["models"][name]["out_of_fold"]["map_at_3"] for name in members}
     best = max(members, key=lambda name: float(values[name]["value"]))
     ours, theirs = scores["ensemble"]["out_of_fold"]["map_at_3"], values[best]

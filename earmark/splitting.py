@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from earmark.seeding import seed_for
 
@@ -81,6 +83,28 @@ def roles(
             table.loc[held_out[name] & ~clips["verified"], name] = UNUSED
         _check_fold(clips, table[name])
     return table
+
+
+def joint_sources(clips: pd.DataFrame) -> pd.Series:
+    """Sources such that clips with equal samples share one, whatever their own sources are called.
+
+    `clips` has the columns clip, source and equal_to: the first clip with the same samples, or "".
+    Heard in training and in validation, such a pair would flatter the score.
+    """
+    known = _is_known(clips["source"])
+    rows = dict(zip(clips["clip"], range(len(clips)), strict=True))
+    own = [(rows[clip], f"source {s}") for clip, s in clips.loc[known, ["clip", "source"]].values]
+    equal = clips.loc[clips["equal_to"].isin(rows.keys()), ["clip", "equal_to"]].values
+    nodes = {name: len(rows) + i for i, name in enumerate(dict.fromkeys(name for _, name in own))}
+    pairs = [(row, nodes[name]) for row, name in own] + [(rows[a], rows[b]) for a, b in equal]
+    if not pairs:
+        return clips["source"]
+    starts, ends = zip(*pairs, strict=True)
+    size = len(rows) + len(nodes)
+    graph = coo_array((np.ones(len(pairs)), (starts, ends)), shape=(size, size))
+    group = connected_components(graph, directed=False)[1][: len(rows)]
+    shared = known.to_numpy() | (np.bincount(group)[group] > 1)
+    return pd.Series(np.where(shared, [f"group {g}" for g in group], ""), index=clips.index)
 
 
 def validate(clips: pd.DataFrame) -> None:

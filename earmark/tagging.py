@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.audio import as_float, decode
-from earmark.corpora.folder import AUDIO_SUFFIXES
+from earmark.corpora.folder import AUDIO_SUFFIXES, is_recording
 from earmark.ensembling import mean_over_folds, weighted_geometric_mean
 from earmark.errors import UserError
 from earmark.features import build as build_features
 from earmark.inference import Device, Tagger
 from earmark.layout import Layout
-from earmark.params import Params
+from earmark.params import Runtime
 from earmark.silence import trim
 from earmark.store import read_json
 
@@ -40,7 +40,7 @@ class Opinion:
 class Ensemble:
     """The trained members of every fold, with their weights; networks are read when first used."""
 
-    params: Params
+    runtime: Runtime
     layout: Layout
 
     @cached_property
@@ -50,7 +50,7 @@ class Ensemble:
 
     @cached_property
     def device(self) -> Device:
-        return Device.choose(self.params.runtime)
+        return Device.choose(self.runtime)
 
     @cached_property
     def networks(self) -> dict[str, dict[str, tuple[Tagger, Tagger | None]]]:
@@ -76,10 +76,10 @@ class Ensemble:
         Raises:
             UnusableAudio: the file cannot be used.
         """
-        sample_rate = self.params.decode.sample_rate
-        decoded = decode(path, sample_rate=sample_rate)
-        min_samples = round(self.params.trim.min_seconds * sample_rate)
-        top_db = self.params.trim.top_db
+        how = self.about["preparation"]  # as it was when the members were scored
+        decoded = decode(path, sample_rate=how["sample_rate"])
+        min_samples = round(how["trim"]["min_seconds"] * how["sample_rate"])
+        top_db = how["trim"]["top_db"]
         waveform = trim(decoded.waveform, top_db=top_db, min_samples=min_samples).waveform
         rows: dict[str, NDArray[Any]] = {}  # each kind once, whatever number of networks reads it
         members, n_crops = {}, 0
@@ -126,13 +126,14 @@ class Ensemble:
             found = tagger.probabilities(crop[np.newaxis], self.device).astype(np.float64)
             if found.max() > best.max():
                 best = found
-            if found.max() >= self.params.inference.confidence:
+            if found.max() >= self.about["preparation"]["inference"]["confidence"]:
                 return found, tried
         return best, len(crops)
 
     def _crops(self, tagger: Tagger, rows: NDArray[Any], clip: str) -> Iterator[NDArray[Any]]:
+        how = self.about["preparation"]
         starts = tagger.input.crop_starts(
-            len(rows), n_crops=self.params.inference.n_crops, seed=self.params.seed, clip=clip
+            len(rows), n_crops=how["inference"]["n_crops"], seed=how["seed"], clip=clip
         )
         return (tagger.input.cut(rows, start) for start in starts.tolist())
 
@@ -144,14 +145,16 @@ def recordings(places: list[Path]) -> list[Path]:
         if not place.is_dir():
             found.append(place)
             continue
-        inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        inside = [
+            path for path in sorted(place.rglob("*")) if is_recording(path.relative_to(place))
+        ]
         if not inside:
             raise UserError(f"{place}: no audio in it ({' '.join(sorted(AUDIO_SUFFIXES))})")
         found += inside
     return found
 
 
-def load_ensemble(params: Params, layout: Layout) -> Ensemble:
+def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     """The ensemble of the last `dvc repro`.
 
     Raises:
@@ -159,4 +162,4 @@ def load_ensemble(params: Params, layout: Layout) -> Ensemble:
     """
     if not (layout.ensemble / "ensemble.json").exists():
         raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
-    return Ensemble(params, layout)
+    return Ensemble(runtime, layout)

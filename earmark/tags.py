@@ -15,8 +15,3 @@ def label_indices(labels: Sequence[str], tags: Sequence[str]) -> NDArray[np.int6
     """Indices into `tags`; -1 where a clip has no label."""
     index_of = {tag: index for index, tag in enumerate(tags)} | {"": -1}
     return np.array([index_of[label] for label in labels], dtype=np.int64)
-
-
-def targets_of(labels: Sequence[str], tags: Sequence[str]) -> NDArray[np.float32]:
-    """One row of K floats a clip: 1 at its tag, so that mixup needs no branch."""
-    return np.eye(len(tags), dtype=np.float32)[label_indices(labels, tags)]

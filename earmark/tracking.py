@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from earmark.layout import Layout
 from earmark.params import flattened
+from earmark.store import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,6 +80,7 @@ class TrackedRun:
         from mlflow import MlflowClient
 
         with _locked(layout):
+            _make_store(layout, self.uri)
             self._client = MlflowClient(self.uri)
             experiment_id = self._experiment(experiment, layout)
             tags = {"dvc.exp": dvc_experiment(), "git.commit": git_commit(layout.root)}
@@ -158,8 +160,17 @@ def git_commit(root: Path) -> str:
 
 def prepare_store(layout: Layout) -> str:
     """Create the embedded database if it is not there, under the lock; returns the store's uri."""
+    with _locked(layout):
+        _make_store(layout, store_uri(layout))
+    return store_uri(layout)
+
+
+def _make_store(layout: Layout, uri: str) -> None:
+    """Make the embedded database whole or not at all: one that was cut short stays broken."""
     from mlflow import MlflowClient
 
-    with _locked(layout):
-        MlflowClient(store_uri(layout)).search_experiments(max_results=1)
-    return store_uri(layout)
+    database = layout.home / "mlflow" / "mlflow.db"
+    if uri != f"sqlite:///{database}" or database.exists():
+        return
+    with whole_file(database) as part:
+        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)

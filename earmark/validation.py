@@ -13,7 +13,7 @@ from earmark.corpora import ADAPTERS
 from earmark.corpora.demo import DemoOptions
 from earmark.errors import UserError
 from earmark.features import build as build_features
-from earmark.inference import load_weights
+from earmark.inference import Device, load_weights
 from earmark.layout import Layout
 from earmark.networks import build, find
 from earmark.params import KINDS, Model, Network, Params
@@ -35,6 +35,7 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
             found.append(
                 f"{place}.network.name: {extractor.network.name} embeds nothing; use vggish"
             )
+    found += _said(Device.choose, params.runtime)
     for effect, options in params.augment.items():
         found += _said(sox.check_options, effect, options)
     for kind in KINDS[:-1]:
@@ -52,7 +53,7 @@ def _said(function: Any, *args: Any, **kwargs: Any) -> list[str]:
     """What a call objects to, as one line."""
     try:
         function(*args, **kwargs)
-    except (ValueError, TypeError, RuntimeError) as error:  # torch: a size that cannot be
+    except (ValueError, TypeError, RuntimeError, UserError) as error:  # torch: an impossible size
         return [" ".join(str(error).split())]
     return []
 
@@ -86,29 +87,36 @@ def _network_problems(network: Network, kind: str, place: str) -> list[str]:
 
 
 def _segment_problems(entry: Model, params: Params, kind: str, place: str) -> list[str]:
-    """Whether the network can read the segments that it is to be given: one pass without values."""
+    """Whether the network can read the segments that it is to be given: a pass without values."""
     if getattr(params.features, "patches" if kind == "embedding" else kind) is None:
         return []  # said already
-    shape = (2, params.rows_read(kind, entry), *_row_shape(params, kind))
-    if kind == "patches":
-        shape = (2, shape[1] * shape[2], shape[3])  # patches are stacked in time
-    with FakeTensorMode():  # the meta device has no autocast
-        network = build(entry.network.name, 2, entry.network.options)
-        said = _said(network, torch.zeros(shape))
-    mend = "make the segment and the network's options fit"
-    return [f"{place}.{entry.segment_key}: {line}; {mend}" for line in said]
+    n_rows = params.rows_read(kind, entry)
+    mend = "make the segment and the options fit"
+    said = []
+    for origin, row_shape in _row_shapes(params, kind).items():
+        shape = (2, n_rows, *row_shape)
+        if kind == "patches":
+            shape = (2, n_rows * row_shape[0], row_shape[1])  # patches are stacked in time
+        with FakeTensorMode():  # the meta device has no autocast
+            network = build(entry.network.name, 2, entry.network.options)
+            found = _said(network, torch.zeros(shape))
+        said += [f"{place}.{entry.segment_key}{origin}: {line}; {mend}" for line in found]
+    return said
 
 
-def _row_shape(params: Params, kind: str) -> tuple[int, ...]:
-    """The shape of one row of the features that the models of a kind read."""
+def _row_shapes(params: Params, kind: str) -> dict[str, tuple[int, ...]]:
+    """The shape of one row that the models of a kind read, by extractor where there are some."""
     if kind == "embedding":
-        sizes = (e.network.options.get("embedding_dim", 128) for e in params.extractors.values())
-        return (next(sizes, 128),)
+        return {
+            f" (extractor {name})": (e.network.options.get("embedding_dim", 128),)
+            for name, e in params.extractors.items()
+        }
     rate = params.decode.sample_rate
     try:
-        return build_features(kind, params.features.options(kind), sample_rate=rate).row_shape
+        options = params.features.options(kind)
+        return {"": build_features(kind, options, sample_rate=rate).row_shape}
     except ValueError:
-        return {"logmel": (80,), "mfcc": (80,), "patches": (96, 64)}.get(kind, ())  # said already
+        return {}  # said already
 
 
 def corpus_problems(params: Params, layout: Layout) -> list[str]:
@@ -123,7 +131,8 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
         return list(error.problems)
     problems = problems_of(clips, root=root, cv=params.cv)
     missing = [path for path in clips["path"] if not (root / path).exists()]
-    if missing and len(missing) < len(clips):
+    share = len(missing) / max(1, len(clips))
+    if corpus.max_quarantined < share < 1:
         mend = "they would be quarantined; restore them or delete their rows"
         problems.append(f"corpus: {len(missing)} files missing, such as {missing[0]}; {mend}")
     return problems

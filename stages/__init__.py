@@ -2,13 +2,14 @@
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from earmark.engine import set_up_process
+from earmark.engine import die_with_parent, set_up_process
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.loading import load_params
@@ -35,6 +36,8 @@ def stage(name: str) -> Iterator[Stage]:
     try:
         params = load_params(layout.params)
         set_up_process(threads=params.runtime.threads)
+        if "DVC_STAGE" in os.environ:
+            die_with_parent()
         _check_networks(layout)
         yield Stage(params, layout, logging.getLogger(f"earmark.{name}"))
     except UserError as error:
@@ -42,7 +45,8 @@ def stage(name: str) -> Iterator[Stage]:
     except OSError as error:
         if error.errno is None:
             raise
-        sys.exit(f"{name}: {error.strerror}: {error.filename or layout.root}; nothing was written")
+        place = error.filename or layout.root
+        sys.exit(f"{name}: {place}: {error.strerror or error}; mend that and run it again")
     except KeyboardInterrupt:
         print(f"{name}: stopped; run it again to go on", file=sys.stderr)
         sys.exit(130)

@@ -2,7 +2,7 @@
 
 Reads: corpus.root (the recordings and their table)
 Writes: data/clips.parquet, data/decoded/, metrics/decode.json
-Params: corpus, decode, cv
+Params: corpus, decode
 """
 
 from functools import partial
@@ -31,7 +31,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     check_clips(clips, root=root, cv=params.cv)
     rate = params.decode.sample_rate
     shard_rows = int(params.decode.shard_seconds * rate)
-    quarantine, hashes = [], dict[str, str]()
+    quarantine, hashes, equal_to = [], dict[str, str](), dict[str, str]()
     paths = [root / path for path in clips["path"]]
     decoded = map_ordered(
         partial(_decode, sample_rate=rate),
@@ -49,6 +49,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
                 quarantine.append({**found, "reason": sound.reason, "message": str(sound)})
                 continue
             first = hashes.setdefault(sound.sha256, str(clip.clip))
+            if first != clip.clip:
+                equal_to[str(clip.clip)] = first
             store.append(
                 sound.waveform,
                 clip=clip.clip,
@@ -59,21 +61,33 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
                 native_sample_rate=sound.native_sample_rate,
                 channels=sound.channels,
                 sha256=sound.sha256,
-                equal_to="" if first == clip.clip else first,
+                equal_to=equal_to.get(str(clip.clip), ""),
             )
         _refuse_too_many(quarantine, len(clips), corpus.max_quarantined)
         bad = pd.DataFrame(quarantine, columns=QUARANTINE_COLUMNS, dtype="str")
         store.add_table("quarantine", bad)
-    write_table(layout.clips, clips.assign(quarantined=clips["clip"].isin(bad["clip"])))
+    clips = clips.assign(
+        quarantined=clips["clip"].isin(bad["clip"]),
+        equal_to=clips["clip"].map(equal_to).fillna("").astype("str"),
+    )
+    write_table(layout.clips, clips)
     summary = {
         "clips": len(clips),
         "decoded": len(clips) - len(bad),
         "quarantined": len(bad),
         "quarantined_by_reason": bad["reason"].value_counts().sort_index().to_dict(),
-        "equal_recordings": len(clips) - len(bad) - len(hashes),
+        "equal_recordings": len(equal_to),
+        "equal_in_train_and_test": _across_splits(clips),
     }
     write_json(layout.metrics / "decode.json", summary)
     return summary
+
+
+def _across_splits(clips: pd.DataFrame) -> int:
+    """How many clips have the samples of a clip of the other split, which leaks into the test."""
+    split = dict(zip(clips["clip"], clips["split"], strict=True))
+    pairs = zip(clips["equal_to"], clips["split"], strict=True)
+    return sum(first != "" and split[first] != own for first, own in pairs)
 
 
 def _decode(path: Path, sample_rate: int) -> Decoded | UnusableAudio:
@@ -98,6 +112,7 @@ if __name__ == "__main__":
         done = run(s.params, s.layout)
         s.log.info(
             "decode: %(decoded)d of %(clips)d clips, %(quarantined)d in quarantine, "
-            "%(equal_recordings)d equal to another",
+            "%(equal_recordings)d equal to another, "
+            "%(equal_in_train_and_test)d of them across train and test",
             done,
         )

@@ -2,7 +2,7 @@
 
 Reads: data/predictions/, data/plan.json, data/folds.parquet, data/clips.parquet
 Writes: data/ensemble/
-Params: ensemble, inference.confidence
+Params: ensemble, inference, trim, decode.sample_rate, seed
 """
 
 import pandas as pd
@@ -30,7 +30,13 @@ def run(params: Params, layout: Layout) -> dict[str, float]:
             table = pd.DataFrame(probabilities, columns=tags)
             write_table(part / f"{name}.parquet", table)
         about = {"members": list(members), "weights": joined.weights, "notes": joined.notes}
-        write_json(part / "ensemble.json", {**about, "tags": tags})
+        preparation = {
+            "sample_rate": params.decode.sample_rate,
+            "trim": params.trim.model_dump(),
+            "inference": params.inference.model_dump(),
+            "seed": params.seed,
+        }
+        write_json(part / "ensemble.json", {**about, "tags": tags, "preparation": preparation})
     return joined.weights
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.splitting import roles
+from earmark.splitting import joint_sources, roles
 from earmark.store import read_table, write_table
 from stages import stage
 
@@ -25,7 +25,7 @@ def run(params: Params, layout: Layout) -> pd.DataFrame:
         raise UserError(f"class {lost[0]}: all of its clips are in quarantine; {mend}")
     try:
         assigned = roles(
-            train,
+            train.assign(source=joint_sources(train)),
             scheme=params.cv.scheme,
             k=params.cv.k,
             folds=params.cv.fold_names,  # all, so that a fold more retrains no other

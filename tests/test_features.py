@@ -316,3 +316,16 @@ def test_unknown_and_missing_options_are_named_with_the_valid_ones() -> None:
 def test_options_are_told_by_name_alone() -> None:
     with pytest.raises(TypeError):
         Mfcc(RATE, 2048, 512, 128, 80, 0, 22_050)  # type: ignore[misc]
+
+
+def test_a_single_sample_has_a_row_of_every_kind():
+    options = {
+        "logmel": {
+            "n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": 22050.0
+        },
+        "wave16k": {"target_hz": 16_000},
+        "patches": {},
+    }  # fmt: skip
+    for kind, chosen in options.items():
+        extractor = build(kind, chosen, sample_rate=44_100)
+        assert len(extractor(np.array([0.5], dtype=np.float32))) >= 1, kind

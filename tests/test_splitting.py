@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from earmark.splitting import assign_folds, roles
+from earmark.splitting import assign_folds, joint_sources, roles
 
 
 def clips_of(labels, *, verified=True, source=None, fold=None) -> pd.DataFrame:
@@ -170,6 +170,26 @@ def test_a_fold_without_a_verified_clip_says_what_to_set():
     clips = clips_of(["a", "b"] * 6, verified=False)
     with pytest.raises(ValueError, match=r"fold 0 has no clip .* verified_validation_only: false"):
         roles_of(clips, verified_validation_only=True)
+
+
+def test_equal_recordings_share_a_source_with_all_that_belongs_to_either():
+    table = pd.DataFrame(
+        {
+            "clip": list("abcdefg"),
+            "source": ["s1", "s1", "s2", "", "", "", ""],
+            "equal_to": ["", "", "a", "", "d", "", "gone"],
+        }
+    )
+    found = joint_sources(table)
+    assert found[0] == found[1] == found[2] != ""
+    assert found[3] == found[4] not in ("", found[0])
+    assert found[5] == found[6] == ""
+
+
+def test_without_equal_recordings_sources_stay_apart():
+    table = pd.DataFrame({"clip": list("abc"), "source": ["s1", "s1", "s2"], "equal_to": ""})
+    found = joint_sources(table)
+    assert found[0] == found[1] != found[2] != ""
 
 
 def test_official_folds_are_kept_and_renumbered():

@@ -111,6 +111,7 @@ def test_the_metrics_count_what_happened(done):
         "quarantined": 6,
         "quarantined_by_reason": dict.fromkeys(sorted(BAD.values()), 1),
         "equal_recordings": 1,
+        "equal_in_train_and_test": 0,
     }
 
 
@@ -211,3 +212,13 @@ def test_a_class_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path
     pd.DataFrame(gone).to_parquet(layout.clips)
     with pytest.raises(UserError, match="class cat: all of its clips are in quarantine; mend"):
         split.run(params_of("recordings"), layout)
+
+
+def test_equal_recordings_never_part_and_are_marked(done):
+    clips = read_table(done.clips).set_index("clip")
+    (pair,) = clips.index[clips["equal_to"] != ""]
+    first = clips["equal_to"][pair]
+    folds = read_table(done.folds).set_index("clip")
+    columns = [name for name in folds.columns if name.startswith("fold_")]
+    assert {pair, first} == {"dog/0.wav", "dog/copy.flac"}
+    assert (folds.loc[pair, columns] == folds.loc[first, columns]).all()

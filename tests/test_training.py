@@ -1,5 +1,6 @@
 """The training loop, its schedules, batches and checkpoints."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -292,14 +293,22 @@ def test_validation_averages_the_segments_of_each_clip(store: Store) -> None:
     np.testing.assert_allclose(joint.sum(axis=1), 1.0, rtol=1e-5)
 
 
-def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+def test_one_at_a_time_works_in_a_folder_and_another_waits_for_it(tmp_path: Path) -> None:
     key = {"name": "densenet-0"}
-    with (
-        work_folder(tmp_path, key),
-        pytest.raises(UserError, match="another run"),
-        work_folder(tmp_path, key),
-    ):
-        pass
+    seen = []
+
+    def work() -> None:
+        with work_folder(tmp_path, key) as folder:
+            seen.append((folder / "result").exists())
+
+    with work_folder(tmp_path, key) as folder:
+        other = threading.Thread(target=work)
+        other.start()
+        other.join(timeout=0.2)
+        assert other.is_alive()
+        (folder / "result").touch()
+    other.join(timeout=30)
+    assert seen == [True]
 
 
 def test_other_keys_have_other_folders_and_the_same_key_the_same(tmp_path: Path) -> None:

@@ -30,11 +30,15 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
     return _from_table(root / table) if table else _from_class_folders(root)
 
 
+def is_recording(path: Path) -> bool:
+    """Whether a name is that of audio; a Mac leaves ._name.wav beside name.wav, with no sound."""
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in AUDIO_SUFFIXES and not is_hidden
+
+
 def _from_class_folders(root: Path) -> pd.DataFrame:
     files = [path for path in sorted(root.glob("*/**/*")) if path.is_file()]
-    relative = [path.relative_to(root) for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    # A Mac leaves ._name.wav beside name.wav, with no sound in it.
-    found = [path for path in relative if not any(part.startswith(".") for part in path.parts)]
+    found = [path.relative_to(root) for path in files if is_recording(path.relative_to(root))]
     if len(found) < len(files):
         logger.info("%s: %d files that are no audio ignored", root, len(files) - len(found))
     if not found:
@@ -77,7 +81,7 @@ def read_csv(
         raise UserError(f"{table}: not there; correct corpus.table or corpus.root") from None
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UserError(f"{table}: no readable csv: {' '.join(str(error).split())}") from None
-    raw.columns = [str(name).strip() for name in raw.columns]
+    raw.columns = [str(name).strip().lower() for name in raw.columns]
     if not raw.columns.is_unique:
         raise UserError(f"{table}: two columns have one name ({', '.join(raw.columns)}); mend it")
     missing = [name for name in required if name not in raw]

@@ -34,6 +34,7 @@ class Waveform:
         return round(seconds * self.target_hz)
 
     def __call__(self, waveform: Float32) -> Int16:
-        """Samples (R,) int16 of a waveform (T,)."""
+        """Samples (R,) int16 of a waveform (T,), R at least 1 however short it is."""
         check_waveform(waveform)
-        return as_int16(resample(waveform, from_hz=self.sample_rate, to_hz=self.target_hz))
+        rows = as_int16(resample(waveform, from_hz=self.sample_rate, to_hz=self.target_hz))
+        return rows if len(rows) else np.zeros(1, self.dtype)

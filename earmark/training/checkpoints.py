@@ -16,7 +16,6 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from earmark.errors import UserError
 from earmark.inference import save_tensors
 from earmark.store import whole_file
 from earmark.training.schedules import Plateau
@@ -46,9 +45,8 @@ def work_folder(home: Path, key: dict[str, Any]) -> Iterator[Path]:
     """A folder named by a hash of `key`, held by one process; folders long unused are removed.
 
     It stays when the work is done, since DVC may still be killed before it records the outcome.
-
-    Raises:
-        UserError: another process is at the same work.
+    Where another process is at the same work (a queued experiment that changes something else),
+    this one waits, and then finds the work done.
     """
     text = json.dumps(key, sort_keys=True, default=str)
     folder = home / "work" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -57,7 +55,8 @@ def work_folder(home: Path, key: dict[str, Any]) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another run trains this very model; wait for it") from None
+            logger.info("another run trains this very model; waiting for it (%s)", folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_old(home / "work", keep=folder)
         yield folder
 

@@ -161,7 +161,7 @@ def _close_epoch(
             "epoch": progress.epoch,
             "train_loss": progress.loss_sum / job.sampler.n_batches,
             **scores,
-            "learning_rate": learning_rate(job, progress),
+            "learning_rate": learning_rate(job, replace(progress, step=progress.step - 1)),
         }
     )
     value = scores["map_at_3"] if job.recipe.monitor == "map_at_3" else -scores["validation_loss"]
