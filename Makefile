@@ -2,6 +2,7 @@
 # it does, and doing it twice does nothing.
 SHELL := /bin/bash
 PYTHON ?= python3.11
+APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: repro test quick lint ci mlflow setup
@@ -30,12 +31,12 @@ mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKIN
 
 setup: .venv/.installed
 	@command -v sox >/dev/null || { echo "setup: installing the sox program"; \
-	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
-	  $$sudo apt-get update -q && $$sudo apt-get install -y -q sox; }
+	  $(APT) update -q && $(APT) install -y -q sox; }
 
 .venv/.installed: requirements.txt
 	@echo "setup: installing requirements.txt into .venv (about 5 GB with torch's CUDA build)"
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "setup: installing python3-venv"; $(APT) install -y -q python3-venv; $(PYTHON) -m venv .venv; }
 	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt
 	@touch $@
 	@echo "setup: done"
