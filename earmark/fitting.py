@@ -54,7 +54,7 @@ def train_and_keep(
     fold: str,
     about: dict[str, Any],
 ) -> Fitted:
-    """Fit, then write models/<member>/<fold>/ and the learning curve under metrics/training/."""
+    """Fit, then write models/<member>/<fold>/ and the learning curve under data/training/."""
     code = code_digest(layout.root, *_CODE)
     clips = {"train": job.sampler.examples.clips, "validation": job.validation.clips}
     with (

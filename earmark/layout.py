@@ -81,8 +81,12 @@ class Layout:
     def metrics(self) -> Path:
         return self.root / "metrics"
 
+    @property
+    def all_learning_curves(self) -> Path:
+        return self.data / "training"
+
     def learning_curve(self, member: str, fold: str) -> Path:
-        return self.metrics / "training" / f"{member}-{fold}.csv"
+        return self.all_learning_curves / f"{member}-{fold}.csv"
 
     @property
     def home(self) -> Path:

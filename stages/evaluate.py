@@ -1,6 +1,6 @@
 """Score every member and the ensemble; write metrics, plots, report and submission.
 
-Reads: data/ensemble/, data/decoded/ (quarantine), metrics/training/
+Reads: data/ensemble/, data/decoded/ (quarantine), data/training/
 Writes: metrics/scores.json, summary.json, learning_curves.csv, per_class.csv, confusion.csv,
     confusion_pairs.csv, submission.csv, test_predictions.csv; data/report/
 Params: evaluate, corpus, extractors, seed
@@ -71,7 +71,7 @@ def _write_tables_and_report(
     held_out = ensemble.held_out
     confusion = confusion_matrix(held_out.probabilities, held_out.labels)
     by_tag = per_class(held_out.probabilities, held_out.labels, tags)
-    paths = sorted((layout.metrics / "training").glob("*.csv"))
+    paths = sorted(layout.all_learning_curves.glob("*.csv"))
     curves = pd.concat([pd.read_csv(p, dtype={"fold": str}) for p in paths], ignore_index=True)
     predicted = predicted_tags(ensemble, tags)
     kaggle = predicted.rename(columns={"clip": "fname", "tags": "label"})[["fname", "label"]]

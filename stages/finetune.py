@@ -1,7 +1,7 @@
 """Fine-tune a VGGish on the patches of one fold's training clips (Xu et al., section 3).
 
 Reads: data/features/patches/, data/folds.parquet
-Writes: models/<extractor>/<fold>/, metrics/training/<extractor>-<fold>.csv
+Writes: models/<extractor>/<fold>/, data/training/<extractor>-<fold>.csv
 Params: extractors.<extractor>, seed, runtime
 """
 

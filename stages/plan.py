@@ -1,6 +1,6 @@
 """Name the members of the ensemble, and delete what belongs to none of them any more.
 
-Writes: data/plan.json; removes stray folders of data/predictions/ and files of metrics/training/
+Writes: data/plan.json; removes stray folders of data/predictions/ and files of data/training/
 Params: models, extractors, folds
 """
 
@@ -23,7 +23,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
             member.rmdir()
     trained = {*plan["members"], *params.extractors}
     curves = {layout.learning_curve(m, f) for m in trained for f in plan["folds"]}
-    for path in (layout.metrics / "training").glob("*.csv"):
+    for path in layout.all_learning_curves.glob("*.csv"):
         if path not in curves:
             path.unlink()
     write_json(layout.plan, plan)

@@ -1,7 +1,7 @@
 """Train one model of the roster on one fold.
 
 Reads: data/features/<kind>/ or data/embeddings/<extractor>/<fold>/, data/folds.parquet
-Writes: models/<member>/<fold>/, metrics/training/<member>-<fold>.csv
+Writes: models/<member>/<fold>/, data/training/<member>-<fold>.csv
 Params: model, models.<kind>.<model>, features.<kind>, seed, runtime
 """
 

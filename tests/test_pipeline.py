@@ -204,9 +204,16 @@ def test_a_fold_less_takes_its_predictions_and_curves_away(workspace: Workspace)
     workspace.set("folds", "[1]")
     assert workspace.repro()[0] == {"plan": 1, **END}
     left = {p.name for p in (workspace.root / "data" / "predictions").glob("*/*")}
-    curves = {p.name for p in (workspace.root / "metrics" / "training").glob("*")}
+    curves = {p.name for p in (workspace.root / "data" / "training").glob("*")}
     assert left == {"1"}
     assert all(name.endswith("-1.csv") for name in curves)
+
+
+def test_going_back_to_earlier_params_trains_nothing_again(workspace: Workspace) -> None:
+    workspace.run("git", "checkout", "-q", "--", "params.yaml")
+    ran, output = workspace.repro()
+    assert not [name for name in ran if name.startswith(("train_", "predict_", "ensemble"))]
+    assert "is cached - skipping run" in output
 
 
 def test_an_experiment_retrains_from_its_parameter_on_and_is_listed(workspace: Workspace) -> None:
