@@ -4,7 +4,7 @@ Mappings are read in the order of their names, so the same inputs give the same 
 Shapes: B clips, C crops of one clip, R crops of all clips, K tags, M members.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,17 +27,21 @@ class RecropChoice:
     confident: bool
 
 
-def recrop(crop_probabilities: Floats, *, confidence: float) -> RecropChoice:
-    """Take the first of `(C, K)` crops that is confident, else the most confident of them all.
+def recrop(crops: Iterable[Floats], *, confidence: float) -> RecropChoice:
+    """Take the first of the crops `(K,)` that is confident, else the most confident of them all.
 
     Shan & Ren: a crop whose top probability is below `confidence` is discarded and another tried.
+    No crop after a confident one is asked for, so they may be computed as they are drawn.
     """
-    starts = np.zeros(1, dtype=np.int64)
-    chosen = int(choose_crops(crop_probabilities, starts, confidence=confidence)[0])
-    probabilities = crop_probabilities[chosen].astype(np.float64)
-    confident = bool(probabilities.max() >= confidence)
-    n_tries = chosen + 1 if confident else len(crop_probabilities)
-    return RecropChoice(probabilities, n_tries, confident)
+    best, n_tries = np.zeros(0), 0
+    for n_tries, crop in enumerate(crops, start=1):
+        if n_tries == 1 or crop.max() > best.max():
+            best = crop.astype(np.float64)
+        if best.max() >= confidence:
+            return RecropChoice(best, n_tries, confident=True)
+    if not n_tries:
+        raise ValueError("a clip without a crop has no probabilities")
+    return RecropChoice(best, n_tries, confident=False)
 
 
 def choose_crops(crops: Floats, clip_starts: Ints, *, confidence: float) -> Ints:

@@ -65,8 +65,8 @@ def render_report(
 
     `scores` is `{"models": {name: {"folds": {"mean", "std"}, "out_of_fold", "test"}}, "ensemble"}`:
     out_of_fold and each part of test (all, public, private) as `Scores.to_json()` gives them;
-    folds and test may be absent, and the ensemble has no folds. The members are the models with a
-    weight above 0, and `per_class` and `confusion` are the ensemble's, out of fold.
+    folds and test may be absent, and the ensemble has no folds. Every model is a member, whatever
+    its weight; `per_class` and `confusion` are the ensemble's, out of fold.
     """
     _validate(scores, weights)
     beats, sentence = verdict(scores)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.audio import as_float, decode
 from earmark.corpora.folder import AUDIO_SUFFIXES, is_recording
-from earmark.ensembling import mean_over_folds, weighted_geometric_mean
+from earmark.ensembling import mean_over_folds, recrop, weighted_geometric_mean
 from earmark.errors import UserError
 from earmark.features import build as build_features
 from earmark.inference import Device, Tagger
@@ -115,20 +115,16 @@ class Ensemble:
     def _clip(self, tagger: Tagger, rows: NDArray[Any], clip: str) -> tuple[Floats, int]:
         """Probabilities `(1, K)` by the member's rule, and how many crops they took.
 
-        The re-crop rule of Shan & Ren is applied lazily: no crop is computed after a confident one.
+        For the re-crop rule no crop is computed after a confident one.
         """
-        crops = list(self._crops(tagger, rows, clip))
+        crops = self._crops(tagger, rows, clip)
         if tagger.input.rule == "mean":
-            every = tagger.clip_probabilities(crops, self.device, batch_size=32)
-            return every.astype(np.float64).mean(axis=0, keepdims=True), len(crops)
-        best = np.zeros((1, len(tagger.tags)))
-        for tried, crop in enumerate(crops, start=1):
-            found = tagger.probabilities(crop[np.newaxis], self.device).astype(np.float64)
-            if found.max() > best.max():
-                best = found
-            if found.max() >= self.about["preparation"]["inference"]["confidence"]:
-                return found, tried
-        return best, len(crops)
+            every = tagger.clip_probabilities(list(crops), self.device, batch_size=32)
+            return every.astype(np.float64).mean(axis=0, keepdims=True), len(every)
+        said = (tagger.probabilities(crop[np.newaxis], self.device)[0] for crop in crops)
+        confidence = self.about["preparation"]["inference"]["confidence"]
+        choice = recrop(said, confidence=confidence)
+        return choice.probabilities[np.newaxis], choice.n_tries
 
     def _crops(self, tagger: Tagger, rows: NDArray[Any], clip: str) -> Iterator[NDArray[Any]]:
         how = self.about["preparation"]

@@ -7,6 +7,8 @@ Time is the last axis of (B, C, 1, T) in one dimension, and the one before the l
 (B, C, N, M) in two.
 """
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from earmark.networks.inputs import check_waveform
@@ -28,7 +30,7 @@ def dense_head(n_inputs: int, hidden: int, n_tags: int) -> nn.Sequential:
     return nn.Sequential(linear, nn.ReLU(), nn.BatchNorm1d(hidden), output)
 
 
-class PooledNetwork(Network):
+class PooledNetwork(Network, ABC):
     """A trunk that ends in a pooled map of `n_pooled` values, and a head that tags it.
 
     The paper joins the pooled maps of two trained networks and drops their heads.
@@ -37,9 +39,9 @@ class PooledNetwork(Network):
     n_pooled: int
     head: nn.Sequential
 
+    @abstractmethod
     def pooled(self, segments: Tensor) -> Tensor:
         """Return the last pooled map, flat, (B, D)."""
-        raise NotImplementedError
 
     def forward(self, segments: Tensor) -> Tensor:
         """Tag segments of exactly the size that the network was made for."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from earmark.networks.inputs import check_waveform
 from earmark.networks.layers import Conv1d, Float32Linear, Network, glorot, scaled
-from earmark.networks.samplecnn import ConvBlock, pool_sizes
+from earmark.networks.samplecnn import ConvBlock, block_sizes
 
 N_LEVELS = 3
 
@@ -90,16 +90,14 @@ class ReSE2Multi(Network):
     ) -> None:
         super().__init__()
         self.n_samples = n_samples
-        pools = pool_sizes(n_samples)
-        low, middle, top = (scaled(channels, width) for channels in (128, 256, 512))
-        outs = [low, low, *[middle] * (len(pools) - 3), top]
-        self.conv0 = ConvBlock(1, low, 3, pool=1, stride=3, bn_momentum=bn_momentum)
+        sizes = block_sizes(n_samples, width)
+        self.conv0 = ConvBlock(1, sizes[0][0], 3, pool=1, stride=3, bn_momentum=bn_momentum)
         self.blocks = nn.ModuleList(
             ReSEBlock(channels, out, pool, alpha, block_dropout, bn_momentum)
-            for channels, out, pool in zip([low, *outs], outs, pools, strict=False)
+            for channels, out, pool in sizes
         )
         self.n_levels = N_LEVELS if multi else 1
-        n_values = sum(outs[-self.n_levels :])
+        n_values = sum(out for _, out, _ in sizes[-self.n_levels :])
         self.head = nn.Sequential(
             glorot(nn.Linear(n_values, n_values)),
             nn.BatchNorm1d(n_values, eps=1e-5, momentum=bn_momentum),

@@ -41,6 +41,18 @@ def pool_sizes(n_samples: int) -> list[int]:
     return pools
 
 
+def block_sizes(n_samples: int, width: float) -> list[tuple[int, int, int]]:
+    """Return channels in, channels out and pool of each block.
+
+    128 channels after conv0 and in two blocks, 256 in the middle ones and 512 in the last, all
+    times `width`.
+    """
+    pools = pool_sizes(n_samples)
+    low, middle, top = (scaled(channels, width) for channels in (128, 256, 512))
+    outs = [low, low, *[middle] * (len(pools) - 3), top]
+    return list(zip([low, *outs[:-1]], outs, pools, strict=True))
+
+
 class ConvBlock(nn.Sequential):
     """Convolution, batch norm, ReLU and, unless `pool` is 1, a max pool of stride `pool`."""
 
@@ -83,14 +95,13 @@ class SampleCNN(Network):
     ) -> None:
         super().__init__()
         self.n_samples = n_samples
-        pools = pool_sizes(n_samples)
-        low, middle, top = (scaled(channels, width) for channels in (128, 256, 512))
-        outs = [low, low, *[middle] * (len(pools) - 3), top]
+        sizes = block_sizes(n_samples, width)
+        low, top = sizes[0][0], sizes[-1][1]
         self.conv0 = ConvBlock(1, low, 3, pool=1, stride=3, bn_momentum=bn_momentum)
         self.blocks = nn.Sequential(
             *(
                 ConvBlock(channels, out, pool, pool=pool, stride=1, bn_momentum=bn_momentum)
-                for channels, out, pool in zip([low, *outs], outs, pools, strict=False)
+                for channels, out, pool in sizes
             )
         )
         self.last = ConvBlock(top, top, 1, pool=1, stride=1, bn_momentum=bn_momentum)
