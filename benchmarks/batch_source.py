@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from earmark.catalogue import Form
-from earmark.inputs import Input, JointInput, JointStore, usual_fill
-from earmark.loading import read_yaml
 from earmark.networks import find
+from earmark.networks.paper_configs import Form
 from earmark.params import Recipe
+from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
 from earmark.store import Store
+from earmark.taggers.input import Input, JointInput, JointStore, usual_fill
 from earmark.training.batches import Examples, Sampler, Task
 
 HOP_LENGTH = 512

@@ -14,16 +14,16 @@ import pandas as pd
 import torch
 
 from benchmarks.batch_source import base_recipe
-from earmark.audio import Int16, as_float, decode
-from earmark.corpora import find
-from earmark.corpora.demo import DemoOptions, plan_clips, render_clip
+from earmark.corpora.adapters import find
+from earmark.corpora.synthetic.corpus import DemoOptions, plan_clips, render_clip
+from earmark.evaluation.intervals import Scores, score_classes
 from earmark.features import build
-from earmark.inference import Device, Tagger
-from earmark.inputs import Input
 from earmark.params import Recipe
-from earmark.scoring.intervals import Scores, score_classes
 from earmark.seeding import rng_for
+from earmark.sound.decoding import Int16, as_float, decode
 from earmark.store import Store, StoreWriter
+from earmark.taggers.input import Input
+from earmark.taggers.tagger import Device, Tagger
 from earmark.training.batches import Examples, Sampler, Task, standardisation
 from earmark.training.loop import Job, fit, validate
 

@@ -20,12 +20,12 @@ import sox as pysox
 import torch
 from threadpoolctl import threadpool_limits
 
-from earmark import sox
-from earmark.audio import Float32, as_float, decode
 from earmark.features import build
 from earmark.features.vggish import vggish_mel_weights
 from earmark.seeding import rng_for
-from earmark.silence import trim_ends
+from earmark.sound import sox
+from earmark.sound.decoding import Float32, as_float, decode
+from earmark.sound.trimming import trim_ends
 
 RATE = 44_100
 FRAMES: dict[str, Any] = {"n_fft": 2048, "hop_length": 512}

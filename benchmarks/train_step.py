@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from benchmarks import precision
 from benchmarks.batch_source import source
 from benchmarks.peak import Clock, clock, convolution_peak, matrix_peak
-from earmark.catalogue import FORMS, Form, cost
-from earmark.engine import die_with_parent, set_up_process
-from earmark.inference import Device
 from earmark.networks import NETWORKS, build
+from earmark.networks.paper_configs import FORMS, Form, cost
+from earmark.processes import die_with_parent, set_up_process
 from earmark.seeding import rng_for
+from earmark.taggers.tagger import Device
 
 STEP_MULTIPLY_ADDS = 64e9  # of a batch's forward pass; float32 keeps all its maps in memory
 LEAST, MOST = 4, 32  # clips of a batch; profiles/base.yaml has 32

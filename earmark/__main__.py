@@ -11,7 +11,7 @@ import typer
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.loading import load_params, parse_params, read_yaml
+from earmark.params.reading import load_params, parse_params, read_yaml
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
@@ -29,7 +29,7 @@ def validate(
     layout = Layout.here()
     params, problems = parse_params(read_yaml(layout.params), layout.params.name)
     if params is not None:
-        from earmark.validation import corpus_problems, option_problems, weight_problems
+        from earmark.settings.validation import corpus_problems, option_problems, weight_problems
 
         problems += option_problems(params)
         problems += weight_problems(params, layout)
@@ -43,7 +43,7 @@ def validate(
 @profile_app.command("list")
 def profile_list() -> None:
     """Name the profiles."""
-    from earmark.profiles import available
+    from earmark.settings.profiles import available
 
     for name, purpose in available(Layout.here()).items():
         typer.echo(f"{name:16} {purpose}")
@@ -56,7 +56,7 @@ def profile_use(
     table: Annotated[str, typer.Option(help="A csv with columns path and label.")] = "",
 ) -> None:
     """Write params.yaml for a profile, and say what changed."""
-    from earmark.profiles import use
+    from earmark.settings.profiles import use
 
     for line in use(Layout.here(), name, root=root, table=table, cwd=Path.cwd()):
         typer.echo(line)
@@ -76,7 +76,7 @@ def download(
     as_list: Annotated[bool, typer.Option("--list", help="Only show what there is.")] = False,
 ) -> None:
     """Fetch a published corpus or weights: verified, unpacked, going on after a break."""
-    from earmark.download import fetch as downloads
+    from earmark.published.download import fetch as downloads
 
     if as_list or not name:
         typer.echo("\n".join(downloads.table()))
@@ -109,13 +109,13 @@ def predict(
     The answer comes first, the next likely tags after a bar. Probabilities are calibrated on clips
     that no network had seen; below evaluate.unknown_below the answer is "unknown".
     """
-    from earmark.engine import set_up_process
+    from earmark.processes import set_up_process
 
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)  # before torch is imported
-    from earmark.audio import UnusableAudio
-    from earmark.tagging import load_ensemble, recordings
+    from earmark.inference.predict import load_ensemble, recordings
+    from earmark.sound.decoding import UnusableAudio
 
     ensemble = load_ensemble(params.runtime, layout)
     unusable = 0
@@ -139,7 +139,7 @@ def convert(
     sha256: Annotated[str, typer.Option(help="What the source's checksum must be.")] = "",
 ) -> None:
     """Turn published weights into the safetensors that networks here load."""
-    from earmark.weights.conversion import convert as converted
+    from earmark.published.weights.conversion import convert as converted
 
     typer.echo("\n".join(converted(source, out, sha256=sha256).lines(source, out)))
 
@@ -153,10 +153,10 @@ def embed(
     activation: Annotated[str, typer.Option(help="relu (code of 2017 to 2020), or none.")] = "relu",
 ) -> None:
     """Embed recordings with VGGish: 128 values for each 0.96 s."""
-    from earmark.audio import UnusableAudio
-    from earmark.embedding import Embedder, as_table
+    from earmark.inference.embed import Embedder, as_table
+    from earmark.inference.predict import recordings
+    from earmark.sound.decoding import UnusableAudio
     from earmark.store import write_table
-    from earmark.tagging import recordings
 
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"--out {out}: let the name end in .parquet or .csv")
@@ -191,8 +191,8 @@ def compare(
     Each is a member of this workspace's ensemble (or "ensemble"), a folder that holds
     data/ensemble, or a git revision or DVC experiment whose results are in the cache.
     """
-    from earmark.comparison import compare as compared
-    from earmark.runs import read_run
+    from earmark.evaluation.comparison import compare as compared
+    from earmark.evaluation.runs import read_run
 
     layout = Layout.here()
     params = load_params(layout.params)
@@ -212,12 +212,12 @@ def compare(
 @app.command()
 def audit() -> None:
     """Say what is wrong with the decoded corpus, gravest first; writes data/audit/."""
-    from earmark.engine import set_up_process
+    from earmark.processes import set_up_process
 
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)
-    from earmark.audit.corpus import audit_corpus, write_audit
+    from earmark.audit.run import audit_corpus, write_audit
 
     found = audit_corpus(params, layout)
     write_audit(found, params, layout)
@@ -229,7 +229,7 @@ def audit() -> None:
 @app.command()
 def networks() -> None:
     """Show every network in the forms of its paper, with parameters and multiply-adds."""
-    from earmark.catalogue import table
+    from earmark.networks.paper_configs import table
 
     for line in table():
         typer.echo(line)
@@ -238,7 +238,7 @@ def networks() -> None:
 @app.command()
 def mlflow_uri() -> None:
     """Make the MLflow store if it is not there, and print its address (for `make mlflow`)."""
-    from earmark.tracking import prepare_store
+    from earmark.training.tracking import prepare_store
 
     layout = Layout.here()
     try:

@@ -10,14 +10,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from earmark.corpora import find
+from earmark.corpora.adapters import find
 from earmark.errors import UserError
+from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
+from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS
+from earmark.labels import is_multi_label
 from earmark.layout import Layout
-from earmark.loading import parse_params, read_yaml
-from earmark.profiles import BASE, corpus_settings, overlay
-from earmark.scoring.measures import CLASS_METRICS, TAG_METRICS
-from earmark.scoring.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS
-from earmark.tags import is_multi_label
+from earmark.params.reading import parse_params, read_yaml
+from earmark.settings.profiles import BASE, corpus_settings, overlay
 from experiments.tables import Column, Table
 
 Settings = Sequence[str]

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from earmark.engine import die_with_parent, set_up_process
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.loading import load_params
 from earmark.params import Params
+from earmark.params.reading import load_params
+from earmark.processes import die_with_parent, set_up_process
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Writes: metrics/audit.json, data/audit/
 Params: corpus.name, corpus.adapter, corpus.root, corpus.edits, corpus.synthetic, seed
 """
 
-from earmark.audit.corpus import Audit, audit_corpus, write_audit
+from earmark.audit.run import Audit, audit_corpus, write_audit
 from earmark.layout import Layout
 from earmark.params import Params
 from stages import stage

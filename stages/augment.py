@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark import sox
-from earmark.engine import map_ordered
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.processes import map_ordered
 from earmark.seeding import rng_for
+from earmark.sound import sox
 from earmark.store import Store, StoreWriter
 from stages import stage
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from earmark.audio import Decoded, Span, UnusableAudio, decode_excerpts
-from earmark.clips import check_clips
-from earmark.corpora import find
-from earmark.engine import map_ordered
+from earmark.corpora.adapters import find
+from earmark.corpora.clips import check_clips
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.processes import map_ordered
+from earmark.sound.decoding import Decoded, Span, UnusableAudio, decode_excerpts
 from earmark.store import StoreWriter, write_json, write_table
 from stages import stage
 

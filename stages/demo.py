@@ -6,7 +6,7 @@ Params: demo.<name>, seed
 
 import sys
 
-from earmark.corpora.demo import DemoOptions, write_corpus
+from earmark.corpora.synthetic.corpus import DemoOptions, write_corpus
 from earmark.layout import Layout
 from earmark.params import Params
 from stages import stage

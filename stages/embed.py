@@ -9,11 +9,11 @@ import sys
 
 from tqdm import tqdm
 
-from earmark.inference import Device, Tagger
 from earmark.layout import Layout
 from earmark.networks import VGGish
 from earmark.params import Params
 from earmark.store import Store, StoreWriter
+from earmark.taggers.tagger import Device, Tagger
 from stages import stage
 
 BATCH = 128

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from earmark.ensemble.members import Clips, Joined, join_members, read_members
+from earmark.evaluation.calibration import fit_temperature, temper
+from earmark.evaluation.thresholds import tune
+from earmark.labels import tags_of
 from earmark.layout import Layout
-from earmark.members import Clips, Joined, join_members, read_members
 from earmark.params import Params
-from earmark.scoring.calibration import fit_temperature, temper
-from earmark.scoring.thresholds import tune
 from earmark.store import read_json, read_table, whole_folder, write_json, write_table
-from earmark.tags import tags_of
 from stages import stage
 
 

@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from earmark.evaluation import Said, predicted_tags, score_member, summarise
+from earmark.evaluation.calibration import calibration_report
+from earmark.evaluation.paired import gain
+from earmark.evaluation.points import confusion_matrix
+from earmark.evaluation.results import Results, tag_tables
+from earmark.evaluation.scores import Said, predicted_tags, score_member, summarise
 from earmark.layout import Layout
-from earmark.pages.report import render_report
-from earmark.pages.verdict import best_member
-from earmark.paired import gain
 from earmark.params import Params
-from earmark.results import Results, tag_tables
-from earmark.scoring.calibration import calibration_report
-from earmark.scoring.points import confusion_matrix
+from earmark.reports.report import render_report
+from earmark.reports.summary import best_member
 from earmark.store import read_json, read_table, whole_folder, write_json, write_table
 from stages import stage
 

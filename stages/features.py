@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.engine import map_ordered
 from earmark.features import Extractor, build
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.processes import map_ordered
 from earmark.store import Store, StoreWriter
 from stages import stage
 

@@ -8,15 +8,15 @@ Params: finetune, extractors.<extractor>, seed, runtime
 import sys
 from pathlib import Path
 
-from earmark.fitting import fold_examples, new_tagger, train_and_keep
-from earmark.inference import Device, load_weights
-from earmark.inputs import Input
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.seeding import seed_for
 from earmark.store import Store
+from earmark.taggers.input import Input
+from earmark.taggers.tagger import Device, load_weights
 from earmark.training.batches import Sampler
 from earmark.training.loop import Fitted, Job
+from earmark.training.run import fold_examples, new_tagger, train_and_keep
 from stages import stage
 
 RANDOM = "random values: no weight file was given, so nothing was learned from other sound"

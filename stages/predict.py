@@ -10,11 +10,11 @@ import sys
 
 from tqdm import tqdm
 
-from earmark.fusion import open_joint
-from earmark.inference import Device, Tagger
 from earmark.layout import Layout
 from earmark.params import Params, member_name
 from earmark.store import Store, StoreWriter, read_table
+from earmark.taggers.joint import open_joint
+from earmark.taggers.tagger import Device, Tagger
 from stages import stage
 
 BATCH = 32

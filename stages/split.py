@@ -7,13 +7,13 @@ Params: cv, corpus.edits, seed
 
 import pandas as pd
 
-from earmark.edits import apply_edits
+from earmark.corpora.corrections import apply_edits
+from earmark.corpora.folds import facts_of, joint_sources, roles
 from earmark.errors import UserError
+from earmark.labels import tags_of
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.splitting import facts_of, joint_sources, roles
 from earmark.store import read_table, write_json, write_table
-from earmark.tags import tags_of
 from stages import stage
 
 

@@ -10,16 +10,16 @@ import sys
 
 import torch
 
-from earmark.fitting import fold_examples, new_tagger, train_and_keep
-from earmark.fusion import joint_tagger, open_joint
-from earmark.inference import Device, Tagger, head_names, load_weights
-from earmark.inputs import Input, usual_fill
 from earmark.layout import Layout
 from earmark.params import Model, Params, member_name
 from earmark.seeding import seed_for
 from earmark.store import Store
+from earmark.taggers.input import Input, usual_fill
+from earmark.taggers.joint import joint_tagger, open_joint
+from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
 from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.loop import Fitted, Job
+from earmark.training.run import fold_examples, new_tagger, train_and_keep
 from stages import stage
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from earmark.engine import map_ordered
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.silence import Trimmed, trim
+from earmark.processes import map_ordered
+from earmark.sound.trimming import Trimmed, trim
 from earmark.store import Store, StoreWriter
 from stages import stage
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from earmark import profiles
 from earmark.layout import Layout
-from earmark.loading import read_yaml
 from earmark.params import Params, Section, flattened, member_name
+from earmark.params.reading import read_yaml
+from earmark.settings import profiles
 from tests.source_graph import ROOT, closure, imports_of
 
 # From the bottom to the top: a module imports from its own level and those below it.
@@ -33,8 +33,11 @@ LEVELS = [
 ]
 
 # No output can depend on them (messages, MLflow), so that a change need not train anything anew.
-NEVER_A_DEP = {"earmark/__init__.py", "earmark/errors.py", "earmark/tracking.py"}
-FOR_MLFLOW_ALONE = {"train": {"earmark/pages/figures.py"}, "finetune": {"earmark/pages/figures.py"}}
+NEVER_A_DEP = {"earmark/__init__.py", "earmark/errors.py", "earmark/training/tracking.py"}
+FOR_MLFLOW_ALONE = {
+    "train": {"earmark/reports/figures.py"},
+    "finetune": {"earmark/reports/figures.py"},
+}
 
 
 def sources(*folders: str) -> list[Path]:
@@ -116,7 +119,7 @@ def test_stages_do_not_import_each_other():
 
 def test_mlflow_is_imported_in_one_place():
     found = [p for p in sources("earmark", "stages") if "mlflow" in outside_imports(p)]
-    assert found == [Path("earmark/tracking.py")]
+    assert found == [Path("earmark/training/tracking.py")]
 
 
 def test_the_sox_program_is_run_in_one_place():
@@ -126,7 +129,7 @@ def test_the_sox_program_is_run_in_one_place():
         words = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
         if words & {"sox", "/usr/bin/sox"} or "sox" in outside_imports(path):
             found.append(path)
-    assert found == [Path("earmark/sox.py")]
+    assert found == [Path("earmark/sound/sox.py")]
 
 
 def test_every_stage_of_dvc_yaml_runs_a_module_and_every_module_is_run():

@@ -19,17 +19,17 @@ from tqdm import tqdm
 from earmark.analyses.ablation_figure import ablation_figure
 from earmark.analyses.drawing import keep
 from earmark.analyses.trained import load_trained, trained_folds
-from earmark.ensembling import tag_clips
+from earmark.ensemble.combining import tag_clips
 from earmark.errors import UserError
-from earmark.fusion import open_joint
-from earmark.inference import Device, Tagger
-from earmark.inputs import JointInput, JointStore, Pair
+from earmark.evaluation.points import average_precision_at
+from earmark.labels import label_indices
 from earmark.layout import Layout
 from earmark.networks import Network
 from earmark.params import Params
-from earmark.scoring.points import average_precision_at
 from earmark.store import read_table
-from earmark.tags import label_indices
+from earmark.taggers.input import JointInput, JointStore, Pair
+from earmark.taggers.joint import open_joint
+from earmark.taggers.tagger import Device, Tagger
 
 Floats = NDArray[np.floating[Any]]
 Trunk = Literal["audio", "spec"]

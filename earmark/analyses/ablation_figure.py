@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from earmark.analyses.drawing import bare, new_figure
-from earmark.pages.figures import ACCENT, INK, PALE, WARM
+from earmark.reports.figures import ACCENT, INK, PALE, WARM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

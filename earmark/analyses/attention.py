@@ -17,19 +17,19 @@ from torch import Tensor
 from earmark.analyses.attention_figure import attention_figure
 from earmark.analyses.drawing import keep
 from earmark.analyses.trained import Trained
-from earmark.audio import Int16, UnusableAudio, as_float, decode
 from earmark.errors import UserError
 from earmark.features import LogMel
 from earmark.features import build as build_features
 from earmark.features.logmel import slaney_mel_weights
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
-from earmark.inference import Device, Tagger
 from earmark.layout import Layout
 from earmark.networks.attention import MultiLevelAttention
 from earmark.networks.cbir import CBIR
 from earmark.params import Trim
-from earmark.silence import trim
+from earmark.sound.decoding import Int16, UnusableAudio, as_float, decode
+from earmark.sound.trimming import trim
 from earmark.store import Store
+from earmark.taggers.tagger import Device, Tagger
 
 PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / SAMPLE_RATE
 Floats = NDArray[np.floating[Any]]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.engine import set_up_process
 from earmark.layout import Layout
-from earmark.loading import load_params
+from earmark.params.reading import load_params
+from earmark.processes import set_up_process
 
 if TYPE_CHECKING:
-    from earmark.inference import Device
     from earmark.params import Params
+    from earmark.taggers.tagger import Device
 
 app = typer.Typer(no_args_is_help=True, help="Look into what trained models have learned.")
 
@@ -89,7 +89,7 @@ def _start() -> "tuple[Layout, Params, Device]":
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)  # before torch is imported
-    from earmark.inference import Device
+    from earmark.taggers.tagger import Device
 
     device = Device.choose(params.runtime)
     return layout, params, replace(device, precision="float32")

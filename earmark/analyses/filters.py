@@ -23,11 +23,11 @@ from earmark.analyses.drawing import keep
 from earmark.analyses.filters_figures import layer_figure, overview_figure
 from earmark.analyses.trained import Trained
 from earmark.errors import UserError
-from earmark.inference import Device
 from earmark.networks import Network
 from earmark.networks.rese2multi import ReSE2Multi
 from earmark.networks.samplecnn import SampleCNN
 from earmark.seeding import rng_for
+from earmark.taggers.tagger import Device
 
 N_LAYERS = 6  # the paper's: six strides of 3 bring 729 samples down to one step
 N_SAMPLES = 3**N_LAYERS

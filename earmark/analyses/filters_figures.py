@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.analyses.drawing import bare, new_figure
-from earmark.pages.figures import INK, PALE
+from earmark.reports.figures import INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from earmark.errors import UserError
-from earmark.inference import Device, Tagger
 from earmark.layout import Layout
 from earmark.store import read_json
+from earmark.taggers.tagger import Device, Tagger
 
 
 @dataclass(frozen=True)

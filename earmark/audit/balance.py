@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earmark.audit.findings import Finding, some
-from earmark.tags import tags_of, targets_of
+from earmark.labels import tags_of, targets_of
 
 _FEW = 10  # clips
 _SKEWED = 10.0  # the largest class by the smallest

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from earmark.audio import Float32, as_float, resample
 from earmark.audit.fingerprints import RATE, UNIT, Fingerprint, errors, fingerprint
 from earmark.audit.matching import candidates
-from earmark.engine import map_ordered
+from earmark.processes import map_ordered
 from earmark.seeding import rng_for
+from earmark.sound.decoding import Float32, as_float, resample
 from earmark.store import Store
 
 EXPECTED_FALSE = 0.1  # pairs that chance may add to the whole list

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.audio import FULL_SCALE, Int16
 from earmark.audit.findings import Finding, some
-from earmark.engine import map_ordered
+from earmark.processes import map_ordered
+from earmark.sound.decoding import FULL_SCALE, Int16
 from earmark.store import Store
 
 _RUN = 3  # samples at the top of their clip, one after another: a flat top

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio import Float32
 from earmark.features.logmel import LogMel, Mfcc
 from earmark.features.vggish import VggishPatches, vggish_log_mel
 from earmark.features.wave import Waveform
+from earmark.sound.decoding import Float32
 
 __all__ = [
     "KINDS",

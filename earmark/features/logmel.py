@@ -13,8 +13,8 @@ import scipy.fft
 import torch
 from numpy.typing import NDArray
 
-from earmark.audio import Float32
 from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
+from earmark.sound.decoding import Float32
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earmark.audio import Float32
+from earmark.sound.decoding import Float32
 
 # Chunks whose buffers stay in the second-level cache; a whole clip at once is half as fast.
 _CHUNK_FRAMES = 128

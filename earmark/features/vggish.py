@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earmark.audio import Float32, resample
 from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
+from earmark.sound.decoding import Float32, resample
 
 SAMPLE_RATE = 16_000
 WINDOW_LENGTH = 400

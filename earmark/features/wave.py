@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio import Float32, Int16, as_int16, resample
 from earmark.features.spectrum import check_waveform
+from earmark.sound.decoding import Float32, Int16, as_int16, resample
 
 
 @dataclass(frozen=True, kw_only=True)

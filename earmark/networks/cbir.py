@@ -52,8 +52,8 @@ class CBIR(Network):
     norm into R too, where the paper names none.
 
     The paper's auxiliary task, 91 sound events beside the five classes, is a second soft-max on the
-    same dense layer: one output layer of 96 values, of which training and `earmark.inference` know
-    which are whose. So any other network has it too.
+    same dense layer: one output layer of 96 values, of which training and tagger know which are
+    whose. So any other network has it too.
     Parameters: 9,219,328 a branch, adapters 611,776, attention 1,049,600 a branch; CBIR_2 for five
     tags 21,678,021, of which 4,499,712 are frozen.
     """

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.inputs import Input, JointStore
+from earmark.features.segments import Place, random_place
+from earmark.labels import SEPARATOR, is_multi_label, tags_of, targets_of
 from earmark.params import Recipe
-from earmark.segments import Place, random_place
 from earmark.store import Store
-from earmark.tags import SEPARATOR, is_multi_label, tags_of, targets_of
+from earmark.taggers.input import Input, JointStore
 
 # Variants that are clips of their own, made by the mix stage; all others replace their clip.
 NEW_CLIPS = frozenset({"same_class", "pitch_fill"})

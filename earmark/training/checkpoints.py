@@ -16,8 +16,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from earmark.inference import save_tensors
 from earmark.store import whole_file
+from earmark.taggers.tagger import save_tensors
 from earmark.training.schedules import Plateau
 
 logger = logging.getLogger(__name__)

@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from earmark.errors import UserError
-from earmark.inference import Device, Tagger
+from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS, point_values
 from earmark.networks import Network
 from earmark.params import Recipe
-from earmark.scoring.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS, point_values
 from earmark.seeding import rng_for, seed_for
+from earmark.taggers.tagger import Device, Tagger
 from earmark.training.batches import Examples, Sampler
 from earmark.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from earmark.training.losses import batch_loss, clip_losses, smoothed
-from earmark.training.mixing import draw_mix, masked, mixed_input
+from earmark.training.mixup import draw_mix, masked, mixed_input
 from earmark.training.schedules import learning_rate
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,68 @@
+"""FSDKaggle2018 (DCASE 2018 task 2), as published on Zenodo or as laid out by Kaggle."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from earmark.corpora.adapters.adapter import Adapter, refuse_table, wrong_layout
+from earmark.corpora.adapters.tables import flags, read_csv, tag_name
+from earmark.corpora.clips import clips_table
+
+
+def read_clips(root: Path, table: str) -> pd.DataFrame:
+    """The training clips, then the test clips, in the order of the csv files.
+
+    The freesound id is the source. Kaggle's `Ignored` test clips (label "None") have no label: they
+    are predicted and never scored.
+
+    Raises:
+        UserError: neither layout is there.
+    """
+    refuse_table("FSDKaggle2018", table)
+    zenodo = root / "FSDKaggle2018.meta"
+    if zenodo.is_dir():
+        train = zenodo / "train_post_competition.csv"
+        test = zenodo / "test_post_competition_scoring_clips.csv"
+        folders = ("FSDKaggle2018.audio_train", "FSDKaggle2018.audio_test")
+    elif (root / "train.csv").is_file():
+        train, test = root / "train.csv", root / "test_post_competition.csv"
+        folders = ("audio_train", "audio_test")
+    else:
+        expected = "FSDKaggle2018.meta/train_post_competition.csv (Zenodo) or train.csv (Kaggle)"
+        raise wrong_layout(root, expected)
+    parts = [_part(train, folders[0], "train")]
+    if test.exists() or zenodo.is_dir():
+        parts.append(_part(test, folders[1], "test"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _part(table: Path, folder: str, split: str) -> pd.DataFrame:
+    required = ("fname", "label", "manually_verified" if split == "train" else "usage")
+    raw = read_csv(table, required=required, optional=("freesound_id", "license"))
+    columns: dict[str, Any] = {
+        "clip": raw["fname"],
+        "path": [f"{folder}/{name}" for name in raw["fname"]],
+        "split": [split] * len(raw),
+        "label": [tag_name(label) for label in raw["label"]],
+    }
+    if split == "train":
+        columns["verified"] = flags(raw, "manually_verified", "fname", table)
+    else:
+        columns["usage"] = raw["usage"]
+        columns["label"] = raw["label"].where(raw["usage"] != "Ignored", "").map(tag_name)
+    if "freesound_id" in raw:
+        columns["source"] = raw["freesound_id"]
+    if "license" in raw:
+        columns["licence"] = raw["license"]
+    return clips_table(columns)
+
+
+ADAPTER = Adapter(
+    read_clips=read_clips,
+    about="FSDKaggle2018 (DCASE 2018 task 2): sounds of Freesound, 41 tags",
+    metric="map_at_3",
+    scheme="stratified",
+    k=5,
+    folds=(0, 1, 2, 3, 4),
+)

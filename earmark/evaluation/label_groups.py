@@ -1,0 +1,56 @@
+"""Tags that count as one when scored, such as the words that a task calls "unknown".
+
+Shapes: B clips, K tags of the corpus, J tags as scored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from earmark.errors import UserError
+from earmark.evaluation.points import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Merging:
+    """The tags as scored, and which of them each tag of the corpus is: `place_of` `(K,)`."""
+
+    tags: list[str]
+    place_of: Ints
+
+    def __call__(self, values: Floats) -> Floats:
+        """Join the columns of `(B, K)` probabilities or targets by their maximum: `(B, J)`.
+
+        So the likeliest tag as scored is the one that the likeliest tag of the corpus belongs to
+        (Speech Commands: 31 words scored as 12). Rows need not sum to 1 afterwards.
+        """
+        joined = np.zeros((len(values), len(self.tags)), dtype=values.dtype)
+        np.maximum.at(joined.T, self.place_of, values.T)
+        return joined
+
+
+def merging(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Merging:
+    """Turn `evaluate.merge_tags` (name -> tags) into a merging; no group leaves all as they are.
+
+    Raises:
+        UserError: a group names no tag, an unknown one, or one of another group; or its own name
+            is a tag that is not in it.
+    """
+    owner: dict[str, str] = {}
+    for name, members in groups.items():
+        key = f"params.yaml: evaluate.merge_tags.{name}"
+        if not members:
+            raise UserError(f"{key}: names no tag; list some, or delete it")
+        if name in tags and name not in members:
+            raise UserError(f"{key}: {name} is a tag itself; list it, or choose another name")
+        for tag in members:
+            if tag not in tags:
+                raise UserError(f"{key}: {tag} is no tag of the corpus; correct or delete it")
+            if tag in owner:
+                raise UserError(f"{key}: {tag} is in {owner[tag]} already; name it once")
+            owner[tag] = name
+    name_of = {tag: owner.get(tag, tag) for tag in tags}
+    names = sorted(set(name_of.values()))
+    index_of = {name: index for index, name in enumerate(names)}
+    return Merging(names, np.array([index_of[name_of[tag]] for tag in tags], dtype=np.int64))

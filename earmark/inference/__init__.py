@@ -1,0 +1,1 @@
+"""The trained ensemble on recordings of the user's own."""

@@ -1,0 +1,133 @@
+"""Embeddings of the user's own recordings by a VGGish, as its published code computes them.
+
+Shapes: T samples, P patches, D dims (128).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from earmark.errors import UserError
+from earmark.features import VggishPatches
+from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
+from earmark.networks import VGGish, build
+from earmark.published.weights import vggish
+from earmark.sound.decoding import as_float, decode
+
+Floats = NDArray[np.floating[Any]]
+Embeddings = NDArray[np.float32] | NDArray[np.uint8]
+
+PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / SAMPLE_RATE
+_CLIP_AT = 2.0
+_BATCH = 64
+
+
+def postprocess(
+    embeddings: Floats, *, pca_eigen_vectors: Floats, pca_means: Floats
+) -> NDArray[np.uint8]:
+    """Whiten embeddings (P, D) and quantise them to uint8, as those of AudioSet were published.
+
+    The eigenvectors (D, D) lie in rows. [-2, 2] becomes 0 to 255; the fraction is cut off, as in
+    TensorFlow's vggish_postprocess.py, where torchvggish rounds.
+    """
+    whitened = (embeddings - pca_means) @ pca_eigen_vectors.T  # (P, D)
+    clipped = np.clip(whitened, -_CLIP_AT, _CLIP_AT)
+    scaled = (clipped + _CLIP_AT) * (255 / (2 * _CLIP_AT))
+    quantised: NDArray[np.uint8] = scaled.astype(np.uint8)
+    return quantised
+
+
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """A VGGish ready to embed recordings; `pca` holds its post-processor if that is wanted."""
+
+    network: VGGish
+    device: str
+    pca: Mapping[str, Floats] | None
+
+    @classmethod
+    def load(cls, weights: Path, *, activation: str, pca: Path | None = None) -> "Embedder":
+        """Read what `earmark convert` wrote; `weights` may be those of a trained extractor, too.
+
+        Raises:
+            UserError: a file is missing or holds something else.
+        """
+        network = _network(weights, activation)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        arrays = None if pca is None else _postprocessor(pca, network.embedding_dim)
+        return cls(network.to(device).eval(), device, arrays)
+
+    @torch.inference_mode()
+    def embed(self, path: Path) -> Embeddings:
+        """Embed the patches of a recording: (P, D) float32, or uint8 if post-processed.
+
+        Nothing is trimmed. A recording under 0.975 s is repeated to fill one patch, and what is
+        left over after the last whole patch is not embedded.
+
+        Raises:
+            UnusableAudio: the file cannot be used.
+        """
+        waveform = decode(path, sample_rate=SAMPLE_RATE).waveform
+        patches = VggishPatches(sample_rate=SAMPLE_RATE)(as_float(waveform))  # (P, 96, 64)
+        batches = (patches[i : i + _BATCH] for i in range(0, len(patches), _BATCH))
+        on_device = (torch.from_numpy(batch).to(self.device) for batch in batches)
+        parts = [self.network.embed(batch).cpu().numpy() for batch in on_device]
+        embeddings: NDArray[np.float32] = np.concatenate(parts)
+        return embeddings if self.pca is None else postprocess(embeddings, **self.pca)
+
+
+def as_table(found: Iterable[tuple[Path, Embeddings]]) -> pd.DataFrame:
+    """One row a patch: file, start_seconds, and the values e0, e1, ... in order."""
+    tables = []
+    for path, embeddings in found:
+        n_patches, n_dims = embeddings.shape
+        table = pd.DataFrame(embeddings, columns=[f"e{dim}" for dim in range(n_dims)])
+        table.insert(0, "start_seconds", np.arange(n_patches) * PATCH_SECONDS)
+        table.insert(0, "file", str(path))
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _network(path: Path, activation: str) -> VGGish:
+    tensors = _tensors(path)
+    try:
+        options = vggish.options_of(tensors)
+        network = build("vggish", 1, options | {"embedding_activation": activation})
+        keys = [key for key in network.state_dict() if not key.startswith("head.")]
+        trunk = {key: torch.from_numpy(tensors[key]) for key in keys}
+        network.load_state_dict(trunk, strict=False)
+    except KeyError as error:
+        raise UserError(f"{path}: no weights of VGGish; it lacks {error}") from error
+    except RuntimeError as error:
+        raise UserError(f"{path}: no weights of VGGish; its sizes do not fit together") from error
+    assert isinstance(network, VGGish)
+    return network
+
+
+def _postprocessor(path: Path, n_dims: int) -> Mapping[str, Floats]:
+    try:
+        arrays = vggish.pca(_tensors(path)).tensors
+    except ValueError as error:
+        raise UserError(f"{path}: no post-processor of VGGish; {error}") from error
+    n_means = len(arrays["pca_means"])
+    if n_means != n_dims:
+        raise UserError(f"{path}: made for embeddings of {n_means} values, these have {n_dims}")
+    return arrays
+
+
+def _tensors(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise UserError(f"{path}: not there; `python -m earmark convert` makes it")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        mend = "make one with `python -m earmark convert`"
+        raise UserError(f"{path}: no safetensors file ({error}); {mend}") from error

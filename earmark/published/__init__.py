@@ -1,0 +1,1 @@
+"""What others published: corpora and weights to download, and their formats."""

@@ -1,0 +1,306 @@
+"""Fetch a published corpus or weights: verified, unpacked, and in its folder whole or not at all.
+
+While it lasts, the archives lie in `FOLDER.download`, which a killed download goes on with.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from earmark.errors import UserError
+from earmark.published.download.archives import grouped, is_archive, unpack
+from earmark.published.download.published import PUBLISHED, Published, PublishedFile
+from earmark.published.download.transfer import PAUSES_SECONDS, fetch, n_bytes_at, read_json_at
+from earmark.store import read_json, whole_folder, write_json
+
+logger = logging.getLogger(__name__)
+
+MARKER = ".downloaded.json"
+_LOCK = "lock"
+# Recordings shrink to a third at most, silence and tables to a twentieth; a bomb to a thousandth.
+_MOST_UNPACKED_RATIO = 50
+_ALWAYS_UNPACKED_BYTES = 64 * 2**20
+
+
+def table() -> list[str]:
+    """One line for each that there is: name, size, licence, what it is."""
+    sizes = {name: _size(published.n_bytes) for name, published in PUBLISHED.items()}
+    return [
+        f"{name:22} {sizes[name]:10} {published.about}\n{'':34}{published.licence}"
+        for name, published in PUBLISHED.items()
+    ]
+
+
+def find(name: str) -> Published:
+    """The entry of that name.
+
+    Raises:
+        UserError: there is none, or it can only be fetched by hand, with the steps.
+    """
+    if name not in PUBLISHED:
+        raise UserError(f"no download {name!r}; there are {', '.join(PUBLISHED)}")
+    return PUBLISHED[name]
+
+
+def default_folder(published: Published) -> Path:
+    return Path("corpora" if published.kind == "corpus" else "weights") / published.name
+
+
+def refuse_by_hand(published: Published, folder: Path) -> None:
+    """Say what to do where no file can be fetched.
+
+    Raises:
+        UserError: with the page and the steps.
+    """
+    if published.files or published.listing:
+        return
+    steps = [step.replace("{folder}", str(folder)) for step in published.steps]
+    lines = [f"{published.name}: cannot be downloaded by a command; its page is {published.page}"]
+    raise UserError(*lines, f"  licence: {published.licence}", *(f"  {step}" for step in steps))
+
+
+def notice(published: Published, folder: Path) -> list[str]:
+    """What to know before anything is fetched: licence, size, place, and what is not checked."""
+    lines = [
+        f"{published.name}: {published.about}",
+        f"  page     {published.page}",
+        f"  licence  {published.licence}",
+        f"  size     {_size(published.n_bytes)}",
+        f"  into     {folder}",
+    ]
+    if published.note:
+        lines.append(f"  note     {published.note}")
+    unchecked = [file.name for file in published.files if not file.checksum]
+    if unchecked:
+        lines.append(f"  no checksum is published of {', '.join(unchecked)}")
+    return lines
+
+
+def parse_pins(options: Sequence[str]) -> dict[str, str]:
+    """Read `FILE=HEX` into file -> sha256.
+
+    Raises:
+        UserError: an option has another form.
+    """
+    pins = {}
+    for option in options:
+        name, _, digest = option.rpartition("=")
+        if not name or not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+            raise UserError(f"--sha256 {option}: write FILE=HEX, with 64 hex digits")
+        pins[name] = f"sha256:{digest.lower()}"
+    return pins
+
+
+def download(
+    published: Published,
+    folder: Path,
+    *,
+    pins: Mapping[str, str],
+    keep_archives: bool,
+    pauses_seconds: Sequence[float] = PAUSES_SECONDS,
+) -> list[str]:
+    """Fetch, verify and unpack everything into `folder`; returns what there is to say.
+
+    `pins` (file -> `sha256:...`) go before the published checksums. A folder that a download
+    completed before is left as it is. Several archives share the folder, and a single folder
+    around everything is left out.
+
+    Raises:
+        UserError: a server, a checksum, an archive, the disk or the folder forbids it.
+    """
+    refuse_by_hand(published, folder)
+    if is_complete(published, folder, pins):
+        return [f"{folder}: complete already"]
+    work = folder.with_name(f"{folder.name}.download")
+    with _only_one(work):
+        if is_complete(published, folder, pins):  # another one ended while this one waited
+            return [f"{folder}: complete already"]
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            mend = "move it away, or name another folder with --into"
+            raise UserError(f"{folder}: is there, but no complete download; {mend}")
+        files = _with_pins(published, pins)
+        _check_disk(published, files, work)
+        checksums = {file.name: _fetch_checked(file, work, pauses_seconds) for file in files}
+        n_files = _unpack_all(published, checksums, work, folder)
+        lines = [f"{folder}: {n_files} files"]
+        for file in files:
+            if not file.checksum:
+                pin = f"--sha256 {file.name}={checksums[file.name].partition(':')[2]}"
+                lines.append(f"{file.name}: unchecked, for no checksum is published; pin it: {pin}")
+        if keep_archives:
+            lines.append(f"{work}: the archives are kept")
+        else:
+            for file in files:
+                (work / file.name).unlink()
+    return lines
+
+
+def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> bool:
+    """Whether a download ended in `folder`, of which no file is lost since.
+
+    Raises:
+        UserError: something else was downloaded into it, or files are gone.
+    """
+    marker = folder / MARKER
+    if not marker.exists():
+        return False
+    told: dict[str, Any] = read_json(marker)
+    again = f"move {folder} away and download again"
+    if told["name"] != published.name:
+        raise UserError(f"{folder}: holds {told['name']}, not {published.name}; {again}")
+    for name, pin in pins.items():
+        had = told["files"].get(name)
+        if had is None or (had != pin and had.startswith("sha256:")):
+            raise UserError(f"{folder}: {name} had {had or 'no place'}, not {pin}; {again}")
+    lacking = told["n_files"] - _count(folder)
+    if lacking > 0:
+        raise UserError(f"{folder}: {lacking} of {told['n_files']} files are gone; {again}")
+    return True
+
+
+def next_commands(published: Published, folder: Path) -> list[str]:
+    """What to run with what has arrived."""
+    if published.kind == "weights":
+        source = next(folder.rglob(published.to_convert), folder / published.to_convert)
+        out = folder.with_name(f"{folder.name}.safetensors")
+        return [f"python -m earmark convert {source} {out}", f"dvc add {out}"]
+    profile = published.profile or published.name
+    root = "" if folder == Path("corpora") / profile else f" --root {folder}"
+    return [f"python -m earmark profile use {profile}{root}", f"dvc add {folder}"]
+
+
+@contextmanager
+def _only_one(work: Path) -> Iterator[None]:
+    """Hold the lock of a folder of work; a second download waits for the first."""
+    lock = _locked(work)
+    try:
+        yield
+    finally:
+        (work / _LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # archives are left, or another download has begun
+            work.rmdir()
+        os.close(lock)
+
+
+def _locked(work: Path) -> int:
+    while True:
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:  # the other one has just removed the folder
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("%s: another download is at work; waiting for it", work)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(lock), (work / _LOCK).stat()):
+                return lock
+        except FileNotFoundError:  # the lock of one that has ended and tidied up
+            pass
+        os.close(lock)
+
+
+def _with_pins(published: Published, pins: Mapping[str, str]) -> list[PublishedFile]:
+    files = [*published.files, *(_listed(published.listing) if published.listing else [])]
+    strangers = sorted(pins.keys() - {file.name for file in files})
+    if strangers:
+        known = ", ".join(file.name for file in files)
+        raise UserError(f"--sha256 {strangers[0]}: no such file; {published.name} has {known}")
+    return [replace(file, checksum=pins.get(file.name, file.checksum)) for file in files]
+
+
+def _listed(listing: str) -> list[PublishedFile]:
+    """The files of a figshare article, as its API tells them."""
+    answer = read_json_at(listing)
+    try:
+        keys = ("name", "download_url", "computed_md5")
+        told = [[str(item[key]) for key in keys] for item in answer["files"]]
+    except (KeyError, TypeError):
+        raise UserError(f"{listing}: lists no files; look whether the page has moved") from None
+    for name, _, _ in told:
+        if not re.fullmatch(r"\w[\w .()&+-]*", name) or name == _LOCK:
+            raise UserError(f"{listing}: lists a file {name!r}, which is no plain name")
+    return [PublishedFile(name, url, f"md5:{md5}" if md5 else "") for name, url, md5 in told]
+
+
+def _check_disk(published: Published, files: Sequence[PublishedFile], work: Path) -> None:
+    """Ask for room for the archives and for as much again that comes out of them."""
+    asked = [n_bytes_at(file.url) for file in files if not (work / file.name).exists()]
+    there = sum((work / file.name).stat().st_size for file in files if (work / file.name).exists())
+    n_bytes = max(there + sum(size or 0 for size in asked), published.n_bytes or 0)
+    arrived = sum(path.stat().st_size for path in work.iterdir())
+    needed, free = 2 * n_bytes - arrived, shutil.disk_usage(work).free
+    if needed > free:
+        mend = "make room, or name another disk with --into"
+        raise UserError(f"{work.parent}: {_size(needed)} needed, {_size(free)} free; {mend}")
+
+
+def _fetch_checked(file: PublishedFile, work: Path, pauses_seconds: Sequence[float]) -> str:
+    """Fetch one file unless it is there; returns its checksum, which is the asked one if any."""
+    path = work / file.name
+    if not path.exists():
+        fetch(file.url, path, pauses_seconds=pauses_seconds)
+    algorithm = file.checksum.partition(":")[0] or "sha256"
+    with path.open("rb") as content:
+        got = f"{algorithm}:{hashlib.file_digest(content, algorithm).hexdigest()}"
+    if file.checksum and got != file.checksum:
+        path.unlink()
+        mend = "deleted; run again, and if it stays so, look at the page for a new version"
+        raise UserError(f"{file.name}: {got} instead of {file.checksum}; {mend}")
+    return got
+
+
+def _unpack_all(
+    published: Published, checksums: Mapping[str, str], work: Path, folder: Path
+) -> int:
+    """Unpack or copy every file into `folder`, which appears whole; returns the number of files."""
+    n_packed = sum((work / name).stat().st_size for name in checksums)
+    free = shutil.disk_usage(work).free
+    limit = min(free, max(_ALWAYS_UNPACKED_BYTES, _MOST_UNPACKED_RATIO * n_packed))
+    with whole_folder(folder) as part:
+        for group in grouped(checksums).values():
+            if is_archive(group[0]):
+                unpack([work / name for name in group], part, limit_bytes=limit)
+            else:
+                shutil.copyfile(work / group[0], part / group[0])
+        _lift_single_folder(part)
+        n_files = _count(part)
+        marker = {"name": published.name, "files": dict(checksums), "n_files": n_files}
+        write_json(part / MARKER, marker)
+    return n_files
+
+
+def _lift_single_folder(folder: Path) -> None:
+    """Leave out a folder around everything, such as ESC-50-master; what a Mac hid stays beside."""
+    shown = [path for path in folder.iterdir() if path.name[0] != "." and path.name != "__MACOSX"]
+    if len(shown) != 1 or not shown[0].is_dir():
+        return
+    around = shown[0].rename(folder / f".{shown[0].name}.around")
+    for path in around.iterdir():
+        if not (folder / path.name).exists():  # a .DS_Store may lie at both levels
+            path.rename(folder / path.name)
+    shutil.rmtree(around)
+
+
+def _count(folder: Path) -> int:
+    names = (name for _, _, files in os.walk(folder) for name in files)
+    return sum(name != MARKER for name in names)
+
+
+def _size(n_bytes: int | None) -> str:
+    if n_bytes is None:
+        return "not known"
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.1f} {unit}"
+    return f"{n_bytes} bytes"

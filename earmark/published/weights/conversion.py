@@ -1,0 +1,170 @@
+"""One command for every published weight file: tell what it is, check it, write safetensors."""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save as safetensors
+
+from earmark.errors import UserError
+from earmark.networks import Option
+from earmark.published.weights import soundnet, vggish
+from earmark.published.weights.array_files import read_npz, read_pickled_npy, read_torch
+from earmark.published.weights.known import find
+from earmark.published.weights.tensorflow_checkpoints import is_checkpoint, read_checkpoint
+from earmark.published.weights.torch7_archives import is_archive, read_archive
+from earmark.published.weights.trunks import Trunk
+from earmark.store import whole_file
+
+ACCEPTED = (
+    "VGGish as vggish_model.ckpt or vggish-10086976.pth, its vggish_pca_params (.npz, .pth), "
+    "SoundNet as soundnet8_final.t7, sound8.npy or sound8.pth"
+)
+_NOTE = (
+    "The embedding is stored before any activation: with embedding_activation relu it is that of "
+    "the code of 2017 to 2020, with none that of later code."
+)
+_UNKNOWN = "no published file whose checksum earmark knows"
+# where params.yaml names the file and its checksum
+_USE = {
+    "vggish": ("extractors", "weights", "weights_sha256"),
+    "soundnet": ("models.wave44k", "init_from", "init_sha256"),
+}
+_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's pickled magic number
+_FLOATS = (torch.float16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What was read and what was written.
+
+    Attributes:
+        form: the kind of file that it was, such as "Torch7 archive".
+        published_as: the name of the published file with this checksum; empty if there is none.
+        network: vggish, soundnet or pca; `options` as far as they are not the published ones.
+    """
+
+    form: str
+    source_sha256: str
+    published_as: str
+    network: str
+    options: dict[str, Option]
+    n_tensors: int
+    n_values: int
+    sha256: str
+
+    def lines(self, source: Path, out: Path) -> list[str]:
+        """What to tell the user: what was read, what was written, and where it goes."""
+        known = f"the published {self.published_as}" if self.published_as else _UNKNOWN
+        network = ", ".join([self.network, *(f"{k}: {v}" for k, v in self.options.items())])
+        said = [
+            f"read {source}: {self.form}, sha256 {self.source_sha256}: {known}",
+            f"wrote {out}: {network}, {self.n_tensors} tensors, {self.n_values:,} values, "
+            f"sha256 {self.sha256}",
+        ]
+        if self.network in _USE:
+            section, key, pin = _USE[self.network]
+            place = f"params.yaml, {section}.<name>: network: {{name: {network}}}"
+            said.append(f"{place}, {key}: {out}, {pin}: {self.sha256}")
+        return said
+
+
+def convert(source: Path, out: Path, *, sha256: str = "") -> Conversion:
+    """Write the weights in `source` as safetensors with the names of our networks.
+
+    The same source gives the same bytes. `sha256` is that of the named file; the values beside a
+    TensorFlow V2 index are held to the checksums in it.
+
+    Raises:
+        UserError: `source` is not what is accepted, is damaged, or has another sha256 than given.
+    """
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out}: what is written is safetensors; let the name end so")
+    data = source.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 and found != sha256.lower():
+        raise UserError(f"{source}: sha256 is {found}, not {sha256}; fetch it again")
+    known = find(found)
+    if known and known.flaw:
+        raise UserError(f"{source}: this is {known.name}, which must not be used: {known.flaw}")
+    try:
+        form, trunk = _read(source, memoryview(data))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())  # in one line, whatever names the file has
+        raise UserError(f"{source}: {reason}; convert takes {ACCEPTED}") from error
+    name = known.name if known else ""
+    # safetensors writes memory as it lies, whatever the order of an array's axes
+    in_order = {key: np.ascontiguousarray(array) for key, array in trunk.tensors.items()}
+    content = safetensors(in_order, _metadata(trunk, found))
+    with whole_file(out) as part:
+        part.write_bytes(content)
+    return Conversion(
+        form=form,
+        source_sha256=found,
+        published_as=name,
+        network=trunk.network,
+        options=trunk.options,
+        n_tensors=len(trunk.tensors),
+        n_values=sum(array.size for array in trunk.tensors.values()),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _read(path: Path, data: memoryview) -> tuple[str, Trunk]:
+    """What kind of file it is by its contents, and the weights in it."""
+    head = bytes(data[: len(_LEGACY_TORCH)])
+    if is_checkpoint(data):
+        form, variables = read_checkpoint(path, data)
+        return form, vggish.from_tensorflow(variables)
+    if is_archive(data):
+        return "Torch7 archive", soundnet.from_torch7(read_archive(data))
+    if head.startswith(_NPY):
+        return "pickled npy file", soundnet.from_numpy(read_pickled_npy(data))
+    if head.startswith(_ZIP) and _is_npz(path):
+        return "npz file", vggish.pca(read_npz(path))
+    if head.startswith((_ZIP, _LEGACY_TORCH)):
+        return "PyTorch file", _from_torch(read_torch(path))
+    raise ValueError("no weight file that earmark knows" if head else "the file is empty")
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether a zip file is numpy's; a damaged one goes to PyTorch's reader, which refuses it."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return all(name.endswith(".npy") for name in file.namelist())
+    except (zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
+def _from_torch(state: Any) -> Trunk:
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
+    arrays = {str(key): _as_array(value) for key, value in state.items()}
+    if vggish.PCA_ARRAYS[0] in arrays:
+        return vggish.pca(arrays)
+    if "conv1.0.weight" in arrays:
+        return soundnet.from_torch(arrays)
+    return vggish.from_torch(arrays)
+
+
+def _as_array(value: Any) -> Any:
+    """Tensors as arrays; what numpy has no type for stays a tensor, and is refused later."""
+    if not isinstance(value, torch.Tensor) or value.dtype not in _FLOATS:
+        return value
+    return value.detach().numpy()
+
+
+def _metadata(trunk: Trunk, source_sha256: str) -> dict[str, str]:
+    """One entry, since safetensors writes several in an order that changes from run to run."""
+    about = {
+        "source_sha256": source_sha256,
+        "network": {"name": trunk.network, **trunk.options},
+        "note": _NOTE if trunk.network == "vggish" else "",
+    }
+    return {"earmark": json.dumps(about)}

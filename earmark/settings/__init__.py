@@ -1,0 +1,1 @@
+"""Profiles, and the checks of params.yaml and corpus before any work."""

@@ -1,0 +1,151 @@
+"""Profiles: overlays of profiles/base.yaml that make params.yaml for one corpus or paper."""
+
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+
+from earmark.corpora.adapters import find
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import flattened
+from earmark.params.reading import parse_params, read_yaml
+from earmark.store import whole_file
+
+BASE = "base"
+
+
+def available(layout: Layout) -> dict[str, str]:
+    """Name -> purpose, the first comment of the profile's file."""
+    files = sorted((layout.root / "profiles").glob("*.yaml"))
+    return {
+        path.stem: path.read_text().splitlines()[0].lstrip("# ")
+        for path in files
+        if path.stem != BASE
+    }
+
+
+def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[str]:
+    """Write params.yaml; returns one line for each value that changed.
+
+    Raises:
+        UserError: there is no such profile, or what it makes is not sound.
+    """
+    names = available(layout)
+    if name not in names:
+        raise UserError(f"no profile {name!r}; there are {', '.join(names)}")
+    yaml = YAML()
+    yaml.width = 100
+    document = yaml.load((layout.root / "profiles" / f"{BASE}.yaml").read_text())
+    overlay(document, yaml.load((layout.root / "profiles" / f"{name}.yaml").read_text()) or {})
+    if root or table:
+        overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
+    elif not document["corpus"]["root"]:
+        raise UserError(f"profile {name}: say where the recordings are with --root DIR")
+    text = io.StringIO()
+    yaml.dump(document, text)
+    new = YAML(typ="safe", pure=True).load(text.getvalue())
+    _, problems = parse_params(new, "params.yaml")
+    if problems:
+        raise UserError(*problems)
+    old = _written_before(layout.params)
+    with whole_file(layout.params) as part:
+        part.write_text(text.getvalue())
+    return differences(old, new) or ["params.yaml: nothing changed"]
+
+
+def _written_before(path: Path) -> dict[str, Any]:
+    """What params.yaml holds; nothing, if it is missing or spoilt, since it is to be replaced."""
+    try:
+        old = read_yaml(path)
+    except UserError:
+        return {}
+    return old if isinstance(old, dict) else {}
+
+
+def overlay(base: Any, top: Any) -> None:
+    """Lay nested values over others in place; an empty mapping clears what lies under it.
+
+    A null takes the key away, such as a kind of features that a profile has no use for.
+    """
+    for key, value in top.items():
+        if value is None:
+            base.pop(key, None)
+        elif isinstance(value, dict) and value and isinstance(base.get(key), dict):
+            overlay(base[key], value)
+        else:
+            base[key] = value
+
+
+def corpus_settings(
+    layout: Layout, document: Any, *, root: str, table: str, cwd: Path
+) -> dict[str, Any]:
+    """The sections corpus, cv and folds for a folder of the user's own.
+
+    A published corpus keeps the name, the scheme and the folds that its profile states.
+    """
+    if document["demo"]:
+        raise UserError("this profile makes its own corpus; use `profile use folder` with --root")
+    if not root:
+        raise UserError("--table alone says not where its paths start; add --root DIR")
+    folder = (cwd / Path(root).expanduser()).resolve()
+    if not folder.is_dir():
+        raise UserError(f"--root {root}: no such folder")
+    if layout.root.is_relative_to(folder):
+        raise UserError(f"--root {root}: holds this repository; move the recordings to a folder")
+    name = _table_in(folder, table, cwd) if table else ""
+    adapter = document["corpus"]["adapter"]
+    clips = find(adapter).read_clips(folder, name)
+    inside = folder.is_relative_to(layout.root)
+    place = folder.relative_to(layout.root).as_posix() if inside else str(folder)
+    if adapter != "folder":
+        return {"corpus": {"root": place}}
+    folds = clips["fold"][clips["split"] == "train"]
+    is_official = bool(len(folds)) and not folds.isna().any()
+    if is_official and folds.nunique() == 1:
+        raise UserError(f"{name}: column fold is {folds.iloc[0]} throughout; delete it or fill it")
+    scheme = "official" if is_official else document["cv"]["scheme"]
+    k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
+    return {
+        "corpus": {
+            "name": re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "corpus",
+            "root": place,
+            "table": name,
+        },
+        "cv": {"scheme": scheme, "k": k},
+        "folds": document["folds"] if scheme == "first_last" else _in_one_line(list(range(k))),
+    }
+
+
+def _in_one_line(values: list[int]) -> CommentedSeq:
+    sequence = CommentedSeq(values)
+    sequence.fa.set_flow_style()
+    return sequence
+
+
+def _table_in(folder: Path, table: str, cwd: Path) -> str:
+    """The csv's path relative to the corpus' folder, of which DVC tracks all that is inside."""
+    for place in (folder / table, cwd / table):
+        if place.is_file():
+            path = Path(os.path.normpath(place.resolve()))
+            if path.is_relative_to(folder):
+                return path.relative_to(folder).as_posix()
+            raise UserError(
+                f"--table {table}: lies outside of {folder}, so a change in it would go unseen; "
+                "move it there, or give --root a folder above both (paths in it start there)"
+            )
+    raise UserError(f"--table {table}: neither in {folder} nor in {cwd}")
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """One line for each key that came, went or changed."""
+    before, after = flattened(old or {}), flattened(new)
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]

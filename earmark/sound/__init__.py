@@ -1,0 +1,1 @@
+"""Waveforms: decoding, trimming, effects, and mixtures."""

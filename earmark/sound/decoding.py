@@ -1,0 +1,255 @@
+"""Reads any recording that libsndfile knows as mono int16 at one rate, or says why it cannot.
+
+Shapes: T samples, C channels.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from earmark.sound.containers import cut_short, with_length
+
+Int16 = NDArray[np.int16]
+Float32 = NDArray[np.float32]
+
+FULL_SCALE = 32768
+REASONS = ("missing", "empty", "truncated", "unreadable", "beyond_end", "not_finite", "silent")
+_BLOCK_FRAMES = 1 << 20  # what a header promises is not allocated on trust
+_LOWEST_HZ = 1000  # a damaged header that says 1 Hz would grow 44,100-fold
+_UNKNOWN_FRAMES = 1 << 36  # a flac cannot say more than this
+_SLACK_SECONDS = 0.01  # by which an excerpt may pass the end: tables round their times
+
+Span = tuple[float, float]  # start and end in seconds; NaN: the recording's own
+WHOLE: Span = (math.nan, math.nan)
+
+
+class UnusableAudio(ValueError):  # noqa: N818 -- it says what the file is
+    """A recording that cannot be used, with one of REASONS and one line that says how to mend it.
+
+    missing: no such file, or a link to nowhere. empty: no samples. truncated: fewer samples than
+    the header promises. unreadable: a folder, no permission, or nothing that libsndfile decodes.
+    beyond_end: an excerpt of which the recording lacks some. not_finite: NaN or infinity among the
+    samples. silent: every sample is zero.
+    """
+
+    def __init__(self, path: Path, reason: str, finding: str, mend: str) -> None:
+        assert reason in REASONS, reason
+        super().__init__(path, reason, finding, mend)  # all four, or it could not be pickled
+        self.reason = reason
+        self.message = f"{path.name}: {finding}; {mend}"
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decoded:
+    """A recording at the working rate, and what it was in its file.
+
+    Attributes:
+        waveform: int16 (T,), mono at the working rate.
+        n_frames: samples of one channel of the clip at `native_sample_rate`.
+        sha256: of the waveform's bytes: equal for equal sound, whatever container it came in.
+    """
+
+    waveform: Int16
+    native_sample_rate: int
+    channels: int
+    n_frames: int
+    sha256: str
+
+    @property
+    def duration_seconds(self) -> float:
+        return self.n_frames / self.native_sample_rate
+
+    @property
+    def peak(self) -> float:
+        """The largest magnitude of the waveform, 0 to 1."""
+        return max(int(self.waveform.max()), -int(self.waveform.min())) / FULL_SCALE
+
+
+def decode(path: Path, *, sample_rate: int) -> Decoded:
+    """Read a file of any rate, width and channel count; channels are averaged.
+
+    16-bit samples at the working rate come back as they are; all others pass through float32 and
+    are rounded, and clipped to int16. An mp3 says nothing binding about its length, so one that was
+    cut short is read as far as it goes.
+
+    Raises:
+        UnusableAudio: the file cannot be used; `.reason` is one of REASONS.
+    """
+    (decoded,) = decode_excerpts(path, [WHOLE], sample_rate=sample_rate)
+    if isinstance(decoded, UnusableAudio):
+        raise decoded
+    return decoded
+
+
+def decode_excerpts(
+    path: Path, spans: Sequence[Span], *, sample_rate: int
+) -> list[Decoded | UnusableAudio]:
+    """Decode a file once, and cut it into parts, each the same as a file of that part would be.
+
+    A part that cannot be used stands in the result as the reason; a file that cannot be read
+    stands in for all of its parts.
+    """
+    try:
+        samples, native_sample_rate = _read(path)  # (n, C)
+    except UnusableAudio as error:
+        return [error] * len(spans)
+    mono = _down_mix(samples)  # (n,)
+    found: list[Decoded | UnusableAudio] = []
+    for span in spans:
+        try:
+            part = _cut(path, mono, native_sample_rate, span)
+            found.append(_finished(path, part, native_sample_rate, samples.shape[1], sample_rate))
+        except UnusableAudio as error:
+            found.append(error)
+    return found
+
+
+def _cut(path: Path, mono: Int16 | Float32, rate: int, span: Span) -> Int16 | Float32:
+    """The part (n,) from the first to the second time; the nearest samples are taken."""
+    seconds = len(mono) / rate
+    start = 0.0 if math.isnan(span[0]) else span[0]
+    end = seconds if math.isnan(span[1]) else span[1]
+    part = mono[round(start * rate) : round(end * rate)]
+    if end > seconds + _SLACK_SECONDS or (start > 0 and not len(part)):
+        finding = f"it is {seconds:.3f} s long, its excerpt {start:.3f} to {end:.3f} s"
+        mend = "correct start_seconds and end_seconds, or leave the clip out"
+        raise UnusableAudio(path, "beyond_end", finding, mend)
+    return part
+
+
+def _finished(
+    path: Path, mono: Int16 | Float32, native_sample_rate: int, channels: int, sample_rate: int
+) -> Decoded:
+    """Mono samples (n,) of a file, at the working rate and as int16."""
+    n_frames = len(mono)
+    if native_sample_rate != sample_rate:
+        mono = resample(as_float(mono), from_hz=native_sample_rate, to_hz=sample_rate)  # (T,)
+    if mono.dtype == np.float32 and not np.isfinite(mono).all():
+        raise UnusableAudio(
+            path, "not_finite", "has NaN or infinite samples", "export it again, or leave it out"
+        )
+    waveform = as_int16(mono)
+    if not len(waveform):
+        raise UnusableAudio(path, "empty", f"has no sample at {sample_rate} Hz", "leave it out")
+    if not waveform.any():
+        raise UnusableAudio(
+            path, "silent", "every sample is zero", "record it again, or leave it out"
+        )
+    return Decoded(
+        waveform=waveform,
+        native_sample_rate=native_sample_rate,
+        channels=channels,
+        n_frames=n_frames,
+        sha256=hashlib.sha256(waveform.data).hexdigest(),
+    )
+
+
+def resample(waveform: Float32, *, from_hz: int, to_hz: int) -> Float32:
+    """Resample (T,) with soxr at its "HQ" quality: no alias above -100 dB."""
+    if from_hz == to_hz:
+        return waveform
+    resampled: Float32 = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
+    return resampled
+
+
+def as_float(waveform: Int16 | Float32) -> Float32:
+    """Scale int16 to float32 in [-1, 1); float32 passes."""
+    if waveform.dtype == np.float32:
+        return waveform.astype(np.float32, copy=False)
+    return waveform.astype(np.float32) * np.float32(1 / FULL_SCALE)
+
+
+def as_int16(waveform: Int16 | Float32) -> Int16:
+    """Scale float32 by 32,768, round and clip to int16; int16 passes."""
+    if waveform.dtype == np.int16:
+        return waveform.astype(np.int16, copy=False)
+    clipped: Float32 = np.clip(waveform, -1, 1)
+    scaled = np.rint(clipped * np.float32(FULL_SCALE))
+    rounded: Int16 = np.minimum(scaled, FULL_SCALE - 1).astype(np.int16)
+    return rounded
+
+
+def _read(path: Path) -> tuple[Int16 | Float32, int]:
+    """All samples (n, C) as they are in the file, and their rate."""
+    again = "fetch or export it again, or leave it out"
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise UnusableAudio(path, "empty", "the file has no bytes", again)
+            if shortfall := cut_short(file):
+                raise UnusableAudio(path, "truncated", shortfall, again)
+            samples, n_promised, sample_rate = _read_frames(path, file)
+    except FileNotFoundError:
+        finding = "is a link to nowhere" if path.is_symlink() else "is not there"
+        raise UnusableAudio(path, "missing", finding, "restore it, or leave it out") from None
+    except OSError as error:
+        mend = "give a file that may be read"
+        raise UnusableAudio(path, "unreadable", error.strerror or "cannot be read", mend) from None
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
+        finding = f"libsndfile cannot decode it ({getattr(error, 'error_string', error)})"
+        mend = "convert it to wav or flac, or leave it out"
+        raise UnusableAudio(path, "unreadable", finding, mend) from None
+    if sample_rate < _LOWEST_HZ:
+        finding = f"its header says {sample_rate} Hz, under the {_LOWEST_HZ} of any recording"
+        raise UnusableAudio(path, "unreadable", finding, again)
+    if len(samples) < n_promised:
+        finding = f"it cannot be decoded to the end of its {n_promised} samples"
+        raise UnusableAudio(path, "truncated", finding, again)
+    if not len(samples):
+        raise UnusableAudio(path, "empty", "has a header and no samples", again)
+    return samples, sample_rate
+
+
+def _read_frames(path: Path, file: BinaryIO) -> tuple[Int16 | Float32, int, int]:
+    """The samples (n, C) that can be decoded, how many a binding header promises, and the rate."""
+    with soundfile.SoundFile(path) as sound:
+        if sound.frames:
+            return _read_open(sound)
+    mended = with_length(file)
+    with soundfile.SoundFile(path if mended is None else io.BytesIO(mended)) as sound:
+        return _read_open(sound)
+
+
+def _read_open(sound: soundfile.SoundFile) -> tuple[Int16 | Float32, int, int]:
+    # Else soundfile seeks after every read, which a flac of unknown length refuses at its end.
+    sound.seekable = lambda: False
+    n_promised = sound.frames if sound.format == "FLAC" and sound.frames < _UNKNOWN_FRAMES else 0
+    # libsndfile's float path is slow, and 16-bit samples need none of it.
+    dtype = "int16" if sound.subtype == "PCM_16" else "float32"
+    n_wanted = min(sound.frames, _BLOCK_FRAMES)
+    blocks: list[Int16 | Float32] = []
+    try:
+        while len(block := sound.read(n_wanted, dtype=dtype, always_2d=True)):
+            blocks.append(block)
+    except soundfile.LibsndfileError:
+        if not n_promised:
+            raise
+    if len(blocks) == 1:
+        return blocks[0], n_promised, sound.samplerate
+    empty = np.empty((0, sound.channels), dtype)
+    return np.concatenate([empty, *blocks]), n_promised, sound.samplerate
+
+
+def _down_mix(samples: Int16 | Float32) -> Int16 | Float32:
+    """(n, C) -> (n,): the mean of the channels, as float32 where there are several."""
+    n_channels = samples.shape[1]
+    if n_channels == 1:
+        return samples[:, 0]
+    scale = n_channels * (FULL_SCALE if samples.dtype == np.int16 else 1)
+    total = samples[:, 0].astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # reported as not finite
+        for channel in range(1, n_channels):
+            total += samples[:, channel]
+    return total * np.float32(1 / scale)

@@ -1,0 +1,107 @@
+"""Finds the quiet ends of a clip, as librosa's trim does, and brings a clip to full scale.
+
+Shapes: T samples, N frames, H blocks of one hop.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from earmark.sound.decoding import Float32, Int16, as_float
+
+AnyWaveform = TypeVar("AnyWaveform", Float32, Int16)
+
+_FLOOR_RMS = 1e-5  # librosa's: below it every level is the same
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The part waveform[start:end] that is left once the quiet ends are gone."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trimmed:
+    """A clip ready for features: its ends cut off, its peak at full scale."""
+
+    waveform: Int16  # (T,)
+    start: int  # of the decoded waveform
+    kept_whole: bool
+
+
+def trim(waveform: Int16, *, top_db: float, min_samples: int) -> Trimmed:
+    """Cut the silence off both ends (Xu et al., section 3.1: ends only, inner silence is rhythm).
+
+    A clip of which less than `min_samples` would be left is kept whole.
+    """
+    ends = trim_ends(waveform, top_db=top_db)
+    if ends.end - ends.start < min_samples:
+        return Trimmed(peak_normalise(waveform), 0, kept_whole=True)
+    return Trimmed(peak_normalise(waveform[ends.start : ends.end]), ends.start, kept_whole=False)
+
+
+def trim_ends(
+    waveform: Float32 | Int16, *, top_db: float, frame_length: int = 2048, hop_length: int = 512
+) -> Ends:
+    """Find the first and last frame within `top_db` of the loudest; inner silence stays.
+
+    The same samples as librosa.effects.trim(ref=np.max). A wholly silent clip keeps its length.
+
+    Args:
+        waveform: (T,), T at least 1; int16 is measured as its float32 counterpart.
+
+    Raises:
+        ValueError: an empty waveform, or frames whose half is no multiple of the hop.
+    """
+    if frame_length % (2 * hop_length):
+        raise ValueError(
+            f"half of frame_length {frame_length} must be a multiple of hop_length {hop_length}"
+        )
+    if waveform.ndim != 1 or not len(waveform):
+        raise ValueError(f"expected a waveform of shape (T,), T > 0, got {waveform.shape}")
+    power = _frame_powers(as_float(waveform), frame_length, hop_length)  # (N,)
+    loud = np.flatnonzero(_level_db(power) - _level_db(power.max()) > -top_db)
+    if not len(loud):  # only where top_db is not positive
+        return Ends(0, 0)
+    return Ends(int(loud[0]) * hop_length, min(len(waveform), (int(loud[-1]) + 1) * hop_length))
+
+
+def peak_normalise(waveform: AnyWaveform) -> AnyWaveform:
+    """Scale (T,) so that its largest magnitude is 1, or 32,767 in int16; silence stays silence."""
+    peak = max(float(waveform.max()), -float(waveform.min()))
+    if peak == 0:
+        return waveform.copy()
+    is_integer = waveform.dtype == np.int16
+    scaled = waveform * np.float32(32767 / peak) if is_integer else waveform / np.float32(peak)
+    normalised: AnyWaveform = (np.rint(scaled) if is_integer else scaled).astype(waveform.dtype)
+    return normalised
+
+
+def _frame_powers(waveform: Float32, frame_length: int, hop_length: int) -> Float32:
+    """Mean square of every centred frame: (T,) -> (N,), N = 1 + T // hop_length.
+
+    Frame 2 of 4-block frames, between the zeros that stand for what is outside the clip:
+
+        0 0 | b0 b1 b2 b3 b4 b5 | 0
+              `---------`          each block's energy is found once and is in four frames
+    """
+    n_frames = 1 + len(waveform) // hop_length
+    n_blocks = frame_length // hop_length
+    whole = waveform[: len(waveform) // hop_length * hop_length].reshape(-1, hop_length)  # (H, hop)
+    rest = waveform[whole.size :]
+    energies = np.zeros(n_frames + n_blocks - 1, np.float32)
+    first = n_blocks // 2
+    np.vecdot(whole, whole, out=energies[first : first + len(whole)])
+    energies[first + len(whole)] = np.dot(rest, rest)
+    total = energies[:n_frames].copy()
+    for shift in range(1, n_blocks):
+        total += energies[shift : shift + n_frames]
+    return total / np.float32(frame_length)
+
+
+def _level_db(power: Float32 | np.float32) -> Float32:
+    level: Float32 = 10 * np.log10(np.maximum(power, np.float32(_FLOOR_RMS**2)))
+    return level

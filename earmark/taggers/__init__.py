@@ -1,0 +1,1 @@
+"""A trained network with all that it takes to use it."""

@@ -1,0 +1,57 @@
+"""Make new training clips from those of a class: mixtures of two, and others at another pitch.
+
+Reads: data/trimmed/, data/folds.parquet
+Writes: data/mixed/
+Params: mix, seed
+"""
+
+import json
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.processes import map_ordered
+from earmark.sound import class_mixing, sox
+from earmark.sound.class_mixing import NewClip
+from earmark.sound.decoding import as_float, as_int16
+from earmark.sound.trimming import peak_normalise
+from earmark.store import Store, StoreWriter, read_table
+from stages import stage
+
+
+def run(params: Params, layout: Layout) -> int:
+    trimmed = Store.open(layout.trimmed)
+    folds = read_table(layout.folds)
+    clips = folds[folds["split"] == "train"]
+    plan = [
+        *class_mixing.plan_mixtures(clips, params.mix.same_class, params.seed),
+        *class_mixing.plan_pitches(clips, params.mix.pitch_fill, params.seed),
+    ]
+    line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
+    made = map_ordered(
+        partial(_make, trimmed, line_of), plan, workers=params.runtime.workers, description="mix"
+    )
+    with StoreWriter(layout.mixed, row_shape=(), dtype="int16", about=trimmed.about) as store:
+        for new, waveform in zip(plan, made, strict=True):
+            facts = {"clip": new.clip, "variant": new.variant, "partner": new.partner}
+            drawn = json.dumps(new.drawn, sort_keys=True)
+            store.append(waveform, split="train", drawn=drawn, **facts)
+    return len(plan)
+
+
+def _make(trimmed: Store, line_of: dict[str, int], new: NewClip) -> NDArray[np.int16]:
+    rate = trimmed.about["sample_rate"]
+    waveform = np.asarray(trimmed.rows(line_of[new.clip]))
+    if new.variant == "pitch_fill":
+        return sox.apply(waveform, rate, "pitch", new.drawn)
+    partner = as_float(np.asarray(trimmed.rows(line_of[new.partner])))
+    mixture = class_mixing.mix(as_float(waveform), partner, rate, new.drawn)
+    return as_int16(peak_normalise(mixture.astype(np.float32)))
+
+
+if __name__ == "__main__":
+    with stage("mix") as s:
+        s.log.info("mix: %d new clips", run(s.params, s.layout))

@@ -1,0 +1,142 @@
+"""Every adapter: what it says of itself, and a made-up corpus of its layout through the stages."""
+
+from pathlib import Path
+
+import pytest
+
+from earmark.corpora.adapters import ADAPTERS, find
+from earmark.corpora.clips import SCHEMA
+from earmark.errors import UserError
+from earmark.labels import is_multi_label, tags_of
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.params.reading import load_params
+from earmark.settings import profiles
+from earmark.settings.validation import corpus_problems, option_problems
+from earmark.store import Store, read_json, read_table
+from stages import decode, split
+from tests.corpora.corpus_trees import TREES
+from tests.source_graph import ROOT
+
+PUBLISHED = [name for name in ADAPTERS if name not in ("folder", "dcase2017_task4_development")]
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory) -> dict[str, Path]:
+    """One folder for each kind of tree, which several adapters may share."""
+    roots = {make: tmp_path_factory.mktemp(make.__name__) / "tree" for make in TREES.values()}
+    for make, root in roots.items():
+        root.mkdir()
+        make(root)
+    return {name: roots[make] for name, make in TREES.items()}
+
+
+def params_for(name: str, layout: Layout, root: Path) -> Params:
+    if not (layout.root / "profiles").exists():
+        layout.root.mkdir(exist_ok=True)
+        (layout.root / "profiles").symlink_to(ROOT / "profiles")
+    profiles.use(layout, name, root=str(root), table="", cwd=layout.root)
+    return load_params(layout.params)
+
+
+def test_every_adapter_is_tested_on_a_tree():
+    assert TREES.keys() == ADAPTERS.keys()
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_table_has_the_schema_and_sound_labels(trees, name):
+    clips = find(name).read_clips(trees[name], "")
+    SCHEMA.validate(clips)
+    for tag in tags_of(clips["label"]):
+        assert not set(tag) & set(" ;\t"), tag
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_profile_follows_the_protocol_of_its_adapter(trees, tmp_path, name):
+    adapter = find(name)
+    params = params_for(name, Layout(tmp_path / "here"), trees[name])
+    assert params.corpus.adapter == params.corpus.name == name
+    assert (params.cv.scheme, params.cv.k) == (adapter.scheme, adapter.k)
+    assert params.folds == list(adapter.folds)
+    assert params.evaluate.metric == adapter.metric
+    assert params.model.monitor == adapter.metric
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ADAPTERS if name != "dcase2017_task4_development"]
+)
+def test_a_corpus_is_valid_and_goes_through_decode_and_split(trees, tmp_path, name):
+    layout = Layout(tmp_path / "here")
+    params = params_for(name, layout, trees[name])
+    assert corpus_problems(params, layout) == []
+    counts = decode.run(params, layout)
+    clips = find(name).read_clips(trees[name], "")
+    assert (counts["clips"], counts["quarantined"]) == (len(clips), 0)
+    assert list(Store.open(layout.decoded).index["clip"]) == list(clips["clip"])
+    split.run(params, layout)
+    folds = read_table(layout.folds)
+    for fold in params.fold_names:
+        roles = folds.loc[folds["split"] == "train", f"fold_{fold}"]
+        assert {"train", "validation"} <= set(roles)
+    facts = read_json(layout.metrics / "split.json")
+    assert facts["folds_are_official"] == (find(name).scheme == "official")
+    assert facts["train_clips"] + facts["test_clips"] == len(clips)
+
+
+@pytest.mark.parametrize("name", [name for name in ADAPTERS if name != "folder"])
+def test_a_wrong_layout_says_what_was_expected_where(tmp_path, name):
+    with pytest.raises(UserError, match=rf"^corpus\.root: {tmp_path} has no .*; set it to where"):
+        find(name).read_clips(tmp_path, "")
+    gone = tmp_path / "gone"
+    with pytest.raises(UserError, match=r"^corpus\.root: .*gone is not a folder; set it"):
+        find(name).read_clips(gone, "")
+    with pytest.raises(UserError, match=r"^corpus\.table: .* has its own tables; set it to ''"):
+        find(name).read_clips(tmp_path, "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [("magnatagatune", True), ("dcase2017_task4", True), ("esc50", False), ("msos", False)],
+)
+def test_the_kind_of_task_follows_from_the_labels(trees, name, several):
+    assert is_multi_label(find(name).read_clips(trees[name], "")["label"]) == several
+
+
+def test_an_unknown_adapter_is_told_the_nearest_name(trees, tmp_path):
+    layout = Layout(tmp_path / "here")
+    params = params_for("esc50", layout, trees["esc50"])
+    text = layout.params.read_text().replace("adapter: esc50", "adapter: esc_50")
+    layout.params.write_text(text)
+    params = load_params(layout.params)
+    said = "params.yaml: corpus.adapter: no adapter 'esc_50'; did you mean esc50?"
+    assert said in option_problems(params)
+    assert corpus_problems(params, layout) == []  # it is said once
+    with pytest.raises(UserError, match="did you mean esc50"):
+        decode.run(params, layout)
+    with pytest.raises(UserError, match=r"no adapter 'zzz'; there are folder, fsdkaggle2018"):
+        find("zzz")
+
+
+def changed(params: Params, **evaluate: object) -> Params:
+    values = params.model_dump()
+    values["evaluate"] |= evaluate
+    return Params.model_validate(values)
+
+
+def test_a_figure_that_the_corpus_has_not_is_refused_with_the_ones_it_has(trees, tmp_path):
+    layout = Layout(tmp_path / "here")
+    params = params_for("magnatagatune", layout, trees["magnatagatune"])
+    (problem,) = corpus_problems(changed(params, metric="accuracy"), layout)
+    assert "evaluate.metric: accuracy is not for a corpus of several tags a clip" in problem
+    assert "roc_auc" in problem
+    params = params_for("esc50", layout, trees["esc50"])
+    (problem,) = corpus_problems(changed(params, metric="roc_auc"), layout)
+    assert "roc_auc is not for a corpus of one tag a clip; choose one of map_at_3" in problem
+
+
+def test_merged_tags_must_be_those_of_the_corpus(trees, tmp_path):
+    layout = Layout(tmp_path / "here")
+    params = params_for("speech_commands_31", layout, trees["speech_commands_31"])
+    groups = {"unknown": [*params.evaluate.merge_tags["unknown"], "backward"]}
+    (problem,) = corpus_problems(changed(params, merge_tags=groups), layout)
+    assert "merge_tags.unknown: backward is no tag of the corpus" in problem

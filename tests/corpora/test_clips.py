@@ -1,0 +1,163 @@
+"""Whatever is wrong with a clips table is said in one line, with place and mend."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from earmark.corpora.clips import check_clips, clip_counts, clips_table, problems_of
+from earmark.errors import UserError
+from earmark.params import CrossValidation
+from tests.corpora.corpus_trees import touch
+
+
+def cv(scheme: str) -> CrossValidation:
+    return CrossValidation(scheme=scheme, k=2, verified_validation_only=False)
+
+
+def four(**columns: list) -> pd.DataFrame:
+    names = ["a.wav", "b.wav", "c.wav", "d.wav"]
+    return clips_table(
+        {"clip": names, "path": names, "label": ["cat", "cat", "dog", "dog"], **columns}
+    )
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    touch(tmp_path, "a.wav", "b.wav", "c.wav", "d.wav")
+    return tmp_path
+
+
+def test_a_sound_table_has_no_problem(root):
+    assert problems_of(four(), root=root, cv=cv("stratified")) == []
+    clips = four(fold=[1, 5, 1, 5])
+    assert problems_of(clips, root=root, cv=cv("official")) == []
+    check_clips(clips, root=root, cv=cv("official"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "official", "said"),
+    [
+        ({"clip": ["a", "a", "c", "d"]}, False, ["clip a: named 2 times", "delete or rename"]),
+        (
+            {"path": ["../a.wav", "b.wav", "c.wav", "d.wav"]},
+            False,
+            ["clip a.wav: path ../a.wav leaves the corpus root", "corpus.root above them all"],
+        ),
+        (
+            {"path": ["/a.wav", "b.wav", "c.wav", "d.wav"]},
+            False,
+            ["clip a.wav: path /a.wav leaves the corpus root"],
+        ),
+        (
+            {"path": ["1", "2", "3", "4"]},
+            False,
+            ["none of the 4 files of the table exists", "/1)", "set corpus.root"],
+        ),
+        ({"label": ["cat", "cat", "cat", "dog"]}, False, ["class dog: 1 clips for 2"]),
+        (
+            {"label": ["cat", "cat", "cat", "dog"], "split": ["train"] * 3 + ["test"]},
+            False,
+            ["class dog: in the test set alone", "add training clips"],
+        ),
+        ({"label": ["cat"] * 4}, False, ["at least 2 classes"]),
+        ({"fold": [1, 2, 1, pd.NA]}, True, ["clip d.wav and 0 more: no fold", "stratified"]),
+        ({"fold": [1, 2, 1, 3]}, True, ["official folds [1, 2, 3] are 3, cv.k is 2"]),
+        ({"usage": ["", "", "", "public"]}, False, ["column usage", "'public'", "Public", "row 3"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_each_problem_of_a_table_is_one_line(root, columns, official, said):
+    problems = problems_of(
+        four(**columns), root=root, cv=cv("official" if official else "stratified")
+    )
+    if "test set alone" in said[0]:  # one class is left to train on, which is a second problem
+        problems = [line for line in problems if "at least 2 classes" not in line]
+    (problem,) = problems
+    assert problem.startswith("corpus: ")
+    assert [words for words in said if words not in problem] == [], problem
+
+
+def test_a_training_clip_without_a_label_is_named_and_a_test_clip_may_lack_it(root):
+    clips = four(label=["cat", "cat", "dog", "dog"], split=["train"] * 4)
+    more = clips_table({"clip": ["e", "f"], "path": ["a.wav", "b.wav"], "split": ["train", "test"]})
+    both = pd.concat([clips, more], ignore_index=True)
+    (problem,) = problems_of(both, root=root, cv=cv("stratified"))
+    assert problem == "corpus: clip e: no label; label it, or give it split test"
+
+
+def test_a_test_clip_without_a_label_is_no_class_of_its_own(root):
+    more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"]})
+    clips = pd.concat([four(), more], ignore_index=True)
+    assert problems_of(clips, root=root, cv=cv("stratified")) == []
+
+
+def test_an_empty_table_is_named_once(root):
+    (problem,) = problems_of(four().iloc[:0], root=root, cv=cv("stratified"))
+    assert "no clip found" in problem
+
+
+def test_all_problems_of_a_table_are_raised_at_once(root):
+    clips = four(clip=["a", "a", "c", "d"], label=["cat", "cat", "cat", ""])
+    with pytest.raises(UserError) as caught:
+        check_clips(clips, root=root, cv=cv("official"))
+    assert len(caught.value.problems) == 4  # named twice, no label, one class, no folds
+
+
+def said_of(root: Path, **columns: list) -> list[str]:
+    return problems_of(four(**columns), root=root, cv=cv("stratified"))
+
+
+SEVERAL = ["cat;dog", "cat", "dog", "dog"]
+
+
+def test_several_tags_a_clip_are_sound_and_counted_by_tag(root):
+    assert said_of(root, label=SEVERAL) == []
+    assert clip_counts(pd.Series([*SEVERAL, ""])).to_dict() == {"dog": 3, "cat": 2}
+
+
+def test_a_tag_in_fewer_clips_than_folds_is_named_though_its_label_is_frequent(root):
+    (problem,) = said_of(root, label=["cat;rare", "cat;dog", "dog", "dog"])
+    assert problem.startswith("corpus: class rare: 1 clips for 2 folds; add clips")
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"label": ["cat;;dog", *SEVERAL[1:]]}, "clip a.wav: an empty tag in 'cat;;dog'"),
+        ({"label": ["cat;dog;cat", *SEVERAL[1:]]}, "clip a.wav: a tag stands twice in"),
+        ({"label": ["big dog", "big dog", "dog", "dog"]}, "clip a.wav: tag 'big dog' has spaces"),
+        ({"start_seconds": [2.0, 0, 0, 0], "end_seconds": [1.5, 1, 1, 1]}, "clip a.wav: ends at"),
+        (
+            {"end_seconds": [1.0, 1, 1, 1], "start_seconds": [1.0, 0, 0, 0]},
+            "clip a.wav: ends at 1 s",
+        ),
+        ({"event": ["x", "y", "x", ""]}, "clip d.wav and 0 more: no event, but others have"),
+        ({"event": ["x", "y", "x", "y;x"]}, "clip d.wav: event 'y;x'; a second task has one tag"),
+        ({"event": ["x"] * 4}, "every clip has the same event; leave the column event out"),
+    ],
+)
+def test_tags_events_and_excerpts_are_checked(root, columns, said):
+    (problem,) = said_of(root, **columns)
+    assert problem.startswith("corpus: ")
+    assert said in problem
+
+
+def test_test_clips_may_have_several_tags_only_if_training_clips_have(root):
+    more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"], "label": ["cat;dog"]})
+    one_tag = pd.concat([four(), more], ignore_index=True)
+    (problem,) = problems_of(one_tag, root=root, cv=cv("stratified"))
+    assert problem.startswith("corpus: clip e: several tags, but no training clip")
+    several = pd.concat([four(label=SEVERAL), more], ignore_index=True)
+    assert problems_of(several, root=root, cv=cv("stratified")) == []
+
+
+def test_test_clips_need_no_event_and_whole_recordings_no_times(root):
+    more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"], "label": ["cat"]})
+    clips = pd.concat([four(event=["x", "y", "x", "y"]), more], ignore_index=True)
+    assert problems_of(clips, root=root, cv=cv("stratified")) == []
+
+
+def test_an_excerpt_may_begin_or_end_with_its_recording(root):
+    nan = float("nan")
+    assert said_of(root, start_seconds=[1.0, nan, 0, nan], end_seconds=[nan, 1.0, 0.5, nan]) == []

@@ -1,0 +1,366 @@
+"""The page says what the numbers say, and carries its pictures with it."""
+
+import base64
+import copy
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from earmark.evaluation.by_tag import per_class, per_tag
+from earmark.evaluation.calibration import calibration_report
+from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
+from earmark.evaluation.points import confusion_matrix
+from earmark.reports.figures import (
+    confusion_figure,
+    coverage_figure,
+    learning_curve_figure,
+    reliability_figure,
+)
+from earmark.reports.report import render_report
+from earmark.reports.summary import verdict
+
+TAGS = ["bark", "a<b> & $x$", "cello"]
+
+
+def scores_of(value: float) -> dict:
+    estimate = {"value": value, "low": value - 0.02, "high": value + 0.02}
+    names = (*CLASS_METRICS, *TAG_METRICS)
+    return {**dict.fromkeys(names, estimate), "n_clips": 30}
+
+
+def entry(value: float, *, test: bool = True) -> dict:
+    parts = {part: scores_of(value - 0.1) for part in ("all", "public", "private")}
+    return {"out_of_fold": scores_of(value), **({"test": parts} if test else {})}
+
+
+def folds(value: float) -> dict:
+    names = (*CLASS_METRICS, *TAG_METRICS)
+    return {"folds": {"mean": dict.fromkeys(names, value), "std": dict.fromkeys(names, 0.0123)}}
+
+
+@pytest.fixture
+def page() -> dict:
+    rng = np.random.default_rng(0)
+    probabilities, labels = rng.dirichlet(np.ones(3), 30), rng.integers(0, 3, 30)
+    curves = pd.DataFrame(
+        {
+            "model": ["one", "one", "one", "two"],
+            "fold": ["0", "0", "1", "0"],
+            "epoch": [0, 1, 0, 0],
+            "train_loss": [1.0, 0.5, 1.0, 1.0],
+            "validation_loss": [1.0, 0.6, 1.1, 1.0],
+            "map_at_3": [0.5, 0.8, 0.5, 0.4],
+            "learning_rate": 1e-3,
+        }
+    )
+    models = {"one": entry(0.81) | folds(0.805), "two": entry(0.84) | folds(0.835)}
+    return {
+        "title": "A <tagger>",
+        "synthetic": False,
+        "notes": ["Five folds & one seed."],
+        "scores": {"models": models, "ensemble": entry(0.9)},
+        "metrics": ["map_at_3", "accuracy", "macro_f1"],
+        "by_tag": per_class(probabilities, labels, TAGS),
+        "confusion": confusion_matrix(probabilities, labels),
+        "tags": TAGS,
+        "learning_curves": curves,
+        "weights": {"one": 0.25, "two": 0.75},
+        "quarantine": pd.DataFrame({"clip": ["<x>.wav"], "reason": ["0 samples"]}),
+    }
+
+
+def pictures(html: str) -> list[bytes]:
+    return [base64.b64decode(data) for data in re.findall(r"data:image/png;base64,([^\"]+)", html)]
+
+
+def visible(html: str) -> str:
+    """The page without its pictures and style."""
+    return re.sub(r"<style>.*?</style>|<img[^>]*>", "", html, flags=re.DOTALL)
+
+
+def test_the_page_holds_every_number_and_picture(page):
+    html = render_report(**page)
+    text = visible(html)
+    for expected in ("0.900", "[0.880, 0.920]", "0.835 ± 0.012", "0.250", "0.750", "30 clips"):
+        assert expected in text
+    for heading in (
+        "out of fold",
+        "test, Public",
+        "test, Private",
+        "Learning curves",
+        "Quarantine",
+    ):
+        assert heading in text
+    assert len(pictures(html)) == 4
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures(html))
+
+
+def test_the_page_needs_nothing_from_elsewhere(page):
+    html = render_report(**page)
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", html)
+    assert "<script" not in html
+    assert "@import" not in html
+
+
+def test_the_same_numbers_give_the_same_bytes(page):
+    assert render_report(**page) == render_report(**page)
+
+
+def test_names_are_escaped(page):
+    text = visible(render_report(**page))
+    for name in ("A &lt;tagger&gt;", "&lt;x&gt;.wav", "a&lt;b&gt; &amp; $x$", "folds &amp; one"):
+        assert name in text
+    assert "<x>" not in text
+
+
+def test_every_tag_that_opens_closes(page):
+    class Balance(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.open = []
+
+        def handle_starttag(self, tag, attrs):  # noqa: ARG002
+            if tag not in ("img", "br", "meta"):
+                self.open.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.open.pop() == tag
+
+    balance = Balance()
+    balance.feed(render_report(**page))
+    assert balance.open == []
+
+
+def test_synthetic_scores_carry_a_banner(page):
+    assert "SYNTHETIC DATA" not in render_report(**page)
+    assert "SYNTHETIC DATA" in render_report(**page | {"synthetic": True})
+
+
+def test_the_verdict_names_the_best_member(page):
+    beats, sentence = verdict(page["scores"], "map_at_3")
+    assert beats
+    assert sentence == (
+        "The ensemble beats every one of its 2 members: out-of-fold MAP@3 0.9000 against 0.8400 "
+        "of the best, two."
+    )
+    assert sentence in visible(render_report(**page))
+
+
+@pytest.mark.parametrize("value", [0.84, 0.83])
+def test_an_ensemble_that_is_no_better_is_said_so(page, value):
+    page["scores"]["ensemble"] = entry(value)
+    beats, sentence = verdict(page["scores"], "map_at_3")
+    assert not beats
+    assert "does NOT beat" in sentence
+    assert f"{value:.4f} against 0.8400 of the best, two" in sentence
+
+
+def test_the_verdict_tells_the_paired_difference(page):
+    difference = {"value": 0.06, "low": 0.01, "high": 0.11}
+    page["scores"]["gain"] = {"difference": difference, "p_value": 0.0123}
+    _, sentence = verdict(page["scores"], "map_at_3")
+    assert sentence.endswith(
+        "the best, two. The difference is +0.0600, its 95 % interval over the same clips +0.0100 "
+        "to +0.1100; p is 0.012 if the two were swapped at random."
+    )
+    difference |= {"low_by_source": -0.02, "high_by_source": 0.14}
+    _, sentence = verdict(page["scores"], "map_at_3")
+    assert "over the same recordings -0.0200 to +0.1400" in sentence
+    assert sentence.endswith("swapped at random, so this may be luck.")
+
+
+def test_the_verdict_and_the_order_follow_the_metric_that_counts(page):
+    scores = page["scores"]
+    worse = {"value": 0.1, "low": 0.05, "high": 0.15}
+    scores["models"]["two"]["out_of_fold"] = scores["models"]["two"]["out_of_fold"] | {
+        "macro_f1": worse
+    }
+    assert "of the best, two" in verdict(scores, "map_at_3")[1]
+    assert "macro F1 0.9000 against 0.8100 of the best, one" in verdict(scores, "macro_f1")[1]
+    page["metrics"] = ["macro_f1", "map_at_3", "accuracy"]
+    text = visible(render_report(**page))
+    assert text.index("<th>macro F1</th>") < text.index("<th>MAP@3</th>")
+    assert text.index("<td>one</td>") < text.index("<td>two</td>")
+
+
+def test_the_wider_interval_is_shown_and_marked(page):
+    assert "recordings that they were cut from" not in visible(render_report(**page))
+    estimate = page["scores"]["ensemble"]["out_of_fold"]["map_at_3"]
+    wide = estimate | {"low_by_source": 0.7, "high_by_source": 0.99}
+    page["scores"]["ensemble"]["out_of_fold"] = page["scores"]["ensemble"]["out_of_fold"] | {
+        "map_at_3": wide
+    }
+    text = visible(render_report(**page))
+    assert "[0.700, 0.990]<sup>r</sup>" in text
+    assert "or <sup>r</sup> over the recordings that they were cut from, if wider" in text
+
+
+def calibrated(*, is_multi_label: bool, unknown_below: float) -> dict:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(3), 60)
+    targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 60)]
+    role = np.where(np.arange(60) < 40, "validation", "test")
+    rows = pd.DataFrame({"role": role, "part": "0", "label": "x", "source": ""})
+    values, reliability, coverage = calibration_report(
+        rows,
+        targets,
+        probabilities,
+        1.5,
+        is_multi_label=is_multi_label,
+        unknown_below=unknown_below,
+        seed=0,
+        n_resamples=20,
+    )
+    return {"calibration": values, "reliability": reliability, "coverage": coverage}
+
+
+@pytest.mark.parametrize("is_multi_label", [False, True])
+def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
+    added = calibrated(is_multi_label=is_multi_label, unknown_below=0.6)
+    html = render_report(**page | added)
+    assert len(pictures(html)) == 6
+    text = visible(html)
+    assert "A temperature of 1.50" in text
+    for part in ("out_of_fold", "test"):
+        found = added["calibration"][part]
+        assert f"{found['ece_before']['value']:.3f} <small>" in text
+        assert f"<td>{found['aurc']:.3f}</td>" in text
+    held_out = added["calibration"]["out_of_fold"]
+    assert f"With evaluate.unknown_below 0.6, {held_out['coverage']:.1%} of the" in text
+    added = calibrated(is_multi_label=is_multi_label, unknown_below=0.0)
+    assert "every clip is answered" in visible(render_report(**page | added))
+
+
+def test_several_tags_a_clip_have_thresholds_and_no_confusions(page):
+    rng = np.random.default_rng(0)
+    targets, p = (rng.random((2, 30, 3)) < 0.5).astype(float)
+    by_tag = per_tag(p, targets, p > 0.5, np.array([0.125, 0.5, 0.75]), TAGS)
+    page |= {"metrics": ["roc_auc", "micro_f1"], "by_tag": by_tag, "confusion": None}
+    text = visible(render_report(**page | {"learning_curves": page["learning_curves"][:0]}))
+    assert "Confusion" not in text
+    assert "<th>ROC AUC</th><th>micro F1</th>" in text
+    assert "<td>0.125</td>" in text
+    assert "<th>threshold</th>" in text
+
+
+def test_the_folds_and_what_leaks_between_them_are_told(page):
+    split = {
+        "scheme": "official",
+        "folds_are_official": True,
+        "folds": ["0", "1"],
+        "train_clips": 30,
+        "test_clips": 9,
+        "sources_across_folds": 0,
+        "equal_recordings_across_folds": 2,
+    }
+    text = visible(render_report(**page, split=split))
+    assert "Folds: official, 2 of them, the corpus&#x27; own; 30 training and 9 test" in text
+    assert "These scores are hopeful, for 2 pairs of equal recordings lie" in text
+    split["equal_recordings_across_folds"] = 0
+    assert "hopeful" not in visible(render_report(**page, split=split))
+
+
+def test_a_better_model_of_weight_0_is_not_passed_over(page):
+    page["scores"]["models"]["aside"] = entry(0.99)
+    page["weights"] |= {"aside": 0.0}
+    beats, sentence = verdict(page["scores"], "map_at_3")
+    assert not beats
+    assert "aside" in sentence
+    assert "aside" in visible(render_report(**page))
+
+
+def test_what_is_not_there_leaves_no_trace(page):
+    for model in (*page["scores"]["models"].values(), page["scores"]["ensemble"]):
+        model.pop("test")
+        model.pop("folds", None)
+    page |= {"learning_curves": page["learning_curves"][:0], "quarantine": pd.DataFrame()}
+    html = render_report(**page)
+    for absent in ("Public", "Learning curves", "±"):
+        assert absent not in visible(html)
+    assert "none was left out" in html
+    assert len(pictures(html)) == 3
+
+
+def test_one_member_is_not_beaten_by_itself(page):
+    scores = copy.deepcopy(page["scores"])
+    del scores["models"]["two"]
+    scores["ensemble"] = entry(0.81)
+    assert verdict(scores, "map_at_3") == (
+        False,
+        "The ensemble has one member, one: MAP@3 0.810 out of fold.",
+    )
+
+
+def test_weights_of_strangers_are_refused(page):
+    with pytest.raises(ValueError, match=r"weights for \['three'\], which have no scores"):
+        render_report(**page | {"weights": {"three": 1.0}})
+    with pytest.raises(ValueError, match="no model has a weight above 0"):
+        render_report(**page | {"weights": {"one": 0.0}})
+
+
+def test_the_confusion_figure_shows_shares_of_the_actual_tag():
+    figure = confusion_figure(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 2]]), TAGS)
+    axes = figure.axes[0]
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0, 0, 1]]
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "2"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == TAGS
+    with pytest.raises(ValueError, match=r"expected confusion \(3, 3\), got \(2, 2\)"):
+        confusion_figure(np.eye(2, dtype=int), TAGS)
+
+
+def test_many_tags_leave_out_the_counts():
+    figure = confusion_figure(np.eye(50, dtype=int), [f"tag{i}" for i in range(50)])
+    assert len(figure.axes[0].texts) == 0
+
+
+def test_learning_curves_have_a_row_per_model_and_a_line_per_fold(page):
+    figure = learning_curve_figure(page["learning_curves"])
+    loss, map_at_3, rate = figure.axes[:3]
+    assert len(figure.axes) == 6
+    assert (len(loss.lines), len(map_at_3.lines), len(rate.lines)) == (4, 2, 2)
+    assert map_at_3.lines[0].get_ydata().tolist() == [0.5, 0.8]
+
+
+def test_the_history_of_one_run_needs_neither_model_nor_fold(page):
+    history = page["learning_curves"].iloc[:2].drop(columns=["model", "fold"])
+    assert len(learning_curve_figure(history).axes) == 3
+
+
+def test_the_learning_curves_may_show_another_metric(page):
+    history = page["learning_curves"].rename(columns={"map_at_3": "roc_auc"})
+    axes = learning_curve_figure(history, "roc_auc").axes[1]
+    assert axes.get_title() == "ROC AUC, validation"
+    assert axes.lines[0].get_ydata().tolist() == [0.5, 0.8]
+
+
+def test_the_reliability_diagram_has_a_dot_and_an_interval_per_bin():
+    bins = pd.DataFrame(
+        {
+            "confidence": [0.2, 0.9, 0.3, 0.8],
+            "share_right": [0.25, 1.0, 0.25, 1.0],
+            "n": [100, 100, 100, 1],
+            "probabilities": ["before", "before", "after", "after"],
+        }
+    )
+    axes = reliability_figure(bins).axes[0]
+    dots = [
+        line for line in axes.lines if line.get_marker() in ("o", "s") and len(line.get_xdata())
+    ]
+    assert [line.get_ydata().tolist() for line in dots] == [[0.25, 1.0], [0.25, 1.0]]
+    before, after = (one.get_segments() for one in axes.collections)
+    assert before[0][:, 1].tolist() == pytest.approx([0.1755, 0.3430], abs=1e-4)  # Wilson
+    assert after[1][0, 1] < before[1][0, 1]  # one clip tells less than a hundred
+
+
+def test_the_coverage_curve_marks_what_is_left_open():
+    curve = pd.DataFrame(
+        {"confidence": [0.9, 0.6, 0.3], "coverage": [0.2, 0.5, 1.0], "accuracy": [1.0, 0.9, 0.7]}
+    )
+    axes = coverage_figure(curve, 0.5).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [1.0, 0.9, 0.7]
+    assert any(list(line.get_xdata()) == [0.5, 0.5] for line in axes.lines)
+    without = coverage_figure(curve, 0.0).axes[0]
+    assert len(without.lines) == len(axes.lines) - 1

@@ -1,0 +1,224 @@
+"""A profile makes params.yaml whole or leaves it alone, and says what it changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params.reading import load_params, read_yaml
+from earmark.settings import profiles
+from earmark.settings.validation import option_problems
+from tests.corpora import corpus_trees
+from tests.source_graph import ROOT
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT / "profiles", root / "profiles")
+    return Layout(root)
+
+
+@pytest.fixture
+def recordings(tmp_path) -> Path:
+    """Two classes of six recordings each, and tables that name them."""
+    root = tmp_path / "My Recordings (2024)"
+    for name in (f"{label}/{n}.wav" for label in ("cat", "dog") for n in range(6)):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    write_table(root / "labels.csv", root, folds=0)
+    return root
+
+
+def write_table(path: Path, root: Path, *, folds: int) -> None:
+    lines = ["path,label,fold"]
+    for number, file in enumerate(sorted(root.glob("*/*.wav"))):
+        fold = str(number % folds + 1) if folds else ""
+        lines.append(f"{file.relative_to(root)},{file.parent.name},{fold}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def use(layout: Layout, name: str, *, root: object = "", table: object = "", cwd=None) -> list[str]:
+    return profiles.use(layout, name, root=str(root), table=str(table), cwd=cwd or layout.root)
+
+
+def test_profiles_are_listed_with_their_purpose_and_without_the_base(layout):
+    listed = profiles.available(layout)
+    assert "base" not in listed
+    assert set(listed) >= {"demo", "folder"}
+    for purpose in listed.values():
+        assert purpose
+        assert not purpose.startswith("#")
+
+
+def test_an_unknown_profile_names_the_known_ones(layout):
+    with pytest.raises(UserError, match=r"no profile 'dmo'; there are .*demo.*folder"):
+        use(layout, "dmo")
+    assert not layout.params.exists()
+
+
+@pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
+def test_a_profile_writes_params_that_load(layout, recordings, name):
+    if not read_yaml(layout.root / "profiles" / f"{name}.yaml")["corpus"].get("root"):
+        with pytest.raises(UserError, match="say where the recordings are with --root DIR"):
+            use(layout, name)
+        if name != "folder":
+            return
+    use(layout, name, root=recordings if name == "folder" else "")
+    load_params(layout.params)
+
+
+@pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
+def test_the_networks_and_features_of_a_profile_can_be_built(layout, recordings, name):
+    use(layout, name, root=recordings if name == "folder" else "")
+    assert option_problems(load_params(layout.params)) == []
+
+
+def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):
+    tree = tmp_path / "a folder of any name"
+    corpus_trees.magnatagatune(tree)
+    use(layout, "magnatagatune", root=tree)
+    params = load_params(layout.params)
+    assert (params.corpus.name, params.corpus.root) == ("magnatagatune", str(tree))
+    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 2, [0])
+    with pytest.raises(UserError, match=r"has no metadata/UrbanSound8K\.csv beside audio/fold1"):
+        use(layout, "urbansound8k", root=tree)
+    assert load_params(layout.params) == params
+
+
+def test_class_folders_are_found_and_folds_follow_k(layout, recordings):
+    use(layout, "folder", root=recordings)
+    params = load_params(layout.params)
+    assert params.corpus.root == str(recordings)
+    assert params.corpus.name == "my_recordings_2024"
+    assert (params.corpus.adapter, params.corpus.table) == ("folder", "")
+    assert params.cv.scheme == "stratified"
+    assert params.folds == list(range(params.cv.k))
+
+
+def test_a_root_is_found_from_the_shells_folder_and_kept_relative_inside_the_repository(
+    layout, recordings
+):
+    use(layout, "folder", root=recordings.name, cwd=recordings.parent)
+    assert load_params(layout.params).corpus.root == str(recordings)
+    inside = layout.root / "data" / "mine"
+    shutil.copytree(recordings, inside)
+    use(layout, "folder", root="mine", cwd=inside.parent)
+    assert load_params(layout.params).corpus.root == "data/mine"
+
+
+def test_a_home_folder_is_expanded(layout, recordings, monkeypatch):
+    monkeypatch.setenv("HOME", str(recordings.parent))
+    use(layout, "folder", root=f"~/{recordings.name}")  # a shell leaves --root=~/x as it is
+    assert load_params(layout.params).corpus.root == str(recordings)
+
+
+def test_a_table_is_looked_for_in_the_root_and_then_in_the_shells_folder(layout, recordings):
+    use(layout, "folder", root=recordings, table="labels.csv")
+    assert load_params(layout.params).corpus.table == "labels.csv"
+    write_table(recordings / "tables" / "other.csv", recordings, folds=0)
+    use(layout, "folder", root=recordings, table="other.csv", cwd=recordings / "tables")
+    assert load_params(layout.params).corpus.table == "tables/other.csv"
+    write_table(recordings / "tables" / "labels.csv", recordings, folds=0)
+    use(layout, "folder", root=recordings, table="labels.csv", cwd=recordings / "tables")
+    assert load_params(layout.params).corpus.table == "labels.csv"
+    use(layout, "folder", root=recordings, table=recordings / "labels.csv")
+    assert load_params(layout.params).corpus.table == "labels.csv"
+
+
+def test_a_table_outside_of_the_root_is_refused_even_through_a_link(layout, recordings):
+    write_table(layout.root / "mine.csv", recordings, folds=0)
+    (recordings / "link.csv").symlink_to(layout.root / "mine.csv")
+    for table in ("mine.csv", "link.csv"):
+        with pytest.raises(UserError, match=rf"--table {table}: lies outside of .*; move it there"):
+            use(layout, "folder", root=recordings, table=table)
+    with pytest.raises(UserError, match=r"--table none\.csv: neither in .* nor in"):
+        use(layout, "folder", root=recordings, table="none.csv")
+    with pytest.raises(UserError, match="--table alone says not where its paths start"):
+        use(layout, "folder", table="mine.csv")
+    with pytest.raises(UserError, match="--root nowhere: no such folder"):
+        use(layout, "folder", root="nowhere")
+    assert not layout.params.exists()
+
+
+def test_official_folds_are_detected(layout, recordings):
+    write_table(recordings / "folds.csv", recordings, folds=3)
+    use(layout, "folder", root=recordings, table="folds.csv")
+    params = load_params(layout.params)
+    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 3, [0, 1, 2])
+
+
+def test_folds_of_only_some_clips_are_not_official(layout, recordings):
+    table = recordings / "folds.csv"
+    write_table(table, recordings, folds=3)
+    table.write_text(table.read_text().rstrip("123\n") + "\n")
+    use(layout, "folder", root=recordings, table="folds.csv")
+    assert load_params(layout.params).cv.scheme == "stratified"
+
+
+def test_first_and_last_stay_the_folds_of_a_profile_that_names_them(layout, recordings):
+    folder = layout.root / "profiles" / "folder.yaml"
+    paper = "\ncv:\n  scheme: first_last\nfolds: [first, last]\n"
+    (layout.root / "profiles" / "paper.yaml").write_text(folder.read_text() + paper)
+    use(layout, "paper", root=recordings)
+    assert load_params(layout.params).folds == ["first", "last"]
+
+
+def test_what_changed_is_said_by_key(layout, recordings):
+    first = use(layout, "demo")
+    assert "corpus.name: absent -> demo" in first
+    assert use(layout, "demo") == ["params.yaml: nothing changed"]
+    text = layout.params.read_text().replace("mixup_alpha: 0.2", "mixup_alpha: 0.4")
+    layout.params.write_text(text)
+    assert use(layout, "demo") == ["model.mixup_alpha: 0.4 -> 0.2"]
+    lines = use(layout, "folder", root=recordings)
+    assert "corpus.adapter: fsdkaggle2018 -> folder" in lines
+    assert "demo.synthetic.n_train: 360 -> absent" in lines
+
+
+@pytest.mark.parametrize("spoilt", ["model: [1\n", "- 1\n", "", "a: 1\na: 2\n"])
+def test_spoilt_params_are_replaced(layout, spoilt):
+    layout.params.write_text(spoilt)
+    assert "corpus.name: absent -> demo" in use(layout, "demo")
+    load_params(layout.params)
+
+
+def test_params_stay_as_they_were_when_a_profile_is_unsound(layout):
+    use(layout, "demo")
+    before = layout.params.read_bytes()
+    unsound = "# Unsound.\ncorpus:\n  root: data\nmodel:\n  epohs: 3\n"
+    (layout.root / "profiles" / "bad.yaml").write_text(unsound)
+    with pytest.raises(UserError, match=r"model\.epohs: unknown key; did you mean epochs"):
+        use(layout, "bad")
+    assert layout.params.read_bytes() == before
+    assert sorted(path.name for path in layout.root.iterdir()) == ["params.yaml", "profiles"]
+
+
+def test_params_stay_as_they_were_when_the_disk_is_full(layout, monkeypatch):
+    use(layout, "demo")
+    before = layout.params.read_bytes()
+
+    def half(path: Path, text: str, *_args: object, **_options: object) -> int:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        use(layout, "demo")
+    assert layout.params.read_bytes() == before
+    assert sorted(path.name for path in layout.root.iterdir()) == ["params.yaml", "profiles"]
+
+
+def test_comments_of_the_base_survive(layout):
+    use(layout, "demo")
+    text = layout.params.read_text()
+    base = (layout.root / "profiles" / "base.yaml").read_text()
+    assert text.startswith(base.splitlines()[0])
+    comments = [line.partition("# ")[2] for line in base.splitlines() if "# " in line]
+    assert len(comments) > 10
+    # a comment beside an empty mapping may move to where the mapping now begins
+    assert [comment for comment in comments if comment not in text] == []
+    assert "# Lee et al., section 2" in text  # and those of the profile come along

@@ -1,0 +1,297 @@
+"""Decode, trim and split on a small corpus of good and bad recordings."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.params.reading import parse_params, read_yaml
+from earmark.settings.profiles import overlay
+from earmark.store import Store, read_json, read_table
+from stages import decode, split, trim
+from tests.source_graph import ROOT
+
+RATE = 16000
+BAD = {
+    "cat/cut.wav": "truncated",
+    "cat/empty.wav": "empty",
+    "cat/gone.wav": "missing",
+    "dog/nan.wav": "not_finite",
+    "dog/silent.wav": "silent",
+    "dog/text.wav": "unreadable",
+}
+GOOD = [f"{label}/{n}.wav" for label in ("cat", "dog") for n in range(4)]
+
+
+def tone(seconds: float, hertz: float, *, rate: int = RATE) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def write_corpus(root: Path) -> None:
+    for folder in ("cat", "dog"):
+        (root / folder).mkdir(parents=True)
+    silence = np.zeros(RATE // 5)
+    for number, name in enumerate(GOOD):
+        sound = np.concatenate([silence, tone(0.3, 200 + 50 * number), silence])
+        soundfile.write(root / name, sound, RATE, subtype="PCM_16")
+    copied, rate = soundfile.read(root / "dog" / "0.wav", dtype="int16")
+    soundfile.write(root / "dog" / "copy.flac", copied, rate)
+    both = tone(0.4, 300, rate=48000)
+    soundfile.write(root / "cat" / "stereo.flac", np.stack([both, both / 2], axis=1), 48000)
+    soundfile.write(root / "cat" / "short.wav", tone(0.05, 700), RATE)
+    whole = (root / "cat" / "0.wav").read_bytes()
+    (root / "cat" / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    (root / "cat" / "empty.wav").touch()
+    (root / "dog" / "text.wav").write_text("not a sound, whatever the name says\n" * 20)
+    nan = np.array([0.1, np.nan, 0.2] * 500, np.float32)
+    soundfile.write(root / "dog" / "nan.wav", nan, RATE, subtype="FLOAT")
+    soundfile.write(root / "dog" / "silent.wav", np.zeros(RATE), RATE)
+    names = [*GOOD, "dog/copy.flac", "cat/stereo.flac", "cat/short.wav", *BAD]
+    test = {"dog/3.wav", "cat/3.wav", "dog/silent.wav"}
+    lines = [f"{name},{name[:3]},{'test' if name in test else 'train'}" for name in names]
+    (root / "labels.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+
+
+def params_of(root: str, **changes: dict[str, Any]) -> Params:
+    raw = read_yaml(ROOT / "profiles" / "base.yaml")
+    raw["corpus"]["edits"] = str(ROOT / "profiles" / "no_edits.csv")
+    overlay(raw, read_yaml(ROOT / "profiles" / "demo.yaml"))
+    small = {
+        "corpus": {
+            "adapter": "folder",
+            "root": root,
+            "table": "labels.csv",
+            "max_quarantined": 0.5,
+        },
+        "decode": {"sample_rate": RATE, "shard_seconds": 2.0},
+        "features": {"logmel": {"f_max_hz": 8000.0}},
+        "cv": {"k": 2},
+        "folds": [0, 1],
+    }
+    overlay(raw, small)
+    overlay(raw, changes)
+    params, problems = parse_params(raw, "params.yaml")
+    assert params is not None, problems
+    return params
+
+
+def run_all(root: Path, workers: int) -> Layout:
+    layout = Layout(root)
+    write_corpus(root / "recordings")
+    params = params_of("recordings", runtime={"workers": workers})
+    for stage in (decode, trim, split):
+        stage.run(params, layout)
+    return layout
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Layout:
+    return run_all(tmp_path_factory.mktemp("done"), workers=1)
+
+
+def test_the_quarantine_says_of_each_bad_file_what_is_wrong_and_how_to_mend_it(done):
+    quarantine = read_table(done.decoded / "quarantine.parquet")
+    assert list(quarantine.columns) == decode.QUARANTINE_COLUMNS
+    assert dict(zip(quarantine["clip"], quarantine["reason"], strict=True)) == BAD
+    assert set(quarantine.loc[quarantine["split"] == "test", "clip"]) == {"dog/silent.wav"}
+    for clip, message in zip(quarantine["clip"], quarantine["message"], strict=True):
+        assert message.startswith(f"{Path(clip).name}: ")
+        assert "; " in message
+
+
+def test_the_metrics_count_what_happened(done):
+    assert read_json(done.metrics / "decode.json") == {
+        "clips": 17,
+        "decoded": 11,
+        "quarantined": 6,
+        "quarantined_by_reason": dict.fromkeys(sorted(BAD.values()), 1),
+        "equal_recordings": 1,
+        "equal_in_train_and_test": 0,
+    }
+
+
+def test_the_clips_table_keeps_all_clips_and_flags_the_quarantined(done):
+    clips = read_table(done.clips)
+    assert set(clips.loc[clips["quarantined"], "clip"]) == set(BAD)
+    assert len(clips) == 17
+
+
+def test_decoded_clips_are_in_the_order_of_the_table_at_one_rate(done):
+    store = Store.open(done.decoded)
+    clips = read_table(done.clips)
+    assert list(store.index["clip"]) == list(clips.loc[~clips["quarantined"], "clip"])
+    assert list(store.index["split"]) == list(clips.loc[~clips["quarantined"], "split"])
+    assert store.about["sample_rate"] == RATE
+    seconds = [len(shard) / RATE for shard in store.shards]
+    assert seconds == pytest.approx([2.1, 2.1, 2.1, 0.45])  # closed by the clip that fills it
+    index = store.index.set_index("clip")
+    assert index.loc["dog/copy.flac", "equal_to"] == "dog/0.wav"
+    assert (index["equal_to"].drop("dog/copy.flac") == "").all()
+    stereo = index.loc["cat/stereo.flac"]
+    assert (stereo["native_sample_rate"], stereo["channels"]) == (48000, 2)
+    assert stereo["seconds"] == pytest.approx(0.4, abs=1e-3)
+    assert stereo["peak"] == pytest.approx(0.375, abs=0.01)  # the mean of 0.5 and 0.25
+    line = list(store.index["clip"]).index("cat/0.wav")
+    original = soundfile.read(done.root / "recordings" / "cat" / "0.wav", dtype="int16")[0]
+    np.testing.assert_array_equal(store.rows(line), original)
+
+
+def test_trimming_cuts_the_ends_alone_and_brings_the_peak_to_full_scale(done):
+    decoded, trimmed = Store.open(done.decoded), Store.open(done.trimmed)
+    for column in ("clip", "split"):
+        assert list(trimmed.index[column]) == list(decoded.index[column])
+    for line, row in enumerate(trimmed.index.itertuples()):
+        before, after = decoded.rows(line).astype(float), trimmed.rows(line).astype(float)
+        assert np.abs(after).max() == 32767
+        kept = before[row.trimmed_start : row.trimmed_start + len(after)]
+        np.testing.assert_allclose(after, kept * 32767 / np.abs(before).max(), atol=0.51)
+        if row.clip in GOOD:
+            assert 0.3 <= len(after) / RATE < 0.6
+            assert row.trimmed_start > 0
+        outside = [before[: row.trimmed_start], before[row.trimmed_start + len(after) :]]
+        assert np.abs(np.concatenate(outside)).max(initial=0) < 40  # 60 dB under the peak
+
+
+def test_a_clip_that_would_be_too_short_is_kept_whole_and_flagged(done):
+    index = Store.open(done.trimmed).index.set_index("clip")
+    assert list(index.index[index["kept_whole"]]) == ["cat/short.wav"]
+    assert index.loc["cat/short.wav", "length"] == 0.05 * RATE
+
+
+def test_folds_hold_every_usable_clip_and_no_quarantined_one(done):
+    folds = read_table(done.folds).set_index("clip")
+    clips = read_table(done.clips).set_index("clip")
+    assert set(folds.index) == set(clips.index[~clips["quarantined"]])
+    names = [name for name in folds.columns if name.startswith("fold_")]
+    assert set(names) >= {"fold_0", "fold_1"}
+    is_test = clips["split"][folds.index] == "test"
+    assert (folds.loc[is_test, names] == "test").all(axis=None)
+    training = folds.loc[~is_test, names]
+    assert training.isin(["train", "validation"]).all(axis=None)
+    assert ((training == "validation").sum(axis=1) == 1).all()
+
+
+def test_one_and_two_workers_write_the_same_bytes(done, tmp_path):
+    other = run_all(tmp_path, workers=2)
+    files = [path for path in sorted(done.root.glob("[dm]*/**/*")) if path.is_file()]
+    assert len(files) >= 12
+    for path in files:
+        twin = other.root / path.relative_to(done.root)
+        assert twin.read_bytes() == path.read_bytes(), path.name
+
+
+def test_too_many_bad_files_end_the_stage_by_name_and_leave_nothing(tmp_path):
+    layout = Layout(tmp_path)
+    write_corpus(tmp_path / "recordings")
+    params = params_of("recordings", corpus={"max_quarantined": 0.3}, runtime={"workers": 1})
+    with pytest.raises(UserError) as caught:
+        decode.run(params, layout)
+    head, *named = caught.value.problems
+    assert head.startswith("6 of 17 clips are unusable, over the limit 30.0%; mend")
+    assert sorted(line.split(":")[0] for line in named) == sorted(BAD)
+    assert [path for path in tmp_path.glob("*/*") if path.parent.name != "recordings"] == []
+
+
+def test_a_table_that_is_wrong_ends_the_stage_before_anything_is_decoded(tmp_path):
+    write_corpus(tmp_path / "recordings")
+    with pytest.raises(UserError, match=r"class cat: 8 clips for 9 folds; add clips"):
+        decode.run(params_of("recordings", cv={"k": 9}), Layout(tmp_path))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_class_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path):
+    clips = read_table(done.clips)
+    gone = clips.assign(quarantined=clips["quarantined"] | (clips["label"] == "cat"))
+    layout = Layout(tmp_path)
+    layout.data.mkdir()
+    pd.DataFrame(gone).to_parquet(layout.clips)
+    with pytest.raises(UserError, match="class cat: all of its clips are in quarantine; mend"):
+        split.run(params_of("recordings"), layout)
+
+
+def test_equal_recordings_never_part_and_are_marked(done):
+    clips = read_table(done.clips).set_index("clip")
+    (pair,) = clips.index[clips["equal_to"] != ""]
+    first = clips["equal_to"][pair]
+    folds = read_table(done.folds).set_index("clip")
+    columns = [name for name in folds.columns if name.startswith("fold_")]
+    assert {pair, first} == {"dog/0.wav", "dog/copy.flac"}
+    assert (folds.loc[pair, columns] == folds.loc[first, columns]).all()
+
+
+def decoded_from(root: Path, lines: list[str], **changes: Any) -> Layout:
+    """Decode a csv of recordings that the tests write beside it."""
+    (root / "recordings" / "labels.csv").write_text("\n".join(lines) + "\n")
+    layout = Layout(root)
+    decode.run(params_of("recordings", runtime={"workers": 1}, **changes), layout)
+    return layout
+
+
+def test_excerpts_of_one_recording_are_clips_and_one_beyond_its_end_is_quarantined(tmp_path):
+    (tmp_path / "recordings").mkdir()
+    sound = np.concatenate([tone(1, 300), tone(1, 500), tone(1, 300)])
+    for name in ("long.wav", "other.wav"):
+        soundfile.write(tmp_path / "recordings" / name, sound, RATE, subtype="PCM_16")
+    spans = ["0,1,cat", "1,2,dog", "2,,cat", "2.5,3.5,dog", "0,2,dog"]
+    lines = ["path,start_seconds,end_seconds,label"]
+    lines += [f"long.wav,{span}" for span in spans] + ["other.wav,1,2,dog", "other.wav,0,3,cat"]
+    layout = decoded_from(tmp_path, lines)
+    store = Store.open(layout.decoded)
+    index = store.index.set_index("clip")
+    whole = soundfile.read(tmp_path / "recordings" / "long.wav", dtype="int16")[0]
+    np.testing.assert_array_equal(store.rows(1), whole[RATE : 2 * RATE])
+    assert index["seconds"].tolist() == [1.0, 1.0, 1.0, 2.0, 1.0, 3.0]
+    assert index.loc["other.wav@1-2", "equal_to"] == "long.wav@1-2"
+    (bad,) = read_table(layout.decoded / "quarantine.parquet").itertuples()
+    assert (bad.clip, bad.reason) == ("long.wav@2.5-3.5", "beyond_end")
+    clips = read_table(layout.clips)
+    assert clips["start_seconds"].tolist() == [0, 1, 2, 2.5, 0, 1, 0]
+
+
+def test_several_tags_a_clip_and_a_second_task_reach_the_folds(tmp_path):
+    names = [f"{n}.wav" for n in range(8)]
+    (tmp_path / "recordings").mkdir()
+    for number, name in enumerate(names):
+        soundfile.write(tmp_path / "recordings" / name, tone(0.2, 200 + 50 * number), RATE)
+    labels = ["cat;dog", "cat", "dog", "dog;cow"] * 2
+    lines = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+    layout = decoded_from(tmp_path, ["path,label", *lines])
+    split.run(params_of("recordings"), layout)
+    assert read_table(layout.folds)["label"].tolist() == labels
+    events = ["path,label,event"] + [
+        f"{n},{'ab'[i % 2]},{'xyz'[i % 3]}" for i, n in enumerate(names)
+    ]
+    layout = decoded_from(tmp_path, events)
+    split.run(params_of("recordings"), layout)
+    assert read_table(layout.folds)["event"].tolist() == [line[-1] for line in events[1:]]
+
+
+def test_a_tag_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path):
+    clips = read_table(done.clips)
+    rare = clips["label"].where(~clips["clip"].isin(BAD), clips["label"] + ";rare")
+    layout = Layout(tmp_path)
+    layout.data.mkdir()
+    clips.assign(label=rare).to_parquet(layout.clips)
+    with pytest.raises(UserError, match="class rare: all of its clips are in quarantine; mend"):
+        split.run(params_of("recordings"), layout)
+
+
+def test_the_metrics_say_how_clips_were_held_out(done):
+    facts = read_json(done.metrics / "split.json")
+    assert facts == {
+        "scheme": "stratified",
+        "folds_are_official": False,
+        "folds": ["0", "1"],
+        "train_clips": 9,
+        "test_clips": 2,
+        "sources_of_several_clips": 1,  # dog/0.wav and its copy
+        "sources_across_folds": 0,
+        "equal_recordings_across_folds": 0,
+        "sources_across_train_and_test": 0,
+    }

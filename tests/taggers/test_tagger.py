@@ -1,0 +1,231 @@
+"""Kept models, their inputs and their crops."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from earmark.errors import UserError
+from earmark.networks import build
+from earmark.store import Store, StoreWriter
+from earmark.taggers.input import Input, JointInput, JointStore, Pair
+from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
+
+CPU = Device(name="cpu", precision="float32", channels_last=True)
+WAVE = Input(
+    kind="wave16k", options={"target_hz": 16_000}, sample_rate=44_100, lengths=[162],
+    rule="mean", fill="end", silence=[0.0], mean=[0.0], std=[32_768.0],
+)  # fmt: skip
+OPTIONS = {"n_samples": 162, "width": 0.1}
+
+
+BOTH = ["Bark", "Cough"]
+
+
+def crop_starts(input_: Input, n_rows: int, clip: str = "c") -> list[int]:
+    rows = np.arange(n_rows, dtype=np.int16)
+    return [int(crop[0]) for crop in input_.crops(rows, n_crops=6, seed=1, clip=clip)]
+
+
+def new(**changes: Any) -> Tagger:
+    return Tagger.new("samplecnn", OPTIONS, **{"tags": BOTH, "input_": WAVE, **changes})
+
+
+def test_a_kept_model_says_the_same_after_it_is_loaded(tmp_path: Path) -> None:
+    tagger = new()
+    CPU.place(tagger.network)
+    batch = np.random.default_rng(0).integers(-9000, 9000, (3, 162)).astype(np.int16)
+    tagger.save(tmp_path / "model", {"fold": "0"})
+    loaded = Tagger.load(tmp_path / "model", CPU)
+    assert (loaded.tags, loaded.input) == (tagger.tags, tagger.input)
+    np.testing.assert_array_equal(
+        loaded.probabilities(batch, CPU), tagger.probabilities(batch, CPU)
+    )
+
+
+def test_a_kept_model_holds_no_pickle(tmp_path: Path) -> None:
+    new().save(tmp_path / "model", {})
+    assert {p.name for p in (tmp_path / "model").iterdir()} == {"weights.safetensors", "model.json"}
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["network"] == {
+        "name": "samplecnn", **OPTIONS,
+    }  # fmt: skip
+
+
+def test_a_model_of_another_format_says_to_train_again(tmp_path: Path) -> None:
+    new().save(tmp_path / "model", {})
+    path = tmp_path / "model" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(UserError, match="train it again"):
+        Tagger.load(tmp_path / "model", CPU)
+
+
+def test_int16_samples_reach_the_network_between_minus_1_and_1() -> None:
+    batch = np.array([[-32_768, 0, 16_384]], dtype=np.int16)
+    assert WAVE.tensor(batch, "cpu").tolist() == [[-1.0, 0.0, 0.5]]
+
+
+def test_patches_are_stacked_in_time() -> None:
+    input_ = Input(
+        kind="patches", options={}, sample_rate=44_100, lengths=[5], rule="mean", fill="repeat",
+        silence=[-4.6], mean=[0.0], std=[1.0],
+    )  # fmt: skip
+    batch = np.random.default_rng(0).normal(size=(2, 5, 96, 64)).astype(np.float16)
+    x = input_.tensor(batch, "cpu")
+    assert x.shape == (2, 480, 64)
+    torch.testing.assert_close(x[0, 96:192], torch.from_numpy(batch[0, 1]).float())
+
+
+def test_random_crops_depend_on_the_clip_alone_and_lie_inside() -> None:
+    input_ = Input(**{**WAVE.__dict__, "rule": "recrop"})
+    starts = crop_starts(input_, 500)
+    assert starts == crop_starts(input_, 500)
+    assert starts != crop_starts(input_, 500, clip="other")
+    assert len(starts) == 6
+    assert 0 <= min(starts) <= max(starts) <= 500 - 162
+
+
+@pytest.mark.parametrize("n_rows", [10, 162])
+def test_a_clip_not_longer_than_a_segment_is_predicted_once(n_rows: int) -> None:
+    assert crop_starts(Input(**{**WAVE.__dict__, "rule": "recrop"}), n_rows) == [0]
+
+
+def test_the_mean_rule_covers_the_clip_with_the_last_segment_aligned_to_its_end() -> None:
+    assert crop_starts(WAVE, 400) == [0, 162, 400 - 162]
+
+
+def test_a_bag_is_cut_into_chunks_and_the_last_one_is_filled_from_the_start() -> None:
+    bag = Input(**{**WAVE.__dict__, "kind": "embedding", "fill": "repeat", "lengths": [4]})
+    rows = np.arange(6)[:, None] * np.ones((1, 3))
+    crops = bag.crops(rows, n_crops=6, seed=1, clip="c")
+    assert [crop[:, 0].tolist() for crop in crops] == [[0, 1, 2, 3], [4, 5, 0, 1]]
+
+
+def test_several_lengths_are_tried_in_turn() -> None:
+    input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50], "rule": "recrop"})
+    crops = input_.crops(np.arange(200), n_crops=2, seed=1, clip="c")
+    assert [len(crop) for crop in crops] == [100, 50, 100, 50]
+    short = input_.crops(np.arange(70), n_crops=2, seed=1, clip="c")
+    assert [len(crop) for crop in short] == [100, 50, 50], "the longer one is predicted once"
+
+
+def test_a_batch_of_several_lengths_says_what_each_crop_says_alone() -> None:
+    input_ = Input(**{**WAVE.__dict__, "kind": "logmel", "std": [1.0], "lengths": [40, 32]})
+    options = {"growth": 4, "stem_channels": 4, "units": 1, "n_blocks": 2}
+    tagger = Tagger.new("densenet", options, tags=BOTH, input_=input_)
+    rng = np.random.default_rng(0)
+    crops = [rng.normal(size=(n, 20)).astype(np.float16) for n in (40, 32, 40, 32, 40)]
+    joint = tagger.clip_probabilities(crops, CPU, batch_size=2)
+    for crop, said in zip(crops, joint, strict=True):
+        np.testing.assert_allclose(said, tagger.probabilities(crop[None], CPU)[0], rtol=1e-4)
+
+
+def test_a_sigmoid_makes_each_tag_a_question_of_its_own_and_events_are_not_told() -> None:
+    batch = np.random.default_rng(0).integers(-9000, 9000, (3, 162)).astype(np.int16)
+    tagger = new(activation="sigmoid", events=["Dog", "Cat", "Cow"])
+    logits = tagger.network.eval()(WAVE.tensor(batch, "cpu"))
+    assert logits.shape == (3, 5)
+    expected = logits[:, :2].sigmoid().detach().numpy()
+    np.testing.assert_allclose(tagger.probabilities(batch, CPU), expected, rtol=1e-5)
+    softmax = new(events=["Dog"]).probabilities(batch, CPU)
+    np.testing.assert_allclose(softmax.sum(axis=1), 1, rtol=1e-5)
+
+
+JOINT = JointInput(
+    kind="fusion", options={}, sample_rate=44_100, lengths=[3], rule="mean", fill="replicate",
+    silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
+)  # fmt: skip
+
+
+def test_a_joint_crop_is_one_place_in_two_kinds_of_rows() -> None:
+    audio = Input(**{**WAVE.__dict__, "lengths": [300]})
+    joint = JointInput(**{**JOINT.__dict__, "audio": audio})
+    rows = Pair(np.arange(850, dtype=np.int16), np.arange(9)[:, None] * np.ones((1, 2)))
+    for crop in joint.crops(rows, n_crops=1, seed=1, clip="c"):
+        assert crop.audio.shape == (300,)
+        assert crop.audio[0] == 100 * crop.spec[0, 0]
+    x, frames = joint.tensor(joint.stack([crop, crop]), "cpu")
+    assert x.shape == (2, 300)
+    assert frames.shape == (2, 3, 2)
+    torch.testing.assert_close(frames[0], torch.from_numpy(crop.spec - 1).float() / 2)
+
+
+def test_a_kept_joint_model_reads_the_same_input(tmp_path: Path) -> None:
+    options = {"n_samples": 8192, "audio_width": 0.05, "n_frames": 64, "n_mels": 64,
+               "spec_width": 0.02}  # fmt: skip
+    tagger = Tagger.new("cnn_comb", options, tags=BOTH, input_=JOINT)
+    tagger.save(tmp_path / "model", {})
+    assert Tagger.load(tmp_path / "model", CPU).input == JOINT
+
+
+def test_unequal_clips_in_two_stores_are_never_paired(tmp_path: Path) -> None:
+    stores = []
+    for i, clip in enumerate(("a", "b")):
+        with StoreWriter(tmp_path / clip, row_shape=(), dtype="int16") as out:
+            out.append(np.zeros(i + 1, dtype=np.int16), clip=clip, variant="")
+        stores.append(Store.open(tmp_path / clip))
+    with pytest.raises(AssertionError, match="same clips"):
+        JointStore(*stores)
+
+
+def vggish() -> torch.nn.Module:
+    return build("vggish", 3, {"width": 0.05, "fc": 64})
+
+
+def kept_trunk(path: Path) -> str:
+    torch.manual_seed(5)
+    state = {k: v for k, v in vggish().state_dict().items() if not k.startswith("head")}
+    save_file(state, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_pinned_weights_fill_the_trunk_and_leave_the_head_fresh(tmp_path: Path) -> None:
+    sha256 = kept_trunk(tmp_path / "trunk.safetensors")
+    network = vggish()
+    fresh = load_weights(network, tmp_path / "trunk.safetensors", sha256)
+    assert all(name.startswith("head") for name in fresh)
+    torch.manual_seed(5)
+    torch.testing.assert_close(network.state_dict()["features.0.weight"],
+                               vggish().state_dict()["features.0.weight"])  # fmt: skip
+
+
+def test_a_head_is_what_depends_on_the_number_of_tags() -> None:
+    assert head_names("vggish", {"width": 0.05, "fc": 64}) == {"head.2.weight", "head.2.bias"}
+    attention = head_names("multilevel_attention", {"n_units": 8})
+    assert not any(name.startswith("trunk") for name in attention)
+
+
+def test_a_fresh_head_is_not_taken_from_a_file_that_has_one(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    save_file(vggish().state_dict(), tmp_path / "model.safetensors")
+    sha256 = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    network = vggish()
+    drawn = network.state_dict()["head.2.weight"].clone()
+    head = head_names("vggish", {"width": 0.05, "fc": 64})
+    fresh = load_weights(network, tmp_path / "model.safetensors", sha256, fresh=head)
+    assert set(fresh) == head
+    torch.testing.assert_close(network.state_dict()["head.2.weight"], drawn)
+
+
+def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path: Path) -> None:
+    kept_trunk(tmp_path / "trunk.safetensors")
+    with pytest.raises(UserError, match="sha256 is"):
+        load_weights(vggish(), tmp_path / "trunk.safetensors", "0" * 64)
+
+
+def test_weights_of_another_width_are_refused_by_name(tmp_path: Path) -> None:
+    sha256 = kept_trunk(tmp_path / "trunk.safetensors")
+    with pytest.raises(UserError, match=r"trunk\.safetensors: \S+ \([\d, ]+\) does not fit"):
+        load_weights(build("vggish", 3, {"width": 0.1, "fc": 64}),
+                     tmp_path / "trunk.safetensors", sha256)  # fmt: skip
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trunk.pth"
+    path.write_bytes(b"\x80\x02pickle")
+    with pytest.raises(UserError, match="no safetensors file"):
+        load_weights(vggish(), path, hashlib.sha256(path.read_bytes()).hexdigest())

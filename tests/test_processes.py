@@ -1,0 +1,156 @@
+"""Work is spread over processes and comes back in order, or fails at once; no process is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+
+from earmark import processes
+from earmark.processes import map_ordered, set_up_process
+from tests.source_graph import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked")
+
+
+def spread(function, items, *, workers, chunk=4):
+    return list(map_ordered(function, items, workers=workers, description="test", chunk=chunk))
+
+
+def uneven(item: int) -> int:
+    return sum(range(item % 7 * 2000)) + item  # the first of a chunk may well end last
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("n_items", [0, 1, 5, 103])
+def test_order_and_results_are_those_of_a_plain_loop(workers, n_items):
+    assert spread(uneven, range(n_items), workers=workers) == [uneven(i) for i in range(n_items)]
+
+
+def test_the_work_is_done_by_other_processes_and_each_item_once():
+    assert set(spread(lambda _: os.getpid(), range(8), workers=1)) == {os.getpid()}
+    pids = spread(lambda _: os.getpid(), range(8), workers=2)
+    assert os.getpid() not in pids
+    assert len(set(pids)) <= 2
+
+
+def test_few_results_are_held_at_a_time(monkeypatch):
+    submitted = []
+
+    class Counting(ProcessPoolExecutor):
+        def submit(self, *args, **kwargs):
+            submitted.append(args)
+            return super().submit(*args, **kwargs)
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Counting)
+    results = map_ordered(uneven, range(200), workers=2, description="test", chunk=1)
+    assert [next(results) for _ in range(5)] == [uneven(i) for i in range(5)]
+    assert 5 <= len(submitted) <= 5 + 4 * 2
+    results.close()
+
+
+def broken(item: int) -> int:
+    if item == 5:
+        raise ValueError("clip 5 is broken")
+    return item
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_an_exception_of_a_worker_reaches_the_caller(workers):
+    with pytest.raises(ValueError, match="clip 5 is broken"):
+        spread(broken, range(20), workers=workers)
+
+
+def killed(item: int) -> int:
+    if item == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_worker_killed_by_the_kernel_raises_instead_of_hanging():
+    with pytest.raises(BrokenProcessPool):
+        spread(killed, range(20), workers=2)
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from earmark.processes import map_ordered
+
+def work(item):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(60)
+
+list(map_ordered(work, range(2), workers=2, description="test", chunk=1))
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"  # a container without an init leaves the dead unburied
+
+
+def wait_until(condition, *, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return met
+
+
+def test_workers_die_with_their_parent(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], env=environment)
+    try:
+        assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        workers = [int(path.name) for path in tmp_path.iterdir()]
+        assert all(map(is_running, workers))
+    finally:
+        parent.kill()
+        parent.wait()
+    assert wait_until(lambda: not any(map(is_running, workers)))
+
+
+STAGE = """
+import os, sys, time
+from pathlib import Path
+from earmark.processes import die_with_parent
+
+die_with_parent()
+Path(sys.argv[1], str(os.getpid())).touch()
+time.sleep(60)
+"""
+DVC = """
+import subprocess, sys
+subprocess.run(["sh", "-c", f"{sys.executable} {sys.argv[1]} {sys.argv[2]}; true"])
+"""
+
+
+def test_a_stage_dies_with_what_started_the_shell_that_it_runs_in(tmp_path):
+    stage, marks = tmp_path / "stage.py", tmp_path / "marks"
+    stage.write_text(STAGE)
+    marks.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    above = subprocess.Popen([sys.executable, "-c", DVC, stage, marks], env=environment)
+    try:
+        assert wait_until(lambda: any(marks.iterdir()))
+        pid = int(next(marks.iterdir()).name)
+    finally:
+        above.kill()
+        above.wait()
+    assert wait_until(lambda: not is_running(pid))
+
+
+def test_threads_are_set_for_what_is_imported_afterwards(monkeypatch):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, "7")
+    set_up_process(threads=1)
+    assert [os.environ[name] for name in names] == ["1", "1", "1"]
