@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from earmark.networks import find
-from earmark.networks.paper_configs import Form
+from earmark.networks.paper_configs import PaperConfig
 from earmark.params import Recipe
 from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
 from earmark.store import Store
-from earmark.taggers.input import Input, JointInput, JointStore, usual_fill
+from earmark.taggers.input import Input, JointInput, JointStore, default_padding
 from earmark.training.batches import Examples, Sampler, Task
 
 HOP_LENGTH = 512
@@ -23,7 +23,7 @@ DTYPES = {"embedding": np.float32, "wave44k": np.int16, "wave16k": np.int16}  # 
 Shape = tuple[Any, ...]
 
 
-def kind_of(form: Form) -> str:
+def kind_of(form: PaperConfig) -> str:
     """The first kind of input that a form's network reads, 44.1 kHz before 16."""
     kinds = find(form.network).input_kinds
     return "wave44k" if "wave44k" in kinds else min(kinds)
@@ -35,7 +35,7 @@ def base_recipe(**values: object) -> Recipe:
     return Recipe.model_validate({**base, **values})
 
 
-def source(form: Form, batch_size: int) -> Sampler:
+def source(form: PaperConfig, batch_size: int) -> Sampler:
     """What gives a form's batches, each of `batch_size` random segments of as many clips."""
     store, input_ = _joint(form.shape) if form.network == "cnn_comb" else _one(form)
     n_clips = max(len(store), batch_size)
@@ -51,7 +51,7 @@ def source(form: Form, batch_size: int) -> Sampler:
     return Sampler(examples=examples, input=input_, recipe=base_recipe(batch_size=batch_size))
 
 
-def _one(form: Form) -> tuple[Store, Input]:
+def _one(form: PaperConfig) -> tuple[Store, Input]:
     row_shape, segment_rows = _rows_of(kind_of(form), form.shape)
     store = _store(kind_of(form), row_shape, CLIP_SEGMENTS * segment_rows, STORE_BYTES)
     return store, _input(kind_of(form), segment_rows)
@@ -93,8 +93,8 @@ def _input(kind: str, segment_rows: int) -> Input:
         options={},
         sample_rate=44_100,
         lengths=[segment_rows],
-        rule="recrop",
-        fill=usual_fill(kind),
+        aggregation="confident_crop",
+        padding=default_padding(kind),
         silence=[0.0],
         mean=[0.0],
         std=[1.0],

@@ -9,7 +9,7 @@ Times a forward pass and a training step (forward, backward, gradient clip, Adam
 Each way has a process of its own, and they take turns, so that ratios hold on a machine that
 others use. One-dimensional networks are 1 x k convolutions in all three. A step counts as three
 forward passes of multiply-adds, as is usual (the gradients of the values and of the kernels), but
-as one for a network on frozen trunks.
+as one for a network on frozen backbones.
 
 `--precision-check` trains one network to the end in float32 and as earmark does, and scores both.
 """
@@ -27,7 +27,7 @@ from benchmarks import precision
 from benchmarks.batch_source import source
 from benchmarks.peak import Clock, clock, convolution_peak, matrix_peak
 from earmark.networks import NETWORKS, build
-from earmark.networks.paper_configs import FORMS, Form, cost
+from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
 from earmark.processes import die_with_parent, set_up_process
 from earmark.seeding import rng_for
 from earmark.taggers.tagger import Device
@@ -67,26 +67,26 @@ class Times(NamedTuple):
     step: float
 
 
-def form_of(name: str) -> Form:
+def form_of(name: str) -> PaperConfig:
     """The network with its default options, or as its paper has it where none has those."""
-    own = [form for form in FORMS if form.network == name]
+    own = [form for form in PAPER_CONFIGS if form.network == name]
     return next((form for form in own if not form.options), own[0])
 
 
-def batch_size_of(form: Form) -> int:
+def batch_size_of(form: PaperConfig) -> int:
     """A power of two, as large as training has it where a step then stays at a few seconds."""
     most = MOST_PATCHES if form.network == "vggish" else MOST
     wanted = STEP_MULTIPLY_ADDS / cost(form).n_multiply_adds
     return next((n for n in (128, 64, 32, 16, 8) if n <= min(wanted, most)), LEAST)
 
 
-def forward_passes(form: Form) -> int:
+def forward_passes(form: PaperConfig) -> int:
     """How many forward passes a training step costs."""
     network = build(form.network, form.n_tags, form.options)
     return 3 if all(p.requires_grad for p in network.parameters()) else 1
 
 
-def work(pipe: Connection, form: Form, way: Way, options: Options) -> None:
+def work(pipe: Connection, form: PaperConfig, way: Way, options: Options) -> None:
     """Answer every number received with the times of that turn; None ends it."""
     die_with_parent()
     if way.as_stages:
@@ -132,7 +132,7 @@ def train(
     optimiser.step()
 
 
-def measure(form: Form, options: Options, repeats: int) -> list[Times]:
+def measure(form: PaperConfig, options: Options, repeats: int) -> list[Times]:
     """The median times of each way, after a turn that does not count."""
     context, pipes, workers = get_context("spawn"), [], []
     for way in WAYS:
@@ -163,7 +163,7 @@ HEADER = (
 )
 
 
-def line(form: Form, batch_size: int, found: list[Times], peaks: list[float]) -> str:
+def line(form: PaperConfig, batch_size: int, found: list[Times], peaks: list[float]) -> str:
     """One network's row; the ratio is that of earmark to plain, the data share earmark's."""
     n_parameters, n_multiply_adds = cost(form)
     plain, _, ours = found

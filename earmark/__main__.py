@@ -25,7 +25,7 @@ def validate(
         bool, typer.Option("--params-only", help="Leave the corpus alone.")
     ] = False,
 ) -> None:
-    """Report everything that is wrong with params.yaml and the corpus, each with its mend."""
+    """Report everything that is wrong with params.yaml and the corpus, each with its fix."""
     layout = Layout.here()
     params, problems = parse_params(read_yaml(layout.params), layout.params.name)
     if params is not None:
@@ -107,7 +107,7 @@ def predict(
     """Tag recordings with the trained ensemble, and say how sure it is.
 
     The answer comes first, the next likely tags after a bar. Probabilities are calibrated on clips
-    that no network had seen; below evaluate.unknown_below the answer is "unknown".
+    that no network had seen; below evaluate.rejection_threshold the answer is "unknown".
     """
     from earmark.processes import set_up_process
 
@@ -200,7 +200,7 @@ def compare(
         read_run(first, layout),
         read_run(second, layout),
         metric=metric or params.evaluate.metric,
-        merge_tags=params.evaluate.merge_tags,
+        label_groups=params.evaluate.label_groups,
         on="test" if test else "validation",
         seed=params.seed,
         n_resamples=params.evaluate.n_resamples,
@@ -211,7 +211,7 @@ def compare(
 
 @app.command()
 def audit() -> None:
-    """Say what is wrong with the decoded corpus, gravest first; writes data/audit/."""
+    """Say what is wrong with the decoded corpus, most severe first; writes data/audit/."""
     from earmark.processes import set_up_process
 
     layout = Layout.here()
@@ -222,7 +222,7 @@ def audit() -> None:
     found = audit_corpus(params, layout)
     write_audit(found, params, layout)
     for finding in found.findings:
-        typer.echo(f"{finding.gravity}: {finding.part}: {finding.title}")
+        typer.echo(f"{finding.severity}: {finding.part}: {finding.title}")
     typer.echo(f"{len(found.findings)} findings; see data/audit/index.html")
 
 
@@ -244,8 +244,8 @@ def mlflow_uri() -> None:
     try:
         typer.echo(prepare_store(layout))
     except Exception as error:  # whatever a database or a server may throw
-        mend = f"is the server up? else delete {layout.home / 'mlflow'}"
-        raise UserError(f"MLflow's store cannot be used ({error}); {mend}") from error
+        fix = f"is the server up? else delete {layout.home / 'mlflow'}"
+        raise UserError(f"MLflow's store cannot be used ({error}); {fix}") from error
 
 
 def main() -> None:

@@ -132,10 +132,10 @@ class StoreWriter:
         row_shape: tuple[int, ...],
         dtype: DTypeLike,
         shard_rows: int | None = None,
-        about: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self.folder, self.row_shape, self.dtype = folder, row_shape, np.dtype(dtype)
-        self.shard_rows, self.about = shard_rows, about or {}
+        self.shard_rows, self.metadata = shard_rows, metadata or {}
         self._entries: list[dict[str, Any]] = []
         self._digest = hashlib.blake2b(digest_size=16)
         self._shard, self._rows_in_shard = -1, 0
@@ -188,13 +188,13 @@ class StoreWriter:
     def _finish(self) -> None:
         self._close_shard()
         pd.DataFrame(self._entries).to_parquet(self._part / "index.parquet", index=False)
-        about = {
-            **self.about,
+        metadata = {
+            **self.metadata,
             "row_shape": list(self.row_shape),
             "dtype": self.dtype.name,
             "digest": self._digest.hexdigest(),
         }
-        write_json(self._part / "store.json", about)
+        write_json(self._part / "store.json", metadata)
 
     def _open_shard(self) -> None:
         self._shard, self._rows_in_shard = self._shard + 1, 0
@@ -227,16 +227,16 @@ class Store:
 
     folder: Path
     index: pd.DataFrame
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     shards: list[NDArray[Any]]
 
     @classmethod
     def open(cls, folder: Path, *, in_memory: bool = False) -> "Store":
         """Open by memory map, or read whole into memory."""
-        about = read_json(folder / "store.json")
+        metadata = read_json(folder / "store.json")
         paths = sorted(folder.glob("rows-*.npy"))
         shards = [np.load(p, mmap_mode=None if in_memory else "r") for p in paths]
-        return cls(folder, read_table(folder / "index.parquet"), about, shards)
+        return cls(folder, read_table(folder / "index.parquet"), metadata, shards)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -256,5 +256,5 @@ class Store:
     def digest(self) -> str:
         """A hash of rows and index, known without reading the rows."""
         index = pd.util.hash_pandas_object(self.index, index=False).to_numpy().tobytes()
-        text = json.dumps(self.about, sort_keys=True).encode()
+        text = json.dumps(self.metadata, sort_keys=True).encode()
         return hashlib.blake2b(index + text, digest_size=16).hexdigest()

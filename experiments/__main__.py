@@ -60,8 +60,8 @@ def run(
         ) from None
     typer.echo(done.markdown)
     if done.failed:
-        mend = "see `dvc queue logs NAME`, mend it, and run the table again"
-        raise UserError(*(f"{name}: failed; {mend}" for name in done.failed))
+        fix = "see `dvc queue logs NAME`, fix it, and run the table again"
+        raise UserError(*(f"{name}: failed; {fix}" for name in done.failed))
 
 
 def main() -> None:

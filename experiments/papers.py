@@ -12,19 +12,21 @@ BRIEF = ("model.epochs=2", "model.batch_size=8", "evaluate.n_resamples=100")
 
 def _attention(*sizes: int) -> tuple[str, ...]:
     """Put attention models of these numbers of segments in the place of the profile's."""
-    options = "network:{name:multilevel_attention,n_units:600,dropout:0.4},fill:repeat,rule:mean"
+    options = (
+        "network:{name:multilevel_attention,n_units:600,dropout:0.4},padding:tile,aggregation:mean"
+    )
     added = [f"+models.embedding.attention_{n}={{{options},segment_patches:{n}}}" for n in sizes]
     return ("~models.embedding.attention", *added)
 
 
 def _embedding(name: str, network: str, segment_patches: int) -> tuple[str, ...]:
-    options = f"network:{network},fill:repeat,rule:mean,segment_patches:{segment_patches}"
+    options = f"network:{network},padding:tile,aggregation:mean,segment_patches:{segment_patches}"
     return ("~models.embedding.attention", f"+models.embedding.{name}={{{options}}}")
 
 
 _COMPARED = (  # no figures in the paper, so that they must not change the ensemble
-    "+models.logmel.cnn2d_logmel={network:{name:cnn2d},segment_seconds:2.0,rule:recrop}",
-    "+models.logmel.resnet2d_logmel={network:{name:resnet2d},segment_seconds:2.0,rule:recrop}",
+    "+models.logmel.cnn2d_logmel={network:{name:cnn2d},segment_seconds:2.0,aggregation:confident_crop}",
+    "+models.logmel.resnet2d_logmel={network:{name:resnet2d},segment_seconds:2.0,aggregation:confident_crop}",
     "+ensemble.weights.cnn2d_logmel=0.0",
     "+ensemble.weights.resnet2d_logmel=0.0",
 )
@@ -99,12 +101,12 @@ LEDERLE1 = Table(
     experiments={"all": ()},
     rows=tuple(
         Row(
-            f"cnn-{trunk}, {n} s",
+            f"cnn-{backbone}, {n} s",
             figures,
             "all",
-            f"joint_{n}s" if trunk == "comb" else f"joint_{n}s_{trunk}",
+            f"joint_{n}s" if backbone == "comb" else f"joint_{n}s_{backbone}",
         )
-        for trunk, by_length in _LEDERLE_FIGURES.items()
+        for backbone, by_length in _LEDERLE_FIGURES.items()
         for n, figures in zip(_SECONDS, by_length, strict=True)
     ),
     small=Small(
@@ -123,19 +125,19 @@ LEDERLE1 = Table(
 _DNN = (
     *_embedding("segment_dnn", "{name:segment_dnn,n_units:600,dropout:0.4}", 1),
     "model.mixup_alpha=0.0",
-    "model.mixed_clips=false",
+    "model.class_mixed_clips=false",
 )
 _UNTOUCHED = (  # a rate that is lost beside any weight, so that the extractor stays as it was
     "~extractors.unbalanced",
     "+extractors.balanced.training.epochs=1",
-    "+extractors.balanced.training.base_learning_rate=1.0e-30",
-    "+extractors.balanced.training.max_learning_rate=1.0e-30",
+    "+extractors.balanced.training.base_lr=1.0e-30",
+    "+extractors.balanced.training.max_lr=1.0e-30",
 )
 _XU_COLUMNS = (Column("MAP@3, Public", PUBLIC, MAP), Column("MAP@3, all test clips", ALL_TEST, MAP))
 _XU_SMALL = (
     *TWO_FOLDS,
     *BRIEF,
-    "mix.pitch_fill.up_to=12",
+    "class_mixing.pitch_fill.up_to=12",
     "finetune.epochs=1",
     "finetune.batch_size=8",
     *(
@@ -175,7 +177,7 @@ XU2 = Table(
     notes=_XU_NOTES,
 )
 
-_NO_PITCH = ("model.mixup_alpha=0.0", "model.mixed_clips=false")
+_NO_PITCH = ("model.mixup_alpha=0.0", "model.class_mixed_clips=false")
 XU3 = Table(
     name="xu3",
     title="Xu, Smit & Kurimo (2018), table 3",
@@ -318,7 +320,7 @@ LEE1_SPEECH = _lee(
         "The paper scores 30 % of Kaggle's test clips, whose labels are not public; ours are the "
         "clips of testing_list.txt, which the paper trains on.",
     ),
-    small=("~evaluate.merge_tags", "+evaluate.merge_tags={}"),
+    small=("~evaluate.label_groups", "+evaluate.label_groups={}"),
 )
 LEE1_DCASE = _lee(
     "dcase",

@@ -78,8 +78,8 @@ class DvcQueue:
         """
         strange = (self._git("ls-files", "--others", "--exclude-standard", *_CODE) or "").split()
         if strange:
-            mend = "`git add` it, since an experiment has only what git tracks"
-            raise UserError(f"{strange[0]}: is not tracked ({len(strange)} such files); {mend}")
+            fix = "`git add` it, since an experiment has only what git tracks"
+            raise UserError(f"{strange[0]}: is not tracked ({len(strange)} such files); {fix}")
         status = self.status()
         with self._params_in_place(params):
             for name, settings in tqdm(experiments.items(), desc="queue", disable=None):

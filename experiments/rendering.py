@@ -14,7 +14,7 @@ NOT_GIVEN = "–"
 def markdown(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> str:
     """Render the table from the scores of its experiments, by the table's names for them.
 
-    Rows of experiments that are missing say so. A small run's figures stand alone, lest they be
+    Rows of experiments that are missing say so. A small run's figures stand alone, so that not they be
     held against the paper's.
     """
     whose = ["ours"] if plan.is_small else ["paper", "ours"]

@@ -27,7 +27,7 @@ class Stage:
 
 @contextmanager
 def stage(name: str) -> Iterator[Stage]:
-    """Load and check the params and set up the process; what the user can mend ends in one line.
+    """Load and check the params and set up the process; what the user can fix ends in one line.
 
     Raises:
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
@@ -46,7 +46,7 @@ def stage(name: str) -> Iterator[Stage]:
         if error.errno is None:
             raise
         place = error.filename or layout.root
-        sys.exit(f"{name}: {place}: {error.strerror or error}; mend that and run it again")
+        sys.exit(f"{name}: {place}: {error.strerror or error}; fix that and run it again")
     except KeyboardInterrupt:
         print(f"{name}: stopped; run it again to go on", file=sys.stderr)
         sys.exit(130)

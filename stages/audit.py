@@ -1,9 +1,9 @@
 """Say what is wrong with the corpus: duplicates, labels, licences, sound, balance.
 
 Reads: data/clips.parquet, data/decoded/, data/folds.parquet, data/ensemble/, corpus.root (what a
-    synthetic corpus knows to be true), corpus.edits
+    synthetic corpus knows to be true), corpus.label_corrections
 Writes: metrics/audit.json, data/audit/
-Params: corpus.name, corpus.adapter, corpus.root, corpus.edits, corpus.synthetic, seed
+Params: corpus.name, corpus.adapter, corpus.root, corpus.label_corrections, corpus.synthetic, seed
 """
 
 from earmark.audit.run import Audit, audit_corpus, write_audit
@@ -21,5 +21,7 @@ def run(params: Params, layout: Layout) -> Audit:
 if __name__ == "__main__":
     with stage("audit") as s:
         done = run(s.params, s.layout)
-        counts = ", ".join(f"{n} {gravity}" for gravity, n in done.metrics["findings"].items() if n)
+        counts = ", ".join(
+            f"{n} {severity}" for severity, n in done.metrics["findings"].items() if n
+        )
         s.log.info("audit: %s; data/audit/index.html", counts or "nothing found")

@@ -36,7 +36,9 @@ def run(params: Params, layout: Layout) -> int:
         workers=params.runtime.workers,
         description="augment",
     )
-    with StoreWriter(layout.augmented, row_shape=(), dtype="int16", about=trimmed.about) as store:
+    with StoreWriter(
+        layout.augmented, row_shape=(), dtype="int16", metadata=trimmed.metadata
+    ) as store:
         for waveform, (clip, effect, values) in variants:
             drawn = json.dumps(values, sort_keys=True)
             store.append(waveform, clip=clip, split="train", variant=effect, drawn=drawn)
@@ -50,7 +52,7 @@ def _variant(
     clip = str(trimmed.index["clip"].iloc[line])
     values = sox.draw(effect, effects[effect], rng_for(seed, "augment", effect, clip))
     waveform = np.asarray(trimmed.rows(line))
-    rate = trimmed.about["sample_rate"]
+    rate = trimmed.metadata["sample_rate"]
     return sox.apply(waveform, rate, effect, values), (clip, effect, values)
 
 

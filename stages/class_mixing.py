@@ -27,14 +27,14 @@ def run(params: Params, layout: Layout) -> int:
     folds = read_table(layout.folds)
     clips = folds[folds["split"] == "train"]
     plan = [
-        *class_mixing.plan_mixtures(clips, params.mix.same_class, params.seed),
-        *class_mixing.plan_pitches(clips, params.mix.pitch_fill, params.seed),
+        *class_mixing.plan_mixtures(clips, params.class_mixing.same_class, params.seed),
+        *class_mixing.plan_pitches(clips, params.class_mixing.pitch_fill, params.seed),
     ]
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
     made = map_ordered(
         partial(_make, trimmed, line_of), plan, workers=params.runtime.workers, description="mix"
     )
-    with StoreWriter(layout.mixed, row_shape=(), dtype="int16", about=trimmed.about) as store:
+    with StoreWriter(layout.mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata) as store:
         for new, waveform in zip(plan, made, strict=True):
             facts = {"clip": new.clip, "variant": new.variant, "partner": new.partner}
             drawn = json.dumps(new.drawn, sort_keys=True)
@@ -43,7 +43,7 @@ def run(params: Params, layout: Layout) -> int:
 
 
 def _make(trimmed: Store, line_of: dict[str, int], new: NewClip) -> NDArray[np.int16]:
-    rate = trimmed.about["sample_rate"]
+    rate = trimmed.metadata["sample_rate"]
     waveform = np.asarray(trimmed.rows(line_of[new.clip]))
     if new.variant == "pitch_fill":
         return sox.apply(waveform, rate, "pitch", new.drawn)

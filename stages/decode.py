@@ -35,9 +35,9 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     shard_rows = int(params.decode.shard_seconds * rate)
     quarantine, hashes, equal_to = [], dict[str, str](), dict[str, str]()
     decoded = _sounds(clips, root, rate, params.runtime.workers)
-    about = {"sample_rate": rate}
+    metadata = {"sample_rate": rate}
     with StoreWriter(
-        layout.decoded, row_shape=(), dtype="int16", shard_rows=shard_rows, about=about
+        layout.decoded, row_shape=(), dtype="int16", shard_rows=shard_rows, metadata=metadata
     ) as store:
         for clip, sound in zip(clips.itertuples(), decoded, strict=True):
             if isinstance(sound, UnusableAudio):
@@ -108,9 +108,9 @@ def _decode(file: tuple[Path, list[Span]], sample_rate: int) -> list[Decoded | U
 def _refuse_too_many(quarantine: list[dict[str, Any]], n_clips: int, limit: float) -> None:
     share = len(quarantine) / n_clips
     if share > limit or len(quarantine) == n_clips:
-        mend = "mend the files below, or raise corpus.max_quarantined"
+        fix = "fix the files below, or raise corpus.max_quarantined"
         head = (
-            f"{len(quarantine)} of {n_clips} clips are unusable, over the limit {limit:.1%}; {mend}"
+            f"{len(quarantine)} of {n_clips} clips are unusable, over the limit {limit:.1%}; {fix}"
         )
         raise UserError(head, *(f"{row['clip']}: {row['message']}" for row in quarantine[:10]))
 

@@ -24,10 +24,10 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
     tagger = Tagger.load(layout.model(extractor, fold), device)
     assert isinstance(tagger.network, VGGish)
     store = Store.open(layout.features("patches"))
-    about = {"silence": [0.0], "extractor": extractor, "fold": fold}
+    metadata = {"silence": [0.0], "extractor": extractor, "fold": fold}
     shape = (tagger.network.embedding_dim,)
     with StoreWriter(
-        layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", about=about
+        layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", metadata=metadata
     ) as out:
         for line in tqdm(range(len(store)), desc="embed", unit="clip", disable=None):
             row = store.index.iloc[line]

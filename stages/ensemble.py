@@ -2,7 +2,7 @@
 
 Reads: data/predictions/, data/plan.json, data/folds.parquet, data/clips.parquet
 Writes: data/ensemble/
-Params: ensemble, inference, trim, decode.sample_rate, evaluate.unknown_below, seed
+Params: ensemble, inference, trim, decode.sample_rate, evaluate.rejection_threshold, seed
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         layout.all_predictions, plan, rows, confidence=params.inference.confidence
     )
     joined = join_members(members, rows, params.ensemble.weights)
-    about = {
+    metadata = {
         "members": list(members),
         "weights": joined.weights,
         "notes": joined.notes,
@@ -39,7 +39,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
             "sample_rate": params.decode.sample_rate,
             "trim": params.trim.model_dump(),
             "inference": params.inference.model_dump(),
-            "unknown_below": params.evaluate.unknown_below,
+            "rejection_threshold": params.evaluate.rejection_threshold,
             "seed": params.seed,
         },
     }
@@ -47,8 +47,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         write_table(part / "clips.parquet", rows.table)
         for name, probabilities in {**members, "ensemble": joined.probabilities}.items():
             write_table(part / f"{name}.parquet", pd.DataFrame(probabilities, columns=tags))
-        write_json(part / "ensemble.json", about)
-    return about
+        write_json(part / "ensemble.json", metadata)
+    return metadata
 
 
 def _learned_afterwards(joined: Joined, rows: Clips, tags: list[str]) -> dict[str, Any]:
@@ -65,6 +65,6 @@ def _learned_afterwards(joined: Joined, rows: Clips, tags: list[str]) -> dict[st
 
 if __name__ == "__main__":
     with stage("ensemble") as s:
-        about = run(s.params, s.layout)
-        shown = ", ".join(f"{name} {weight:.2f}" for name, weight in about["weights"].items())
-        s.log.info("ensemble: weights %s; temperature %.2f", shown, about["temperature"])
+        metadata = run(s.params, s.layout)
+        shown = ", ".join(f"{name} {weight:.2f}" for name, weight in metadata["weights"].items())
+        s.log.info("ensemble: weights %s; temperature %.2f", shown, metadata["temperature"])

@@ -16,7 +16,7 @@ from earmark.evaluation.calibration import calibration_report
 from earmark.evaluation.paired import gain
 from earmark.evaluation.points import confusion_matrix
 from earmark.evaluation.results import Results, tag_tables
-from earmark.evaluation.scores import Said, predicted_tags, score_member, summarise
+from earmark.evaluation.scores import Predictions, predicted_tags, score_member, summarise
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.reports.report import render_report
@@ -28,7 +28,7 @@ from stages import stage
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     found = Results.read(layout, params.evaluate)
     how = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
-    names = [*found.about["members"], "ensemble"]
+    names = [*found.metadata["members"], "ensemble"]
     said = {name: found.said(name) for name in names}
     bar = tqdm(said.items(), desc="evaluate", disable=None)
     scored = {name: score_member(one, found.task, **how) for name, one in bar}
@@ -37,8 +37,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         "metric": found.task.metric,
         "ensemble": scored.pop("ensemble"),
         "models": scored,
-        "weights": found.about["weights"],
-        "notes": [*_notes(params, found), *found.about["notes"]],
+        "weights": found.metadata["weights"],
+        "notes": [*_notes(params, found), *found.metadata["notes"]],
     }
     if len(scored) > 1:
         best = said[best_member(scores, found.task.metric)]
@@ -62,7 +62,7 @@ def _notes(params: Params, found: Results) -> list[str]:
         notes.append(f"Out of fold, {share:.0%} of the labels are unverified; some may be wrong.")
     notes += [
         f"{name} counts as one tag of {', '.join(members)}; calibration is of the tags themselves."
-        for name, members in params.evaluate.merge_tags.items()
+        for name, members in params.evaluate.label_groups.items()
     ]
     notes += [
         f"VGGish {name} started from random values: no weight file was given."
@@ -73,20 +73,20 @@ def _notes(params: Params, found: Results) -> list[str]:
 
 
 def _write_tables_and_report(
-    params: Params, layout: Layout, scores: dict[str, Any], ensemble: Said, found: Results
+    params: Params, layout: Layout, scores: dict[str, Any], ensemble: Predictions, found: Results
 ) -> None:
     tags, held_out = found.task.tags, ensemble.held_out
     calibration, reliability, coverage = calibration_report(
         found.rows,
         found.targets,
         found.probabilities("ensemble"),
-        found.about["temperature"],
+        found.metadata["temperature"],
         is_multi_label=found.task.is_multi_label,
-        unknown_below=params.evaluate.unknown_below,
+        rejection_threshold=params.evaluate.rejection_threshold,
         seed=params.seed,
         n_resamples=params.evaluate.n_resamples,
     )
-    tables = tag_tables(held_out, tags, found.about["temperature"])
+    tables = tag_tables(held_out, tags, found.metadata["temperature"])
     paths = sorted(layout.all_learning_curves.glob("*.csv"))
     curves = pd.concat([pd.read_csv(p, dtype={"fold": str}) for p in paths], ignore_index=True)
     predicted = predicted_tags(ensemble, found.task)

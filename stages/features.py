@@ -30,9 +30,12 @@ def run(params: Params, layout: Layout, kind: str) -> int:
         workers=params.runtime.workers,
         description=f"features {kind}",
     )
-    about = {"kind": kind, "silence": np.atleast_1d(extractor.silence).tolist()}
+    metadata = {"kind": kind, "silence": np.atleast_1d(extractor.silence).tolist()}
     with StoreWriter(
-        layout.features(kind), row_shape=extractor.row_shape, dtype=extractor.dtype, about=about
+        layout.features(kind),
+        row_shape=extractor.row_shape,
+        dtype=extractor.dtype,
+        metadata=metadata,
     ) as store:
         for (which, line), found in zip(lines, rows, strict=True):
             row = stores[which].index.iloc[line]

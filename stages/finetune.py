@@ -34,9 +34,9 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> Fitted:
         options=params.features.options("patches"),
         sample_rate=params.decode.sample_rate,
         lengths=[1],
-        rule="mean",
-        fill="repeat",
-        silence=store.about["silence"],
+        aggregation="mean",
+        padding="tile",
+        silence=store.metadata["silence"],
         mean=[0.0],
         std=[1.0],
     )
@@ -63,9 +63,9 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> Fitted:
         validation=validation,
         device=Device.choose(params.runtime),
     )
-    about = {"weights_from": origin}
+    metadata = {"weights_from": origin}
     return train_and_keep(
-        job, params, layout, stage="finetune", member=extractor, fold=fold, about=about
+        job, params, layout, stage="finetune", member=extractor, fold=fold, metadata=metadata
     )
 
 

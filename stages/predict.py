@@ -1,6 +1,6 @@
 """Probabilities of every crop of every held-out and test clip, by one model of one fold.
 
-Reads: data/features/<kind>/ (for fusion those of its trunks) or
+Reads: data/features/<kind>/ (for fusion those of its backbones) or
     data/embeddings/<extractor>/<fold>/, models/<member>/<fold>/, data/folds.parquet
 Writes: data/predictions/<member>/<fold>/
 Params: inference.n_crops, seed, runtime
@@ -31,11 +31,11 @@ def run(
     folds = read_table(layout.folds)
     roles = dict(zip(folds["clip"], folds[f"fold_{fold}"], strict=True))
     input_ = tagger.input
-    about = {"tags": tagger.tags, "rule": input_.rule}
+    metadata = {"tags": tagger.tags, "aggregation": input_.aggregation}
     n_tags = len(tagger.tags)
     n_crops = 0
     with StoreWriter(
-        layout.predictions(member, fold), row_shape=(n_tags,), dtype="float32", about=about
+        layout.predictions(member, fold), row_shape=(n_tags,), dtype="float32", metadata=metadata
     ) as out:
         for line in tqdm(range(len(store)), desc=f"predict {member}", unit="clip", disable=None):
             clip, variant = store.index["clip"].iloc[line], store.index["variant"].iloc[line]

@@ -1,14 +1,14 @@
 """Give every usable clip its role in every fold that the scheme has.
 
-Reads: data/clips.parquet, corpus.edits (the user's decisions about doubtful clips)
+Reads: data/clips.parquet, corpus.label_corrections (the user's decisions about doubtful clips)
 Writes: data/folds.parquet, metrics/split.json
-Params: cv, corpus.edits, seed
+Params: cv, corpus.label_corrections, seed
 """
 
 import pandas as pd
 
-from earmark.corpora.corrections import apply_edits
-from earmark.corpora.folds import facts_of, joint_sources, roles
+from earmark.corpora.corrections import apply_corrections
+from earmark.corpora.folds import facts_of, merged_sources, roles
 from earmark.errors import UserError
 from earmark.labels import tags_of
 from earmark.layout import Layout
@@ -23,11 +23,11 @@ def run(params: Params, layout: Layout) -> pd.DataFrame:
     train = usable[usable["split"] == "train"]
     labels = clips.loc[clips["split"] == "train", "label"]
     if lost := sorted(set(tags_of(labels)) - set(tags_of(train["label"]))):
-        mend = "mend them (metrics/decode.json says what is wrong), or drop the class"
-        raise UserError(f"class {lost[0]}: all of its clips are in quarantine; {mend}")
+        fix = "fix them (metrics/decode.json says what is wrong), or drop the class"
+        raise UserError(f"class {lost[0]}: all of its clips are in quarantine; {fix}")
     try:
         assigned = roles(
-            train.assign(source=joint_sources(train)),
+            train.assign(source=merged_sources(train)),
             scheme=params.cv.scheme,
             k=params.cv.k,
             folds=params.cv.fold_names,  # all, so that a fold more retrains no other
@@ -37,12 +37,12 @@ def run(params: Params, layout: Layout) -> pd.DataFrame:
     except ValueError as error:
         raise UserError(str(error)) from error
     names = [f"fold_{name}" for name in assigned.columns]
-    columns = usable[["clip", "split", "label", "event", "verified"]]
+    columns = usable[["clip", "split", "label", "aux_label", "verified"]]
     folds = columns.join(assigned.set_axis(names, axis=1))
     folds[names] = folds[names].fillna("").where(folds["split"] == "train", "test")
     facts = facts_of(usable, assigned, scheme=params.cv.scheme)
     folds = folds.reset_index(drop=True)
-    folds, edits = apply_edits(folds, clips, layout.root / params.corpus.edits)
+    folds, edits = apply_corrections(folds, clips, layout.root / params.corpus.label_corrections)
     facts |= {"edits": edits} if edits else {}
     write_table(layout.folds, folds)
     write_json(layout.metrics / "split.json", facts)

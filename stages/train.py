@@ -1,7 +1,7 @@
 """Train one model of the roster on one fold.
 
 Reads: data/features/<kind>/ or data/embeddings/<extractor>/<fold>/, data/folds.parquet; for
-    fusion both data/features/ of its trunks, and models/<trunk>/<fold>/
+    fusion both data/features/ of its backbones, and models/<backbone>/<fold>/
 Writes: models/<member>/<fold>/, data/training/<member>-<fold>.csv
 Params: model, models.<kind>.<model>, features.<kind>, seed, runtime
 """
@@ -14,7 +14,7 @@ from earmark.layout import Layout
 from earmark.params import Model, Params, member_name
 from earmark.seeding import seed_for
 from earmark.store import Store
-from earmark.taggers.input import Input, usual_fill
+from earmark.taggers.input import Input, default_padding
 from earmark.taggers.joint import joint_tagger, open_joint
 from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
 from earmark.training.batches import Examples, Sampler, standardisation
@@ -31,11 +31,15 @@ def run(
     member = member_name(model, extractor)
     device = Device.choose(params.runtime)
     torch.manual_seed(seed_for(params.seed, "weights", member, fold) >> 1)
-    about = {"extractor": extractor} if extractor else {}
+    metadata = {"extractor": extractor} if extractor else {}
     if kind == "fusion":
         joint = open_joint(layout)
         train, validation, _ = fold_examples(layout, joint, fold, recipe)
-        tagger, frozen, head = joint_tagger(layout, model, fold, entry.rule), (), frozenset[str]()
+        tagger, frozen, head = (
+            joint_tagger(layout, model, fold, entry.aggregation),
+            (),
+            frozenset[str](),
+        )
     else:
         folder = layout.embeddings(extractor, fold) if extractor else layout.features(kind)
         store = Store.open(folder, in_memory=True)
@@ -43,7 +47,7 @@ def run(
         input_ = _input(params, entry, kind, store, train)
         tagger = new_tagger(entry.network, task, input_, f"models.{kind}.{model}")
         frozen, head = tuple(entry.frozen), _start(tagger, entry, layout)
-        about |= {"weights_from": entry.init_from} if entry.init_from else {}
+        metadata |= {"weights_from": entry.init_from} if entry.init_from else {}
     job = Job(
         name=f"{member}-{fold}",
         seed=params.seed,
@@ -56,12 +60,12 @@ def run(
         head=head,
     )
     return train_and_keep(
-        job, params, layout, stage=f"train_{kind}", member=member, fold=fold, about=about
+        job, params, layout, stage=f"train_{kind}", member=member, fold=fold, metadata=metadata
     )
 
 
 def _start(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
-    """Load the trunk that a model starts from, if any; returns what stands fresh on it."""
+    """Load the backbone that a model starts from, if any; returns what stands fresh on it."""
     if not entry.init_from:
         return frozenset()
     head = head_names(tagger.network_name, tagger.network_options)
@@ -85,9 +89,9 @@ def _input(params: Params, entry: Model, kind: str, store: Store, train: Example
         options=params.features.options("patches" if kind == "embedding" else kind),
         sample_rate=params.decode.sample_rate,
         lengths=params.rows_read(kind, entry),
-        rule=entry.rule,
-        fill=entry.fill or usual_fill(kind),
-        silence=store.about["silence"],
+        aggregation=entry.aggregation,
+        padding=entry.padding or default_padding(kind),
+        silence=store.metadata["silence"],
         mean=mean,
         std=std,
     )

@@ -20,7 +20,7 @@ from stages import stage
 
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     decoded = Store.open(layout.decoded)
-    rate = decoded.about["sample_rate"]
+    rate = decoded.metadata["sample_rate"]
     min_samples = round(params.trim.min_seconds * rate)
     trimmed = map_ordered(
         partial(_trim, decoded, params.trim.top_db, min_samples),
@@ -29,7 +29,9 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         description="trim",
     )
     n_whole, n_left = 0, 0
-    with StoreWriter(layout.trimmed, row_shape=(), dtype="int16", about=decoded.about) as store:
+    with StoreWriter(
+        layout.trimmed, row_shape=(), dtype="int16", metadata=decoded.metadata
+    ) as store:
         for line, found in enumerate(trimmed):
             row = decoded.index.iloc[line]
             n_whole += found.kept_whole

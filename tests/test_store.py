@@ -76,12 +76,14 @@ def test_ragged_rows_come_back_and_no_clip_is_split(
 
 
 def test_each_shard_is_a_plain_npy_file_and_the_index_keeps_columns(tmp_path):
-    with StoreWriter(tmp_path / "s", row_shape=(2,), dtype="float32", about={"rate": 8}) as writer:
+    with StoreWriter(
+        tmp_path / "s", row_shape=(2,), dtype="float32", metadata={"rate": 8}
+    ) as writer:
         writer.append(np.ones((3, 2), np.float32), clip="ä.wav", seconds=0.5, kept=True)
         writer.add_table("quarantine", pd.DataFrame({"clip": ["bad.wav"]}))
     assert np.load(tmp_path / "s" / "rows-000.npy", allow_pickle=False).shape == (3, 2)
     store = Store.open(tmp_path / "s")
-    assert store.about["rate"] == 8
+    assert store.metadata["rate"] == 8
     assert store.index.to_dict("records") == [
         {"clip": "ä.wav", "seconds": 0.5, "kept": True, "shard": 0, "start": 0, "length": 3}
     ]
@@ -116,7 +118,7 @@ def test_the_digest_changes_with_rows_and_index_and_with_nothing_else(tmp_path):
     assert write(tmp_path / "b", clips).digest == digest
     assert write(tmp_path / "c", [clips[0], clips[1] + 1]).digest != digest
     assert write(tmp_path / "d", [np.concatenate(clips)[:4], clips[1][1:]]).digest != digest
-    assert write(tmp_path / "e", clips, about={"rate": 8}).digest != digest
+    assert write(tmp_path / "e", clips, metadata={"rate": 8}).digest != digest
     with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as writer:
         for name, rows in zip(("0.wav", "other.wav"), clips, strict=True):
             writer.append(rows, clip=name)

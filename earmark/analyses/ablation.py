@@ -1,5 +1,5 @@
 """What the joint model draws from each of its two inputs: its scores by category with one of them
-set to zero, beside those of its trunks alone (Lederle and Wilhelm, 2018, Figure 4 of their poster).
+set to zero, beside those of its backbones alone (Lederle and Wilhelm, 2018, Figure 4 of their poster).
 
 Shapes: B clips, R crops, K tags.
 """
@@ -32,9 +32,9 @@ from earmark.taggers.joint import open_joint
 from earmark.taggers.tagger import Device, Tagger
 
 Floats = NDArray[np.floating[Any]]
-Trunk = Literal["audio", "spec"]
+Backbone = Literal["audio", "spec"]
 
-# Column of the table: a trunk alone, both joined, or joined with the other input at zero.
+# Column of the table: a backbone alone, both joined, or joined with the other input at zero.
 SYSTEMS = ("audio", "spec", "joint", "joint_spec_zero", "joint_audio_zero")
 BATCH = 32
 
@@ -48,7 +48,7 @@ class WithoutInput(Network):
 
     input_kinds = frozenset({"fusion"})
 
-    def __init__(self, network: Network, silenced: Trunk) -> None:
+    def __init__(self, network: Network, silenced: Backbone) -> None:
         super().__init__()
         self.network, self.silenced = network, silenced
 
@@ -68,11 +68,11 @@ class Conclusions:
     """The poster's three conclusions, counted over categories.
 
     Attributes:
-        audio_wins: of how many the audio trunk scores higher than the spectrum's.
+        audio_wins: of how many the audio backbone scores higher than the spectrum's.
         audio_agrees: in how many of those the joint model, too, scores higher by audio alone.
         spec_wins: likewise for the spectrum.
         spec_agrees: likewise for the spectrum.
-        joint_wins: in how many the joint model scores higher than both trunks.
+        joint_wins: in how many the joint model scores higher than both backbones.
         joint_ties: in how many it equals the better one.
         n_tags: of how many that have clips.
         map_at_3: of each system, over all clips.
@@ -96,18 +96,18 @@ class Conclusions:
             f"{self.audio_agrees} of them joint with spec zero beats joint with audio zero",
             f"spec beats audio in {self.spec_wins} of {self.n_tags} categories; in "
             f"{self.spec_agrees} of them joint with audio zero beats joint with spec zero",
-            f"joint beats both trunks in {self.joint_wins} of {self.n_tags} categories and equals "
+            f"joint beats both backbones in {self.joint_wins} of {self.n_tags} categories and equals "
             f"the better one in {self.joint_ties}",
         ]
 
 
 def probabilities_of(
-    joint: Tagger, trunks: Mapping[Trunk, Tagger], crops: Sequence[Pair], device: Device
+    joint: Tagger, backbones: Mapping[Backbone, Tagger], crops: Sequence[Pair], device: Device
 ) -> dict[str, Floats]:
     """Ask all five systems about the same `(R,)` crops; each gives `(R, K)`."""
     systems: dict[str, tuple[Tagger, Sequence[Any]]] = {
-        "audio": (trunks["audio"], [crop.audio for crop in crops]),
-        "spec": (trunks["spec"], [crop.spec for crop in crops]),
+        "audio": (backbones["audio"], [crop.audio for crop in crops]),
+        "spec": (backbones["spec"], [crop.spec for crop in crops]),
         "joint": (joint, crops),
         "joint_spec_zero": (replace(joint, network=WithoutInput(joint.network, "spec")), crops),
         "joint_audio_zero": (replace(joint, network=WithoutInput(joint.network, "audio")), crops),
@@ -151,7 +151,7 @@ def conclude(table: pd.DataFrame) -> Conclusions:
 
 def held_out(
     joint: Tagger,
-    trunks: Mapping[Trunk, Tagger],
+    backbones: Mapping[Backbone, Tagger],
     store: JointStore,
     folds: pd.DataFrame,
     fold: str,
@@ -173,9 +173,12 @@ def held_out(
             continue
         rows = store.rows(line)
         crops = joint.input.crops(rows, n_crops=how.n_crops, seed=params.seed, clip=clip)
-        for name, found in probabilities_of(joint, trunks, crops, device).items():
+        for name, found in probabilities_of(joint, backbones, crops, device).items():
             joined = tag_clips(
-                found, np.zeros(1, np.int64), rule=joint.input.rule, confidence=how.confidence
+                found,
+                np.zeros(1, np.int64),
+                aggregation=joint.input.aggregation,
+                confidence=how.confidence,
             )
             said[name].append(joined)
         labels.append(label_of[clip])
@@ -197,11 +200,11 @@ def write(
     store, folds = open_joint(layout), read_table(layout.folds)
     for one in chosen:
         joint = _joint(layout, model, one, device)
-        trunks: dict[Trunk, Tagger] = {
+        backbones: dict[Backbone, Tagger] = {
             "audio": load_trained(layout, f"{model}_audio", one, device).tagger,
             "spec": load_trained(layout, f"{model}_spec", one, device).tagger,
         }
-        found, labels = held_out(joint, trunks, store, folds, one, device, params=params)
+        found, labels = held_out(joint, backbones, store, folds, one, device, params=params)
         names += labels
         for name in SYSTEMS:
             said[name].append(found[name])

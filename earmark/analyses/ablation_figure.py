@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = (
-    ("each trunk alone", {"audio": WARM, "spec": ACCENT}),
+    ("each backbone alone", {"audio": WARM, "spec": ACCENT}),
     ("joint model, one input zero", {"joint_spec_zero": WARM, "joint_audio_zero": ACCENT}),
 )
 ALL = "all clips"
 
 
 def ablation_figure(table: pd.DataFrame, *, overall: Mapping[str, float], title: str) -> "Figure":
-    """Draw MAP@3 by category: the trunks at the left, the joint model with half its input right.
+    """Draw MAP@3 by category: the backbones at the left, the joint model with half its input right.
 
-    Rows are sorted by how much the audio trunk is ahead of the spectrum's, so that the joint model
-    leans on the better trunk where the colours of both panels lie on the same side. `table` has the
+    Rows are sorted by how much the audio backbone is ahead of the spectrum's, so that the joint model
+    leans on the better backbone where the colours of both panels lie on the same side. `table` has the
     columns of `score_categories`, `overall` the value over all clips, drawn as a last row.
     """
     order = (table["spec"] - table["audio"]).argsort(kind="stable")

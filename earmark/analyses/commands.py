@@ -73,7 +73,7 @@ def ablation(
     model: Annotated[str, typer.Argument(help="A trained fusion model.")],
     fold: Annotated[str, typer.Option(help="One fold; all trained ones if left out.")] = "",
 ) -> None:
-    """Score a joint model by category with one of its inputs set to zero, beside its trunks."""
+    """Score a joint model by category with one of its inputs set to zero, beside its backbones."""
     layout, params, device = _start()
     from earmark.analyses import ablation as analysis
     from earmark.analyses.drawing import analysis_folder

@@ -33,7 +33,7 @@ def class_sizes(clips: pd.DataFrame) -> pd.DataFrame:
     ).sort_values(["clips", "tag"], ascending=[False, True], ignore_index=True)
 
 
-def without_listening(shares: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+def shortcut_baseline(shares: NDArray[np.float64]) -> dict[str, dict[str, float]]:
     """Scores of two answers that ignore the sound, for one tag a clip, from class shares (K,).
 
     constant: always the most frequent tags, in that order. chance: a ranking drawn at random.
@@ -67,9 +67,9 @@ def metrics(sizes: pd.DataFrame, *, multi_label: bool) -> dict[str, Any]:
         "verified_share": round(float(sizes["verified"].sum() / counts.sum()), 4),
     }
     if not multi_label:
-        found["without_listening"] = {
+        found["shortcut_baseline"] = {
             who: {name: round(value, 4) for name, value in scores.items()}
-            for who, scores in without_listening(counts).items()
+            for who, scores in shortcut_baseline(counts).items()
         }
     return found
 
@@ -85,7 +85,7 @@ def findings(sizes: pd.DataFrame) -> list[Finding]:
                 f"{len(few)} classes have fewer than {_FEW} clips",
                 f"Their scores say little and their sound is hardly learned: "
                 f"{some([f'{tag} ({n})' for tag, n in few[['tag', 'clips']].to_numpy()])}.",
-                "Record more, or merge them with a neighbour (evaluate.merge_tags).",
+                "Record more, or merge them with a neighbour (evaluate.label_groups).",
             )
         )
     ratio = sizes["clips"].max() / max(sizes["clips"].min(), 1)

@@ -97,7 +97,7 @@ class Sounds:
     """The decoded waveforms of a store by line, at the rate that fingerprints are taken at."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.rate = store, int(store.about["sample_rate"])
+        self.store, self.rate = store, int(store.metadata["sample_rate"])
 
     def __len__(self) -> int:
         return len(self.store)

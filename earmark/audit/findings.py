@@ -1,27 +1,27 @@
-"""A finding: one thing that is wrong with a corpus, what it means, and how it is mended."""
+"""A finding: one thing that is wrong with a corpus, what it means, and how it is fixed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Gravity = Literal["grave", "serious", "minor", "note"]
-GRAVITIES: tuple[Gravity, ...] = ("grave", "serious", "minor", "note")
+Severity = Literal["critical", "serious", "minor", "note"]
+SEVERITIES: tuple[Severity, ...] = ("critical", "serious", "minor", "note")
 
 
 @dataclass(frozen=True)
 class Finding:
     """grave: scores cannot be trusted. serious: learning suffers. minor: worth a look."""
 
-    gravity: Gravity
+    severity: Severity
     part: str
     title: str
     meaning: str
-    mend: str
+    fix: str
 
 
-def by_gravity(findings: Sequence[Finding]) -> list[Finding]:
-    """The gravest first; the order within a gravity is kept."""
-    return sorted(findings, key=lambda finding: GRAVITIES.index(finding.gravity))
+def by_severity(findings: Sequence[Finding]) -> list[Finding]:
+    """The most severe first; the order within a severity is kept."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def some(names: Sequence[str], *, shown: int = 3) -> str:

@@ -83,13 +83,13 @@ def findings(pairs: pd.DataFrame, found: Found) -> list[Finding]:
         if n := int((pairs["leak"] == leak).sum()):
             result.append(
                 Finding(
-                    "grave",
+                    "critical",
                     "duplicates",
                     f"{counted(n, 'pair')} of the same recording across {leak}",
                     f"A network has heard what it is then asked about, so {what} are flattered: "
                     f"{_named(pairs[pairs['leak'] == leak])}.",
                     "Give both clips one `source` in the corpus' table (group in duplicates.csv) "
-                    "and split by source, or drop one of them through corpus.edits.",
+                    "and split by source, or drop one of them through corpus.label_corrections.",
                 )
             )
     conflicts = pairs[~pairs["labels_agree"].astype(bool)]
@@ -101,7 +101,7 @@ def findings(pairs: pd.DataFrame, found: Found) -> list[Finding]:
                 f"{counted(len(conflicts), 'pair')} of the same recording with different labels",
                 f"At least one label of each pair is wrong, or both sounds are in it: "
                 f"{_named(conflicts)}.",
-                "Listen to them, and change or drop one through corpus.edits.",
+                "Listen to them, and change or drop one through corpus.label_corrections.",
             )
         )
     rest = pairs[(pairs["leak"] == "") & pairs["labels_agree"].astype(bool)]
@@ -112,7 +112,7 @@ def findings(pairs: pd.DataFrame, found: Found) -> list[Finding]:
                 "duplicates",
                 f"{counted(len(rest), 'more pair')} of the same recording, which leak nothing",
                 "They count twice in training and in the scores: " + _named(rest) + ".",
-                "Drop one of each through corpus.edits, or leave them.",
+                "Drop one of each through corpus.label_corrections, or leave them.",
             )
         )
     if unheard := found.without_fingerprint:

@@ -266,7 +266,7 @@ def findings(noise: LabelNoise, truth: Mapping[str, Any] | None) -> list[Finding
                 f"Of the {what} about {best['value']:.0%} [{best['low']:.0%}, {best['high']:.0%}] "
                 f"look wrong to an ensemble that did not train on them.{checked}",
                 "Listen to the first rows of suspects.csv, fill the column decision (keep, change "
-                "or drop), and name the file in corpus.edits.",
+                "or drop), and name the file in corpus.label_corrections.",
             )
         )
     noisy = noise.by_tag[noise.by_tag["low"] > _NOISY]

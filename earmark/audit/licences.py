@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from earmark.audit.findings import Finding, Gravity, some
+from earmark.audit.findings import Finding, Severity, some
 
 _NAMES = {
     "by": "CC BY",
@@ -23,7 +23,7 @@ _WORDS = {
     r"share[\s_-]*alike|\bsa\b": "sa",
     r"no[\s_-]*deriv\w*|\bnd\b": "nd",
 }
-_RESTRICTIONS: tuple[tuple[str, Gravity, str, Callable[["Licence"], bool]], ...] = (
+_RESTRICTIONS: tuple[tuple[str, Severity, str, Callable[["Licence"], bool]], ...] = (
     ("not_for_commercial_use", "serious", "forbid commercial use", lambda it: not it.commercial),
     ("no_derivatives", "serious", "forbid derived works", lambda it: not it.derivatives),
     ("share_alike", "minor", "ask the same licence of derived works", lambda it: it.share_alike),
@@ -154,16 +154,16 @@ def findings(clips: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
         return some([clip for clip, licence in named if is_meant(licence)])
 
     result = []
-    for key, gravity, what, is_meant in _RESTRICTIONS:
+    for key, severity, what, is_meant in _RESTRICTIONS:
         if n := counts[key]:
             result.append(
                 Finding(
-                    gravity,
+                    severity,
                     "licences",
                     f"{n} clips {what}",
                     "A product that was trained on them may be bound by it: "
                     f"{clips_where(is_meant)}.",
-                    "Drop them through corpus.edits before training what you ship, or ask a "
+                    "Drop them through corpus.label_corrections before training what you ship, or ask a "
                     "lawyer.",
                 )
             )

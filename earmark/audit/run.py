@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from earmark.audit import balance, duplicates, groups, label_noise, licences, shortcuts, sound
-from earmark.audit.findings import GRAVITIES, Finding, by_gravity
-from earmark.corpora.corrections import read_edits
+from earmark.audit.findings import SEVERITIES, Finding, by_severity
+from earmark.corpora.corrections import read_corrections
 from earmark.labels import is_multi_label, label_indices
 from earmark.layout import Layout
 from earmark.params import Params
@@ -49,7 +49,7 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
     """Audit the decoded corpus; folds and ensemble are looked at where they are there.
 
     Raises:
-        UserError: nothing was decoded yet, or corpus.edits cannot be read.
+        UserError: nothing was decoded yet, or corpus.label_corrections cannot be read.
     """
     folds = read_table(layout.folds) if layout.folds.exists() else None
     clips = usable_clips(read_table(layout.clips), folds)
@@ -67,7 +67,7 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
     train = measured[measured["split"] == "train"]
     guesses = {} if multi else shortcuts.guess_class(train, list(train["source"]), seed=seed)
     table, sizes = licences.describe(clips), balance.class_sizes(clips)
-    findings = by_gravity(
+    findings = by_severity(
         [
             *groups.findings(pairs, found),
             *(label_noise.findings(doubts.noise, doubts.truth) if doubts.noise else []),
@@ -78,12 +78,12 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
         ]
     )
     metrics = {
-        "findings": {g: sum(f.gravity == g for f in findings) for g in GRAVITIES},
+        "findings": {g: sum(f.severity == g for f in findings) for g in SEVERITIES},
         "duplicates": groups.metrics(pairs, found),
         "labels": _label_metrics(doubts),
         "licences": licences.metrics(table),
         "sound": sound.metrics(measured),
-        "without_listening": shortcuts.metrics(guesses),
+        "shortcut_baseline": shortcuts.metrics(guesses),
         "balance": balance.metrics(sizes, multi_label=multi),
     }
     is_freesound = params.corpus.adapter in FREESOUND_ADAPTERS and not params.corpus.synthetic
@@ -151,7 +151,7 @@ def _undecided(
     noise: label_noise.LabelNoise, params: Params, layout: Layout
 ) -> label_noise.LabelNoise:
     """Without the suspects about which the user has decided already."""
-    decided = read_edits(layout.root / params.corpus.edits)["clip"]
+    decided = read_corrections(layout.root / params.corpus.label_corrections)["clip"]
     left = noise.suspects[~noise.suspects["clip"].isin(decided)].reset_index(drop=True)
     return noise.replace_suspects(left)
 

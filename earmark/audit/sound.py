@@ -30,7 +30,7 @@ class Facts:
     """Measures clips of a decoded store by line: the facts of `measure`."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.rate = store, int(store.about["sample_rate"])
+        self.store, self.rate = store, int(store.metadata["sample_rate"])
 
     def __call__(self, line: int) -> dict[str, float]:
         return measure(self.store.rows(line), sample_rate=self.rate)
@@ -43,7 +43,7 @@ def table_of(store: Store, labels: Sequence[str], *, workers: int) -> pd.DataFra
     )
     index = store.index[["clip", "split", "seconds", "native_sample_rate", "channels", "peak"]]
     table = index.assign(label=list(labels)).join(pd.DataFrame(list(found), index=index.index))
-    nominal = np.minimum(table["native_sample_rate"], int(store.about["sample_rate"])) / 2
+    nominal = np.minimum(table["native_sample_rate"], int(store.metadata["sample_rate"])) / 2
     table["bandwidth_hz"] = np.minimum(table["bandwidth_hz"], nominal)
     table["bandwidth_share"] = table["bandwidth_hz"] / nominal
     return table
@@ -179,8 +179,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     result = []
     for name, rows in _faulty(table).items():
         if n := int(rows.sum()):
-            what, meaning, mend = said[name]
+            what, meaning, fix = said[name]
             names = some(list(table.loc[rows, "clip"]))
             title = f"{n} of {len(table)} clips {what}"
-            result.append(Finding("minor", "sound", title, f"{meaning}: {names}.", mend))
+            result.append(Finding("minor", "sound", title, f"{meaning}: {names}.", fix))
     return result

@@ -17,7 +17,9 @@ SCHEMA = pa.DataFrameSchema(
         "path": pa.Column(str, pa.Check.str_length(min_value=1)),
         # Tags with ";" between several; "" for a test clip that nobody labelled.
         "label": pa.Column(str),
-        "event": pa.Column(str),  # the tag of a second task (Chen & Gupta); "" where there is none
+        "aux_label": pa.Column(
+            str
+        ),  # the tag of a second task (Chen & Gupta); "" where there is none
         "source": pa.Column(str),  # the recording that a clip was cut from; "" where unknown
         "fold": pa.Column("Int64", nullable=True),  # the corpus' official fold, where it has one
         "verified": pa.Column(bool),
@@ -39,7 +41,7 @@ def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(columns)
     unknown: dict[str, Any] = {
         "label": "",
-        "event": "",
+        "aux_label": "",
         "source": "",
         "fold": pd.NA,
         "verified": True,
@@ -52,14 +54,14 @@ def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
     for name, value in unknown.items():
         if name not in table:
             table[name] = value
-    texts = ["clip", "path", "label", "event", "source", "split", "usage", "licence"]
+    texts = ["clip", "path", "label", "aux_label", "source", "split", "usage", "licence"]
     seconds = dict.fromkeys(["start_seconds", "end_seconds"], float)
     types: Any = {**dict.fromkeys(texts, "str"), "fold": "Int64", "verified": bool, **seconds}
     return table[COLUMNS].astype(types)
 
 
 def problems_of(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> list[str]:
-    """Everything that is wrong with a corpus' table, one line each, with place and mend."""
+    """Everything that is wrong with a corpus' table, one line each, with place and fix."""
     return [
         *_schema_problems(clips),
         *_name_problems(clips),
@@ -85,7 +87,7 @@ def _schema_problems(clips: pd.DataFrame) -> list[str]:
     except pa.errors.SchemaErrors as error:
         return [
             f"corpus: column {case.column}: {case.failure_case!r} does not pass {case.check}; "
-            f"mend it in the table (row {case.index})"
+            f"fix it in the table (row {case.index})"
             for case in error.failure_cases.itertuples()
         ]
     return []
@@ -105,9 +107,9 @@ def _path_problems(clips: pd.DataFrame, root: Path) -> list[str]:
     for clip, path in zip(clips["clip"], clips["path"], strict=True):
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
-            mend = "give paths inside it, or a corpus.root above them all"
+            fix = "give paths inside it, or a corpus.root above them all"
             problems.append(
-                f"corpus: clip {clip}: path {path} leaves the corpus root {root}; {mend}"
+                f"corpus: clip {clip}: path {path} leaves the corpus root {root}; {fix}"
             )
     if len(clips) == 0:
         problems.append(f"corpus: no clip found under {root}; check corpus.root and corpus.table")
@@ -164,8 +166,8 @@ def _label_problems(clips: pd.DataFrame, k: int) -> list[str]:
     counts = clip_counts(train["label"])
     for tag, count in counts.items():
         if count < k:
-            mend = "add clips, drop the class, or lower cv.k"
-            problems.append(f"corpus: class {tag}: {count} clips for {k} folds; {mend}")
+            fix = "add clips, drop the class, or lower cv.k"
+            problems.append(f"corpus: class {tag}: {count} clips for {k} folds; {fix}")
     strangers = sorted(set(tags_of(test["label"])) - set(counts.index))
     problems += [
         f"corpus: class {tag}: in the test set alone; add training clips, or clear its labels"
@@ -185,20 +187,20 @@ def clip_counts(labels: pd.Series) -> pd.Series:
 def _event_problems(clips: pd.DataFrame) -> list[str]:
     """A second task needs one tag of every training clip, and at least two in all."""
     train = clips[clips["split"] == "train"]
-    events = train["event"]
-    if (events == "").all():
+    aux_labels = train["aux_label"]
+    if (aux_labels == "").all():
         return []
     problems = []
-    if (blank := events == "").any():
+    if (blank := aux_labels == "").any():
         clip, more = train.loc[blank, "clip"].iloc[0], blank.sum() - 1
-        mend = "fill the column event, or leave it out"
-        problems.append(f"corpus: clip {clip} and {more} more: no event, but others have; {mend}")
-    for event, rows in clips.groupby("event")["clip"]:
-        if SEPARATOR in str(event) or event != "_".join(str(event).split()):
-            mend = "a second task has one tag a clip, without spaces"
-            problems.append(f"corpus: clip {rows.iloc[0]}: event {event!r}; {mend}")
-    if events[events != ""].nunique() < 2:
-        problems.append("corpus: every clip has the same event; leave the column event out")
+        fix = "fill the column aux_label, or leave it out"
+        problems.append(f"corpus: clip {clip} and {more} more: no event, but others have; {fix}")
+    for aux_label, rows in clips.groupby("aux_label")["clip"]:
+        if SEPARATOR in str(aux_label) or aux_label != "_".join(str(aux_label).split()):
+            fix = "a second task has one tag a clip, without spaces"
+            problems.append(f"corpus: clip {rows.iloc[0]}: event {aux_label!r}; {fix}")
+    if aux_labels[aux_labels != ""].nunique() < 2:
+        problems.append("corpus: every clip has the same event; leave the column aux_label out")
     return problems
 
 
@@ -206,8 +208,8 @@ def _fold_problems(clips: pd.DataFrame, k: int) -> list[str]:
     train = clips[clips["split"] == "train"]
     missing = train.loc[train["fold"].isna(), "clip"]
     if len(missing):
-        mend = "fill the column fold, or set cv.scheme to stratified"
-        return [f"corpus: clip {missing.iloc[0]} and {len(missing) - 1} more: no fold; {mend}"]
+        fix = "fill the column fold, or set cv.scheme to stratified"
+        return [f"corpus: clip {missing.iloc[0]} and {len(missing) - 1} more: no fold; {fix}"]
     found = sorted({int(fold) for fold in train["fold"]})
     if len(found) != k:
         return [f"corpus: official folds {found} are {len(found)}, cv.k is {k}; make them equal"]

@@ -13,7 +13,7 @@ DECISIONS = ("keep", "change", "drop")
 COLUMNS = ["clip", "decision", "label"]
 
 
-def read_edits(path: Path) -> pd.DataFrame:
+def read_corrections(path: Path) -> pd.DataFrame:
     """The decisions of a csv such as the audit's suspects.csv: columns clip, decision, label.
 
     Rows without a decision are left out. `label` is what to change to: the column label or, where
@@ -26,15 +26,17 @@ def read_edits(path: Path) -> pd.DataFrame:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(
-            f"corpus.edits: {path} is not there; correct the path, or clear it"
+            f"corpus.label_corrections: {path} is not there; correct the path, or clear it"
         ) from None
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())
-        raise UserError(f"corpus.edits: {path}: no readable csv: {text}") from None
+        raise UserError(f"corpus.label_corrections: {path}: no readable csv: {text}") from None
     missing = [name for name in ("clip", "decision") if name not in raw]
     if missing:
-        mend = "begin from data/audit/suspects.csv"
-        raise UserError(f"corpus.edits: {path}: no column {' and '.join(missing)}; {mend}")
+        fix = "begin from data/audit/suspects.csv"
+        raise UserError(
+            f"corpus.label_corrections: {path}: no column {' and '.join(missing)}; {fix}"
+        )
     decision = raw["decision"].str.strip().str.lower()
     empty = pd.Series("", index=raw.index, dtype="str")
     label, suggested = (raw.get(name, empty).str.strip() for name in ("label", "suggested"))
@@ -56,23 +58,35 @@ def problems_of(edits: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
     problems = []
     for clip, count in edits["clip"].value_counts().sort_index().items():
         if count > 1:
-            problems.append(f"corpus.edits: clip {clip}: decided {count} times; keep one row")
+            problems.append(
+                f"corpus.label_corrections: clip {clip}: decided {count} times; keep one row"
+            )
     for clip, decision, label in edits[COLUMNS].to_numpy():
         if decision not in DECISIONS:
-            mend = f"write {', '.join(DECISIONS)}, or nothing"
-            problems.append(f"corpus.edits: clip {clip}: unknown decision {decision!r}; {mend}")
+            fix = f"write {', '.join(DECISIONS)}, or nothing"
+            problems.append(
+                f"corpus.label_corrections: clip {clip}: unknown decision {decision!r}; {fix}"
+            )
         if clip not in split_of:
-            problems.append(f"corpus.edits: clip {clip}: not in the corpus; delete the row")
+            problems.append(
+                f"corpus.label_corrections: clip {clip}: not in the corpus; delete the row"
+            )
         elif split_of[clip] == "test":
-            mend = "the test set stays as it is, or its score could not be compared"
-            problems.append(f"corpus.edits: clip {clip}: a test clip; delete the row, since {mend}")
+            fix = "the test set stays as it is, or its score could not be compared"
+            problems.append(
+                f"corpus.label_corrections: clip {clip}: a test clip; delete the row, since {fix}"
+            )
         if decision == "change" and not label:
-            problems.append(f"corpus.edits: clip {clip}: change to what? fill the column label")
+            problems.append(
+                f"corpus.label_corrections: clip {clip}: change to what? fill the column label"
+            )
         elif decision == "change" and (said := _misspelt(label, is_several=is_several)):
-            problems.append(f"corpus.edits: clip {clip}: label {label!r} {said}")
+            problems.append(f"corpus.label_corrections: clip {clip}: label {label!r} {said}")
         elif strangers := sorted(set(tags_of([label])) - tags):
-            mend = "give a tag of the corpus, or drop the clip"
-            problems.append(f"corpus.edits: clip {clip}: unknown tag {strangers[0]}; {mend}")
+            fix = "give a tag of the corpus, or drop the clip"
+            problems.append(
+                f"corpus.label_corrections: clip {clip}: unknown tag {strangers[0]}; {fix}"
+            )
     return problems
 
 
@@ -85,7 +99,7 @@ def _misspelt(label: str, *, is_several: bool) -> str:
     return ""
 
 
-def apply_edits(
+def apply_corrections(
     folds: pd.DataFrame, clips: pd.DataFrame, path: Path
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The folds after the user's decisions, and what metrics must say of them: {} if of none.
@@ -104,7 +118,7 @@ def apply_edits(
     Raises:
         UserError: a decision makes no sense, or a class would have no clip left to train on.
     """
-    edits = read_edits(path)
+    edits = read_corrections(path)
     if edits.empty:
         return folds, {}
     if problems := problems_of(edits, clips):
@@ -149,8 +163,10 @@ def _check_classes(edited: pd.DataFrame, folds: pd.DataFrame) -> None:
     for name in _fold_columns(folds):
         heard = tags_of(edited.loc[edited[name] == "train", "label"])
         for tag in sorted(set(tags) - set(heard)):
-            mend = "keep one of its clips"
+            fix = "keep one of its clips"
             fold = name.removeprefix("fold_")
-            problems.append(f"corpus.edits: fold {fold} would train on no clip of {tag}; {mend}")
+            problems.append(
+                f"corpus.label_corrections: fold {fold} would train on no clip of {tag}; {fix}"
+            )
     if problems:
         raise UserError(*problems)

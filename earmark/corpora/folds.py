@@ -89,7 +89,7 @@ def roles(
     return table
 
 
-def joint_sources(clips: pd.DataFrame) -> pd.Series:
+def merged_sources(clips: pd.DataFrame) -> pd.Series:
     """Sources such that clips with equal samples share one, whatever their own sources are called.
 
     `clips` has the columns clip, source and equal_to: the first clip with the same samples, or "".
@@ -117,9 +117,9 @@ def facts_of(clips: pd.DataFrame, table: pd.DataFrame, *, scheme: Scheme) -> dic
     `clips` are all usable ones, with the columns clip, split, source and equal_to; `table` is that
     of `roles`, for the train clips. Official folds are kept even where they part a source or equal
     recordings, since figures are compared under them; how many they part is counted. Sources are
-    counted as `joint_sources` joins them.
+    counted as `merged_sources` joins them.
     """
-    joint = joint_sources(clips)
+    joint = merged_sources(clips)
     train = clips.loc[table.index]
     parted = _parted(joint.loc[table.index], table)
     n_clips = joint.loc[table.index].value_counts().drop("", errors="ignore")
@@ -249,7 +249,7 @@ def _official_folds(clips: pd.DataFrame, k: int) -> pd.Series:
         )
     numbers = sorted(clips["fold"].unique())
     if len(numbers) != k:
-        raise ValueError(f"the corpus has {len(numbers)} official folds, not {k}: mend cv.k")
+        raise ValueError(f"the corpus has {len(numbers)} official folds, not {k}: fix cv.k")
     return clips["fold"].map({number: i for i, number in enumerate(numbers)}).astype("int64")
 
 

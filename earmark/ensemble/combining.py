@@ -20,7 +20,7 @@ CEILING = 1 - 2.0**-25  # likewise: float32 has nothing between 1 - 2^-24 and 1
 
 
 @dataclass(frozen=True)
-class RecropChoice:
+class CropChoice:
     """The crop that speaks for its clip, and how it was found."""
 
     probabilities: Floats
@@ -28,7 +28,7 @@ class RecropChoice:
     confident: bool
 
 
-def recrop(crops: Iterable[Floats], *, confidence: float) -> RecropChoice:
+def confident_crop(crops: Iterable[Floats], *, confidence: float) -> CropChoice:
     """Take the first of the crops `(K,)` that is confident, else the most confident of them all.
 
     Shan & Ren: a crop whose top probability is below `confidence` is discarded and another tried.
@@ -40,10 +40,10 @@ def recrop(crops: Iterable[Floats], *, confidence: float) -> RecropChoice:
         if n_tries == 1 or crop.max() > best.max():
             best = crop.astype(np.float64)
         if best.max() >= confidence:
-            return RecropChoice(best, n_tries, confident=True)
+            return CropChoice(best, n_tries, confident=True)
     if not n_tries:
         raise ValueError("a clip without a crop has no probabilities")
-    return RecropChoice(best, n_tries, confident=False)
+    return CropChoice(best, n_tries, confident=False)
 
 
 def choose_crops(crops: Floats, clip_starts: Ints, *, confidence: float) -> Ints:
@@ -62,16 +62,20 @@ def choose_crops(crops: Floats, clip_starts: Ints, *, confidence: float) -> Ints
 
 
 def tag_clips(
-    crops: Floats, clip_starts: Ints, *, rule: Literal["recrop", "mean"], confidence: float
+    crops: Floats,
+    clip_starts: Ints,
+    *,
+    aggregation: Literal["confident_crop", "mean"],
+    confidence: float,
 ) -> Floats:
     """Join `(R, K)` crops into `(B, K)` clips: one crop by the re-crop rule, or their mean."""
-    if rule == "recrop":
+    if aggregation == "confident_crop":
         return crops[choose_crops(crops, clip_starts, confidence=confidence)].astype(np.float64)
-    if rule == "mean":
+    if aggregation == "mean":
         _validate_crops(crops, clip_starts)
         sums = np.add.reduceat(crops.astype(np.float64), clip_starts, axis=0)
         return sums / _n_crops(crops, clip_starts)[:, np.newaxis]
-    raise ValueError(f"rule must be recrop or mean, got {rule!r}")
+    raise ValueError(f"rule must be recrop or mean, got {aggregation!r}")
 
 
 def mean_over_folds(folds: Mapping[str, Floats]) -> Floats:

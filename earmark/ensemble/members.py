@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.corpora.folds import joint_sources
+from earmark.corpora.folds import merged_sources
 from earmark.ensemble.combining import (
     cross_fitted_ensemble,
     join,
@@ -48,7 +48,7 @@ class Clips:
     ) -> "Clips":
         """Labels are those of `folds`, where the user's edits are in; other facts of `clips`."""
         facts = clips[["clip", "label", "verified", "usage", "quarantined"]]
-        facts = facts.assign(source=joint_sources(clips))
+        facts = facts.assign(source=merged_sources(clips))
         edited = facts["clip"].map(folds.set_index("clip")["label"])
         facts["label"] = edited.where(edited.notna(), facts["label"])
         parts = []
@@ -123,7 +123,9 @@ def _read_fold(folder: Path, confidence: float) -> dict[str, Floats]:
     clips = list(store.index["clip"])
     crops = store.shards[0]  # predictions are one shard, in the order of the index
     starts = store.index["start"].to_numpy(np.int64)
-    tagged = tag_clips(crops, starts, rule=store.about["rule"], confidence=confidence)
+    tagged = tag_clips(
+        crops, starts, aggregation=store.metadata["aggregation"], confidence=confidence
+    )
     return dict(zip(clips, tagged, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Whether a probability means what it says, a temperature that mends it, and what to leave open.
+"""Whether a probability means what it says, a temperature that fixes it, and what to leave open.
 
 Guo et al., "On Calibration of Modern Neural Networks" (2017), for temperature and reliability;
 Geifman & El-Yaniv, "Selective Classification for Deep Neural Networks" (2017), for coverage.
@@ -233,7 +233,7 @@ def calibration_report(
     temperature: float,
     *,
     is_multi_label: bool,
-    unknown_below: float,
+    rejection_threshold: float,
     seed: int,
     n_resamples: int,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
@@ -241,7 +241,7 @@ def calibration_report(
 
     Held-out clips are tempered by the other parts' temperatures, test clips by the one given.
     Returns plain values `{"temperature", "out_of_fold": {"ece_before", "ece_after",
-    "ece_if_calibrated", "aurc", "unknown_below", "coverage", "accuracy"}, "test": the same}`, the
+    "ece_if_calibrated", "aurc", "rejection_threshold", "coverage", "accuracy"}, "test": the same}`, the
     reliability of each bin, and the coverage curve; the tables have a column `clips` (out_of_fold
     or test), reliability also `probabilities` (before or after).
     """
@@ -273,8 +273,8 @@ def calibration_report(
         judged["ece_if_calibrated"] = error_if_calibrated(found, equal_mass=not is_multi_label)
         confidences, is_right = top_answers(after, own)
         judged["aurc"] = area_under_risk(confidences, is_right)
-        kept = Selection.at(unknown_below, confidences, is_right)
-        judged |= {"unknown_below": unknown_below, **asdict(kept)}
+        kept = Selection.at(rejection_threshold, confidences, is_right)
+        judged |= {"rejection_threshold": rejection_threshold, **asdict(kept)}
         values[what] = judged
         curves.append(coverage_curve(confidences, is_right).assign(clips=what))
     return values, pd.concat(bins, ignore_index=True), pd.concat(curves, ignore_index=True)

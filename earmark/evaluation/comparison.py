@@ -14,7 +14,7 @@ from earmark.errors import UserError
 from earmark.evaluation.label_groups import merging
 from earmark.evaluation.paired import Changes, Gain, gain, tag_changes
 from earmark.evaluation.runs import Run
-from earmark.evaluation.scores import Said, Task
+from earmark.evaluation.scores import Predictions, Task
 from earmark.labels import SEPARATOR, targets_of
 
 
@@ -69,7 +69,7 @@ def compare(
     second: Run,
     *,
     metric: str,
-    merge_tags: Mapping[str, Sequence[str]],
+    label_groups: Mapping[str, Sequence[str]],
     on: str,
     seed: int,
     n_resamples: int,
@@ -84,11 +84,11 @@ def compare(
         raise UserError(f"{one.name} has one tag a clip, {several.name} several: not comparable")
     a, b = first.on(on), second.on(on)
     common = _Common.of(a, b)
-    merge = merging(common.tags, merge_tags)
+    merge = merging(common.tags, label_groups)
     task = Task(merge.tags, first.is_multi_label, metric)
     targets = merge(targets_of(common.labels, common.tags))
     before, after = (
-        Said.of(
+        Predictions.of(
             run.rows.loc[common.clips].assign(label=common.labels, source=common.sources),
             targets,
             merge(run.table.loc[common.clips, common.tags].to_numpy(np.float64)),

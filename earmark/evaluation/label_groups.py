@@ -31,7 +31,7 @@ class Merging:
 
 
 def merging(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Merging:
-    """Turn `evaluate.merge_tags` (name -> tags) into a merging; no group leaves all as they are.
+    """Turn `evaluate.label_groups` (name -> tags) into a merging; no group leaves all as they are.
 
     Raises:
         UserError: a group names no tag, an unknown one, or one of another group; or its own name
@@ -39,7 +39,7 @@ def merging(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Merging
     """
     owner: dict[str, str] = {}
     for name, members in groups.items():
-        key = f"params.yaml: evaluate.merge_tags.{name}"
+        key = f"params.yaml: evaluate.label_groups.{name}"
         if not members:
             raise UserError(f"{key}: names no tag; list some, or delete it")
         if name in tags and name not in members:

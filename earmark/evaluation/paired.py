@@ -17,7 +17,7 @@ from earmark.evaluation.calibration import top_answers
 from earmark.evaluation.intervals import CHUNK, Estimate, groups_of, resamples
 from earmark.evaluation.measures import Answers, Measure, TagMeasure, classes_of
 from earmark.evaluation.points import Floats, Ints
-from earmark.evaluation.scores import Said, Task
+from earmark.evaluation.scores import Predictions, Task
 from earmark.seeding import rng_for
 
 
@@ -41,7 +41,9 @@ class Gain:
         return {**asdict(self), "difference": self.difference.to_json()}
 
 
-def gain(first: Said, second: Said, task: Task, *, seed: int, n_resamples: int) -> Gain:
+def gain(
+    first: Predictions, second: Predictions, task: Task, *, seed: int, n_resamples: int
+) -> Gain:
     """Compare two taggers on the same labelled clips, in one order, by the metric of the task.
 
     The interval resamples clips (and recordings, where some were cut into several clips), the same
@@ -85,7 +87,7 @@ class _Pair:
     of_second: csr_array  # (C, D)
 
     @classmethod
-    def of(cls, first: Said, second: Said, task: Task) -> "_Pair":
+    def of(cls, first: Predictions, second: Predictions, task: Task) -> "_Pair":
         if not np.array_equal(first.targets, second.targets):
             raise ValueError("both taggers must be judged on the same clips, in one order")
         n_clips = len(first)
@@ -145,10 +147,10 @@ def _swaps(
 
 @dataclass(frozen=True)
 class Changes:
-    """How often the likeliest tag differs, and whether that mended or spoilt the answer.
+    """How often the likeliest tag differs, and whether that fixed or spoilt the answer.
 
     A clip with several tags is answered rightly by any of them. `p_value` is McNemar's, exact: how
-    likely so uneven a split of the mended and the spoilt is if either is a coin's toss.
+    likely so uneven a split of the fixed and the spoilt is if either is a coin's toss.
     """
 
     n_clips: int
@@ -158,13 +160,13 @@ class Changes:
     p_value: float
 
     @classmethod
-    def between(cls, first: Said, second: Said) -> "Changes":
+    def between(cls, first: Predictions, second: Predictions) -> "Changes":
         _, was_right = top_answers(first.probabilities, first.targets)
         _, is_right = top_answers(second.probabilities, second.targets)
         tops = first.probabilities.argmax(axis=1), second.probabilities.argmax(axis=1)
-        mended, spoilt = int((~was_right & is_right).sum()), int((was_right & ~is_right).sum())
+        fixed, spoilt = int((~was_right & is_right).sum()), int((was_right & ~is_right).sum())
         n_changed = int((tops[0] != tops[1]).sum())
-        return cls(len(first), n_changed, mended, spoilt, mcnemar(mended, spoilt))
+        return cls(len(first), n_changed, fixed, spoilt, mcnemar(fixed, spoilt))
 
 
 def mcnemar(n_mended: int, n_spoilt: int) -> float:
@@ -173,7 +175,7 @@ def mcnemar(n_mended: int, n_spoilt: int) -> float:
     return min(1.0, 2 * float(binom.cdf(fewer, n, 0.5))) if n else 1.0
 
 
-def tag_changes(first: Said, second: Said, task: Task) -> pd.DataFrame:
+def tag_changes(first: Predictions, second: Predictions, task: Task) -> pd.DataFrame:
     """Return one row per tag, the largest change first: tag, n_clips, first, second, change.
 
     Of F1 where clips have one tag, of average precision where they may have several.
@@ -186,7 +188,7 @@ def tag_changes(first: Said, second: Said, task: Task) -> pd.DataFrame:
     return table.loc[order].reset_index()
 
 
-def _by_tag(said: Said, task: Task) -> pd.DataFrame:
+def _by_tag(said: Predictions, task: Task) -> pd.DataFrame:
     if said.answers is None or said.tuned is None:
         return per_class(said.probabilities, said.labels, task.tags)
     answers, thresholds = said.answers.by_tag, said.tuned.by_tag

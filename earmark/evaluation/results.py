@@ -13,7 +13,7 @@ from earmark.evaluation.by_tag import confusion_pairs, per_class, per_tag
 from earmark.evaluation.calibration import temper
 from earmark.evaluation.label_groups import Merging, merging
 from earmark.evaluation.points import Floats, confusion_matrix
-from earmark.evaluation.scores import Said, Task, confusion_rows
+from earmark.evaluation.scores import Predictions, Task, confusion_rows
 from earmark.labels import targets_of
 from earmark.layout import Layout
 from earmark.params import Evaluate
@@ -39,7 +39,7 @@ class Results:
             UserError: nothing is there yet, or the metric or the tags do not fit the corpus.
         """
         about = read_json(layout.ensemble / "ensemble.json")
-        merge = merging(about["tags"], evaluate.merge_tags)
+        merge = merging(about["tags"], evaluate.label_groups)
         task = Task(merge.tags, about["is_multi_label"], evaluate.metric)
         rows = read_table(layout.ensemble / "clips.parquet")
         return cls(layout, about, rows, targets_of(list(rows["label"]), about["tags"]), merge, task)
@@ -48,13 +48,13 @@ class Results:
         """Those of a member or the ensemble for the corpus' own tags, `(B, K)`."""
         return read_table(self.layout.ensemble / f"{name}.parquet").to_numpy()
 
-    def said(self, name: str) -> Said:
+    def said(self, name: str) -> Predictions:
         """The same for the tags as they are scored."""
         own = self.merge(self.probabilities(name))
-        return Said.of(self.rows, self.merge(self.targets), own, self.task)
+        return Predictions.of(self.rows, self.merge(self.targets), own, self.task)
 
 
-def tag_tables(said: Said, tags: list[str], temperature: float) -> dict[str, pd.DataFrame]:
+def tag_tables(said: Predictions, tags: list[str], temperature: float) -> dict[str, pd.DataFrame]:
     """The tables per_class, confusion (a row a clip) and confusion_pairs of labelled rows.
 
     Thresholds are told for probabilities with the temperature, as `predict` shows them.

@@ -89,5 +89,5 @@ def _fetch(revision: str, layout: Layout, folder: Path) -> None:
     except (SCMError, DvcException) as error:
         raise UserError(f"{revision}: {error}; name {FORM}") from error
     except (OSError, DataIndexDirError) as error:
-        mend = "run `dvc pull data/ensemble` at that revision, or `dvc repro`"
-        raise UserError(f"{revision}: its {inside} is not to be had ({error}); {mend}") from error
+        fix = "run `dvc pull data/ensemble` at that revision, or `dvc repro`"
+        raise UserError(f"{revision}: its {inside} is not to be had ({error}); {fix}") from error

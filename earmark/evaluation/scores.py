@@ -53,7 +53,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Said:
+class Predictions:
     """What one member, or the ensemble, said of some rows.
 
     `rows` has the columns clip, role (validation or test), fold, part, label, usage, quarantined
@@ -74,7 +74,7 @@ class Said:
         targets: Floats,
         probabilities: Floats,
         task: Task,
-    ) -> "Said":
+    ) -> "Predictions":
         """Tune thresholds on the held-out clips; those themselves are answered cross-fitted."""
         if not task.is_multi_label:
             return cls(rows, targets, probabilities)
@@ -88,17 +88,17 @@ class Said:
         answers.by_one[held_out], answers.by_tag[held_out] = fitted
         return cls(rows, targets, probabilities, answers, tuned)
 
-    def where(self, **wanted: str) -> "Said":
+    def where(self, **wanted: str) -> "Predictions":
         """The labelled rows whose columns have the wanted values."""
         keep = np.asarray(self.rows["label"] != "")
         for column, value in wanted.items():
             keep = keep & np.asarray(self.rows[column] == value)
         answers = self.answers and Answers(*(cells[keep] for cells in self.answers))
         rows, targets = self.rows[keep], self.targets[keep]
-        return Said(rows, targets, self.probabilities[keep], answers, self.tuned)
+        return Predictions(rows, targets, self.probabilities[keep], answers, self.tuned)
 
     @property
-    def held_out(self) -> "Said":
+    def held_out(self) -> "Predictions":
         return self.where(role="validation")
 
     @property
@@ -111,7 +111,7 @@ class Said:
         return len(self.rows)
 
 
-def score(said: Said, task: Task, *, seed: int, n_resamples: int) -> Scores:
+def score(said: Predictions, task: Task, *, seed: int, n_resamples: int) -> Scores:
     """Score labelled rows by the task's metrics."""
     how: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
     how["sources"] = list(said.rows["source"])
@@ -120,14 +120,14 @@ def score(said: Said, task: Task, *, seed: int, n_resamples: int) -> Scores:
     return score_tags(said.probabilities, said.targets, said.answers, **how)
 
 
-def score_member(said: Said, task: Task, *, seed: int, n_resamples: int) -> dict[str, Any]:
+def score_member(said: Predictions, task: Task, *, seed: int, n_resamples: int) -> dict[str, Any]:
     """Scores out of fold (each fold apart, and all together) and on the test set, as plain values.
 
     The layout is `{"out_of_fold": scores, "folds": {"mean", "std"}, "test": {"all", "public",
     "private", "n_quarantined"}}`, scores being those of `intervals.Scores.to_json`.
     """
 
-    def scores(part: Said, what: str) -> dict[str, Any]:
+    def scores(part: Predictions, what: str) -> dict[str, Any]:
         keyed = seed_for(seed, "bootstrap", what)
         return score(part, task, seed=keyed, n_resamples=n_resamples).to_json()
 
@@ -143,7 +143,7 @@ def score_member(said: Said, task: Task, *, seed: int, n_resamples: int) -> dict
     return result
 
 
-def _spread(held_out: Said, task: Task) -> dict[str, dict[str, float]]:
+def _spread(held_out: Predictions, task: Task) -> dict[str, dict[str, float]]:
     """Mean and population standard deviation of each metric over the folds."""
     by_fold: list[list[float]] = []
     for fold in held_out.rows["fold"].unique():
@@ -172,14 +172,14 @@ def summarise(scores: Mapping[str, Any], task: Task) -> dict[str, Any]:
     return {"ensemble": values(scores["ensemble"]), **models}
 
 
-def confusion_rows(said: Said, tags: list[str]) -> pd.DataFrame:
+def confusion_rows(said: Predictions, tags: list[str]) -> pd.DataFrame:
     """One row a clip, its actual and its predicted tag: what DVC's confusion plot reads."""
     named = np.array(tags)
     predicted = named[said.probabilities.argmax(axis=1)]
     return pd.DataFrame({"actual": named[said.labels], "predicted": predicted})
 
 
-def predicted_tags(said: Said, task: Task) -> pd.DataFrame:
+def predicted_tags(said: Predictions, task: Task) -> pd.DataFrame:
     """What is said of every test clip, how likely the likeliest tag is, and what was quarantined.
 
     For one tag a clip these are the three likeliest, a space between; else the tags above their

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 Rows = NDArray[Any]
 Starts = NDArray[np.int64]
-Fill = Literal["end", "random", "repeat", "replicate"]
+Padding = Literal["right", "random", "tile", "tile_gap"]
 
 
-class Place(NamedTuple):
+class Crop(NamedTuple):
     """Where a segment lies; what is not the clip is silence.
 
     A start below 0 lies before the clip. With a period the clip comes again after so many rows;
@@ -31,14 +31,14 @@ class Place(NamedTuple):
     period: int = 0
     rotation: int = 0
 
-    def scaled(self, factor: int) -> "Place":
+    def scaled(self, factor: int) -> "Crop":
         """The same place in rows that are so many times finer."""
-        return Place(self.start * factor, self.period * factor, self.rotation * factor)
+        return Crop(self.start * factor, self.period * factor, self.rotation * factor)
 
 
-def random_place(
-    n_rows: int, segment_rows: int, fill: Fill, *, shift: bool, rng: np.random.Generator
-) -> Place:
+def random_crop(
+    n_rows: int, segment_rows: int, padding: Padding, *, shift: bool, rng: np.random.Generator
+) -> Crop:
     """Draw a segment of a long clip, or how a short one is padded (Lederle & Wilhelm, Figure 3).
 
     `end` and `repeat` draw nothing for a short clip; `random` draws how much silence stands before
@@ -48,22 +48,22 @@ def random_place(
     start = random_start(n_rows, segment_rows, rng)
     rotation = int(rng.integers(n_rows)) if shift else 0
     room = segment_rows - n_rows
-    if room <= 0 or fill == "end":
-        return Place(start, rotation=rotation)
-    if fill == "repeat":
-        return Place(0, n_rows, rotation)
-    if fill == "random":
-        return Place(-int(rng.integers(room + 1)), rotation=rotation)
+    if room <= 0 or padding == "right":
+        return Crop(start, rotation=rotation)
+    if padding == "tile":
+        return Crop(0, n_rows, rotation)
+    if padding == "random":
+        return Crop(-int(rng.integers(room + 1)), rotation=rotation)
     gap = int(rng.integers(room + 1))
-    return Place(-int(rng.integers(gap + 1)), n_rows + gap, rotation)
+    return Crop(-int(rng.integers(gap + 1)), n_rows + gap, rotation)
 
 
-def fixed_place(n_rows: int, segment_rows: int, fill: Fill, start: int) -> Place:
+def fixed_crop(n_rows: int, segment_rows: int, padding: Padding, start: int) -> Crop:
     """The place of a segment where nothing is drawn: a padded clip lies in the middle."""
-    if fill in ("repeat", "replicate"):
-        return Place(start, n_rows)
-    is_centred = fill == "random" and n_rows < segment_rows
-    return Place(-((segment_rows - n_rows) // 2) if is_centred else start)
+    if padding in ("tile", "tile_gap"):
+        return Crop(start, n_rows)
+    is_centred = padding == "random" and n_rows < segment_rows
+    return Crop(-((segment_rows - n_rows) // 2) if is_centred else start)
 
 
 def random_start(n_rows: int, segment_rows: int, rng: np.random.Generator) -> int:
@@ -117,7 +117,7 @@ def chunk_starts(n_rows: int, segment_rows: int) -> Starts:
     return np.arange(0, n_rows, segment_rows, dtype=np.int64)
 
 
-def cut(rows: Rows, place: Place, segment_rows: int, *, silence: ArrayLike = 0) -> Rows:
+def cut(rows: Rows, place: Crop, segment_rows: int, *, silence: ArrayLike = 0) -> Rows:
     """Return `(S, ...)` rows: a view where they are all of the clip, else a copy.
 
     `silence` is one value, or one row.

@@ -102,8 +102,8 @@ def _network(path: Path, activation: str) -> VGGish:
         options = vggish.options_of(tensors)
         network = build("vggish", 1, options | {"embedding_activation": activation})
         keys = [key for key in network.state_dict() if not key.startswith("head.")]
-        trunk = {key: torch.from_numpy(tensors[key]) for key in keys}
-        network.load_state_dict(trunk, strict=False)
+        backbone = {key: torch.from_numpy(tensors[key]) for key in keys}
+        network.load_state_dict(backbone, strict=False)
     except KeyError as error:
         raise UserError(f"{path}: no weights of VGGish; it lacks {error}") from error
     except RuntimeError as error:
@@ -129,5 +129,5 @@ def _tensors(path: Path) -> dict[str, NDArray[Any]]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        mend = "make one with `python -m earmark convert`"
-        raise UserError(f"{path}: no safetensors file ({error}); {mend}") from error
+        fix = "make one with `python -m earmark convert`"
+        raise UserError(f"{path}: no safetensors file ({error}); {fix}") from error

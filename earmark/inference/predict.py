@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.corpora.adapters.folder import AUDIO_SUFFIXES, is_recording
-from earmark.ensemble.combining import join, mean_over_folds, recrop
+from earmark.ensemble.combining import confident_crop, join, mean_over_folds
 from earmark.errors import UserError
 from earmark.evaluation.calibration import temper
 from earmark.features import build as build_features
 from earmark.layout import Layout
-from earmark.params import TRUNKS, Runtime
+from earmark.params import BACKBONES, Runtime
 from earmark.sound.decoding import as_float, decode
 from earmark.sound.trimming import trim
 from earmark.store import read_json
@@ -28,7 +28,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Opinion:
+class Prediction:
     """What the ensemble says of a recording: its tags, the likeliest first, with probabilities.
 
     These are calibrated: of statements with probability 0.8, four in five should hold for
@@ -44,7 +44,7 @@ class Opinion:
     n_crops: int  # that all networks together needed until they were confident
 
     @classmethod
-    def of(cls, joint: Floats, about: dict[str, Any], *, clip: str, n_crops: int) -> "Opinion":
+    def of(cls, joint: Floats, about: dict[str, Any], *, clip: str, n_crops: int) -> "Prediction":
         """Calibrate what the members jointly say, `(K,)`, and answer as ensemble.json says."""
         several, tags = about["is_multi_label"], about["tags"]
         tempered = temper(joint[np.newaxis], about["temperature"], is_multi_label=several)[0]
@@ -54,7 +54,7 @@ class Opinion:
         if several:
             said = zip(names, probabilities, strict=True)
             answer = [tag for tag, probability in said if probability >= about["thresholds"][tag]]
-        if probabilities[0] < about["preparation"]["unknown_below"]:
+        if probabilities[0] < about["preparation"]["rejection_threshold"]:
             answer = None
         return cls(clip, names, probabilities, answer, n_crops)
 
@@ -115,7 +115,7 @@ class Ensemble:
         below = Tagger.load(self.layout.model(extractor, fold), self.device)
         return Tagger.load(folder, self.device), below
 
-    def tag(self, path: Path) -> Opinion:
+    def tag(self, path: Path) -> Prediction:
         """Decode, trim and tag one recording.
 
         Raises:
@@ -137,7 +137,7 @@ class Ensemble:
             members[member] = mean_over_folds(said)
         weights = {name: self.about["weights"][name] for name in members}
         joint = join(members, weights, is_multi_label=self.about["is_multi_label"])
-        return Opinion.of(joint[0], self.about, clip=str(path), n_crops=n_crops)
+        return Prediction.of(joint[0], self.about, clip=str(path), n_crops=n_crops)
 
     def _rows(
         self,
@@ -154,7 +154,7 @@ class Ensemble:
 
         if isinstance(tagger.input, JointInput):
             audio = features(tagger.input.audio.kind, tagger.input.audio)
-            return Pair(audio, features(TRUNKS["spec"], tagger.input))
+            return Pair(audio, features(BACKBONES["spec"], tagger.input))
         if extractor is None:
             return features(tagger.input.kind, tagger.input)
         patches = features(extractor.input.kind, extractor.input)
@@ -168,13 +168,13 @@ class Ensemble:
         how = self.about["preparation"]
         n_crops = how["inference"]["n_crops"]
         crops = tagger.input.crops(rows, n_crops=n_crops, seed=how["seed"], clip=clip)
-        if tagger.input.rule == "mean":
+        if tagger.input.aggregation == "mean":
             every = tagger.clip_probabilities(crops, self.device, batch_size=32)
             return every.astype(np.float64).mean(axis=0, keepdims=True), len(every)
         stack = tagger.input.stack
         said = (tagger.probabilities(stack([crop]), self.device)[0] for crop in crops)
         confidence = how["inference"]["confidence"]
-        choice = recrop(said, confidence=confidence)
+        choice = confident_crop(said, confidence=confidence)
         return choice.probabilities[np.newaxis], choice.n_tries
 
 

@@ -14,7 +14,7 @@ from earmark.networks.layers import Float32Linear, Network, check_choice, glorot
 
 N_LAYERS = 3
 ACTIVATIONS = ("softmax", "sigmoid")
-EPSILON = 1e-7  # no patch's weight is nought, so their sum can be divided by
+EPSILON = 1e-7  # no patch's weight is zero, so their sum can be divided by
 
 
 def squash(x: Tensor, activation: str) -> Tensor:
@@ -73,7 +73,9 @@ class MultiLevelAttention(Network):
         self.n_inputs, self.levels, self.f_act, self.v_act = n_inputs, levels, f_act, v_act
         self.input_norm = nn.BatchNorm1d(n_inputs) if input_bn else nn.Identity()
         sizes = [n_inputs] + [n_units] * N_LAYERS
-        self.trunk = nn.ModuleList(dense(n_in, n_out, dropout) for n_in, n_out in pairwise(sizes))
+        self.backbone = nn.ModuleList(
+            dense(n_in, n_out, dropout) for n_in, n_out in pairwise(sizes)
+        )
         self.f = nn.ModuleList(tag_layer(n_units, n_tags, head_bn) for _ in range(levels))
         self.v = nn.ModuleList(tag_layer(n_units, n_tags, head_bn) for _ in range(levels))
         self.output = tag_layer(levels * n_tags, n_tags, head_bn)
@@ -83,7 +85,7 @@ class MultiLevelAttention(Network):
         check_bags(bags, n_inputs=self.n_inputs)
         x = self.input_norm(bags.flatten(0, 1))  # (B * P, D): batch norm over bags and time
         hidden = []
-        for layer in self.trunk:
+        for layer in self.backbone:
             x = layer(x)
             hidden.append(x)
         taken = hidden[-self.levels :]

@@ -37,7 +37,7 @@ def dense_head(n_inputs: int, hidden: int, n_tags: int) -> nn.Sequential:
 
 
 class PooledNetwork(Network, ABC):
-    """A trunk that ends in a pooled map of `n_pooled` values, and a head that tags it.
+    """A backbone that ends in a pooled map of `n_pooled` values, and a head that tags it.
 
     The paper joins the pooled maps of two trained networks and drops their heads.
     """
@@ -61,7 +61,7 @@ class CNNAudio(PooledNetwork):
     The paper's poster shows four groups, 512 units, and batch norm once a block and after each
     dense layer. Kernels, channels and pools are ours: pools of 16 and 8 bring 2 s at 44.1 kHz
     down to ten steps, and the channels double as in VGG19, to which the paper likens its networks.
-    Parameters for 41 tags: trunk 435,360; head 677,929 for 1 s at 44.1 kHz, 1,333,289 for 2 s,
+    Parameters for 41 tags: backbone 435,360; head 677,929 for 1 s at 44.1 kHz, 1,333,289 for 2 s,
     2,119,721 for 3 s.
     """
 
@@ -101,7 +101,7 @@ class CNNSpec(PooledNetwork):
 
     Six groups and 512 units are the poster's; channels, kernels, pools and 128 mel bins are ours,
     after VGG19: six pools leave 2 of 128 mel bins, and 2 of the 173 frames of 2 s.
-    Parameters for 41 tags: trunk 9,434,272; head 546,857 for 87 frames (1 s), 1,071,145 for 173
+    Parameters for 41 tags: backbone 9,434,272; head 546,857 for 87 frames (1 s), 1,071,145 for 173
     (2 s), 2,119,721 for 259 (3 s).
     """
 
@@ -148,7 +148,7 @@ class CNNSpec(PooledNetwork):
 class CNNComb(Network):
     """cnn-comb: the last pooled maps of a trained cnn-audio and cnn-spec, joined by dense layers.
 
-    The trunks are frozen: their parameters are not trained and they stay in evaluation mode, so
+    The backbones are frozen: their parameters are not trained and they stay in evaluation mode, so
     that their batch norm keeps what it learnt. The options are theirs, so that their weights fit
     in as `audio.*` and `spec.*`. Dense layers are 512, 256, 256, 128 and the tags (the poster's
     Figure 2), each but the last with ReLU and batch norm.
@@ -170,9 +170,9 @@ class CNNComb(Network):
         super().__init__()
         self.audio = CNNAudio(1, n_samples=n_samples, width=audio_width, hidden=1)
         self.spec = CNNSpec(1, n_frames=n_frames, n_mels=n_mels, width=spec_width, hidden=1)
-        for trunk in (self.audio, self.spec):
-            del trunk.head
-            trunk.requires_grad_(False)
+        for backbone in (self.audio, self.spec):
+            del backbone.head
+            backbone.requires_grad_(False)
         sizes = [self.audio.n_pooled + self.spec.n_pooled, *JOINT_SIZES]
         self.head = nn.Sequential()
         for n_in, n_out in pairwise(sizes):
@@ -180,7 +180,7 @@ class CNNComb(Network):
         self.head.append(glorot(Float32Linear(sizes[-1], n_tags)))
 
     def train(self, mode: bool = True) -> "CNNComb":
-        """Set the head's mode; the trunks stay in evaluation mode."""
+        """Set the head's mode; the backbones stay in evaluation mode."""
         super().train(mode)
         self.audio.eval()
         self.spec.eval()

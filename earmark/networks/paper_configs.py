@@ -12,7 +12,7 @@ from earmark.networks import Option, build, find
 
 
 @dataclass(frozen=True)
-class Form:
+class PaperConfig:
     """A network as a paper has it: options that differ from the defaults, and one input's shape."""
 
     paper: str
@@ -37,53 +37,53 @@ class Cost(NamedTuple):
 SHAN, LEDERLE, XU = "Shan & Ren", "Lederle & Wilhelm", "Xu et al."
 CHEN, LEE = "Chen & Gupta", "Lee et al."
 
-FORMS = (
-    Form(SHAN, "densenet", 41, (173, 80)),
-    Form(SHAN, "cnn2d", 41, (173, 80)),
-    Form(SHAN, "resnet2d", 41, (173, 80)),
-    Form(SHAN, "resnet1d", 41, (88_200,)),
-    Form(SHAN, "soundnet", 41, (88_200,)),
-    Form(f"{LEDERLE}, 1 s", "cnn_audio", 41, (44_100,), {"n_samples": 44_100}),
-    Form(f"{LEDERLE}, 2 s", "cnn_audio", 41, (88_200,)),
-    Form(f"{LEDERLE}, 3 s", "cnn_audio", 41, (132_300,), {"n_samples": 132_300}),
-    Form(f"{LEDERLE}, 1 s", "cnn_spec", 41, (87, 128), {"n_frames": 87}),
-    Form(f"{LEDERLE}, 2 s", "cnn_spec", 41, (173, 128)),
-    Form(f"{LEDERLE}, 3 s", "cnn_spec", 41, (259, 128), {"n_frames": 259}),
-    Form(
+PAPER_CONFIGS = (
+    PaperConfig(SHAN, "densenet", 41, (173, 80)),
+    PaperConfig(SHAN, "cnn2d", 41, (173, 80)),
+    PaperConfig(SHAN, "resnet2d", 41, (173, 80)),
+    PaperConfig(SHAN, "resnet1d", 41, (88_200,)),
+    PaperConfig(SHAN, "soundnet", 41, (88_200,)),
+    PaperConfig(f"{LEDERLE}, 1 s", "cnn_audio", 41, (44_100,), {"n_samples": 44_100}),
+    PaperConfig(f"{LEDERLE}, 2 s", "cnn_audio", 41, (88_200,)),
+    PaperConfig(f"{LEDERLE}, 3 s", "cnn_audio", 41, (132_300,), {"n_samples": 132_300}),
+    PaperConfig(f"{LEDERLE}, 1 s", "cnn_spec", 41, (87, 128), {"n_frames": 87}),
+    PaperConfig(f"{LEDERLE}, 2 s", "cnn_spec", 41, (173, 128)),
+    PaperConfig(f"{LEDERLE}, 3 s", "cnn_spec", 41, (259, 128), {"n_frames": 259}),
+    PaperConfig(
         f"{LEDERLE}, 1 s",
         "cnn_comb",
         41,
         ((44_100,), (87, 128)),
         {"n_samples": 44_100, "n_frames": 87},
     ),
-    Form(f"{LEDERLE}, 2 s", "cnn_comb", 41, ((88_200,), (173, 128))),
-    Form(
+    PaperConfig(f"{LEDERLE}, 2 s", "cnn_comb", 41, ((88_200,), (173, 128))),
+    PaperConfig(
         f"{LEDERLE}, 3 s",
         "cnn_comb",
         41,
         ((132_300,), (259, 128)),
         {"n_samples": 132_300, "n_frames": 259},
     ),
-    Form(XU, "vggish", 41, (96, 64)),
-    Form(f"{XU}, A", "segment_dnn", 41, (1, 128)),
-    Form(f"{XU}, B", "lstm", 41, (6, 128)),
-    Form(f"{XU}, C to H", "multilevel_attention", 41, (6, 128)),
-    Form(f"{CHEN}, CBIR_1", "cbir", 5, (480, 64), {"branches": 1}),
-    Form(f"{CHEN}, CBIR_2", "cbir", 5, (480, 64)),
-    Form(f"{CHEN}, CBIR_2 and events", "cbir", 96, (480, 64)),
-    Form(f"{CHEN}, CBIR_4", "cbir", 5, (480, 64), {"branches": 1, "attention": False}),
-    Form(LEE, "samplecnn", 50, (59_049,), {"n_samples": 59_049}),
-    Form(LEE, "samplecnn", 50, (39_366,)),
-    Form(LEE, "samplecnn", 17, (19_683,), {"n_samples": 19_683}),
-    Form(LEE, "samplecnn", 31, (16_000,), {"n_samples": 16_000}),
-    Form(LEE, "rese2multi", 50, (59_049,), {"n_samples": 59_049}),
-    Form(LEE, "rese2multi", 50, (39_366,)),
-    Form(LEE, "rese2multi", 17, (19_683,), {"n_samples": 19_683}),
-    Form(LEE, "rese2multi", 31, (16_000,), {"n_samples": 16_000}),
+    PaperConfig(XU, "vggish", 41, (96, 64)),
+    PaperConfig(f"{XU}, A", "segment_dnn", 41, (1, 128)),
+    PaperConfig(f"{XU}, B", "lstm", 41, (6, 128)),
+    PaperConfig(f"{XU}, C to H", "multilevel_attention", 41, (6, 128)),
+    PaperConfig(f"{CHEN}, CBIR_1", "cbir", 5, (480, 64), {"branches": 1}),
+    PaperConfig(f"{CHEN}, CBIR_2", "cbir", 5, (480, 64)),
+    PaperConfig(f"{CHEN}, CBIR_2 and events", "cbir", 96, (480, 64)),
+    PaperConfig(f"{CHEN}, CBIR_4", "cbir", 5, (480, 64), {"branches": 1, "attention": False}),
+    PaperConfig(LEE, "samplecnn", 50, (59_049,), {"n_samples": 59_049}),
+    PaperConfig(LEE, "samplecnn", 50, (39_366,)),
+    PaperConfig(LEE, "samplecnn", 17, (19_683,), {"n_samples": 19_683}),
+    PaperConfig(LEE, "samplecnn", 31, (16_000,), {"n_samples": 16_000}),
+    PaperConfig(LEE, "rese2multi", 50, (59_049,), {"n_samples": 59_049}),
+    PaperConfig(LEE, "rese2multi", 50, (39_366,)),
+    PaperConfig(LEE, "rese2multi", 17, (19_683,), {"n_samples": 19_683}),
+    PaperConfig(LEE, "rese2multi", 31, (16_000,), {"n_samples": 16_000}),
 )
 
 
-def cost(form: Form) -> Cost:
+def cost(form: PaperConfig) -> Cost:
     """Count parameters and multiply-adds without computing or allocating anything."""
     # On a processor an LSTM is one operation, which the counter does not know.
     known = {torch.ops.aten.mkldnn_rnn_layer: _lstm_flops}
@@ -111,7 +111,7 @@ def _lstm_flops(
 def table() -> list[str]:
     """The forms as lines of aligned text, a header first."""
     rows = [("network", "paper", "reads", "input", "tags", "parameters", "multiply-adds")]
-    for form in FORMS:
+    for form in PAPER_CONFIGS:
         kinds = ", ".join(sorted(find(form.network).input_kinds))
         n_parameters, n_multiply_adds = cost(form)
         sizes = f"{form.n_tags}", f"{n_parameters:,}", f"{n_multiply_adds / 1e6:,.1f} M"

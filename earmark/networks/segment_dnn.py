@@ -33,7 +33,9 @@ class SegmentDNN(Network):
         super().__init__()
         self.n_inputs = n_inputs
         sizes = [n_inputs] + [n_units] * N_LAYERS
-        self.trunk = nn.ModuleList(dense(n_in, n_out, dropout) for n_in, n_out in pairwise(sizes))
+        self.backbone = nn.ModuleList(
+            dense(n_in, n_out, dropout) for n_in, n_out in pairwise(sizes)
+        )
         self.levels = nn.ModuleList(tag_layer(n_units, n_tags, False) for _ in range(N_LAYERS))
         self.output = tag_layer(N_LAYERS * n_tags, n_tags, False)
 
@@ -41,7 +43,7 @@ class SegmentDNN(Network):
         """Tag bags (B, P, D) of any P."""
         check_bags(bags, n_inputs=self.n_inputs)
         x, classes = bags.flatten(0, 1), []  # (B * P, D)
-        for layer, level in zip(self.trunk, self.levels, strict=True):
+        for layer, level in zip(self.backbone, self.levels, strict=True):
             x = layer(x)
             classes.append(level(x).softmax(1))
         logits = self.output(torch.cat(classes, 1))  # (B * P, K)

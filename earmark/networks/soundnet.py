@@ -1,4 +1,4 @@
-"""SoundNet's trunk with a new head (Aytar, Vondrick and Torralba, "SoundNet: learning sound
+"""SoundNet's backbone with a new head (Aytar, Vondrick and Torralba, "SoundNet: learning sound
 representations from unlabeled video", 2016, eight-layer network; fine-tuned by Shan and Ren,
 "Automatic audio tagging with 1D and 2D convolutional neural networks", 2018, section 2.2.2).
 
@@ -65,7 +65,7 @@ class SoundNet(Network):
 
     The published weights were trained on samples from -256 to 256: `input_scale` brings those in
     [-1, 1] there. They were trained at 22.05 kHz; Shan and Ren give them 44.1 kHz all the same.
-    Parameters: trunk 2,874,320; for 41 tags the conv head has 167,977, the max head 42,025.
+    Parameters: backbone 2,874,320; for 41 tags the conv head has 167,977, the max head 42,025.
     """
 
     input_kinds = frozenset({"wave44k", "wave16k"})
@@ -91,7 +91,7 @@ class SoundNet(Network):
         self.head = glorot(Float32Linear(channels * max(1, self.head_kernel), n_tags))
         he(self)
 
-    def trunk(self, waveform: Tensor) -> Tensor:
+    def backbone(self, waveform: Tensor) -> Tensor:
         """Return conv7's map (B, C, 1, S) of waveforms (B, T)."""
         check_length(waveform, min_samples=self.min_samples)
         x = self.input_scale * waveform[:, None, None]  # (B, 1, 1, T)
@@ -101,7 +101,7 @@ class SoundNet(Network):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Tag waveforms (B, T) of any T from `min_samples` up."""
-        x = self.trunk(waveform).squeeze(2)  # (B, C, S)
+        x = self.backbone(waveform).squeeze(2)  # (B, C, S)
         if not self.head_kernel:
             pooled: Tensor = self.head(x.amax(2))  # (B, K)
             return pooled

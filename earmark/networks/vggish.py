@@ -37,7 +37,7 @@ def convolutions(
 class VGGish(Network):
     """Six convolutions and three dense layers to an embedding, then `hidden` units and the tags.
 
-    The names of the trunk's weights, `features.*` and `embeddings.*`, and the order in which it
+    The names of the backbone's weights, `features.*` and `embeddings.*`, and the order in which it
     flattens are those of the published PyTorch port (harritaylor/torchvggish), so at width 1 its
     file loads unchanged with `load_state_dict(..., strict=False)`; the head is new.
 
@@ -49,7 +49,7 @@ class VGGish(Network):
     then differ by 2e-6 at width 1 and 5e-10 at width 1/8. On eight noisy patterns neither left the
     loss of chance in 60 and 200 updates, where "he", the default, which keeps the scale from layer
     to layer, had learnt them.
-    Parameters: trunk 72,141,184; with 100 hidden units and 41 tags 72,158,225.
+    Parameters: backbone 72,141,184; with 100 hidden units and 41 tags 72,158,225.
     """
 
     input_kinds = frozenset({"patches"})
@@ -101,7 +101,7 @@ class VGGish(Network):
 
 
 def _initialise(module: nn.Module, init: str) -> None:
-    """Draw a trunk layer's weights and set its bias to zero."""
+    """Draw a backbone layer's weights and set its bias to zero."""
     if not isinstance(module, nn.Conv2d | nn.Linear):
         return
     if init == "he":

@@ -16,10 +16,10 @@ from pydantic import (
 )
 
 from earmark.errors import UserError
-from earmark.features.segments import Fill
+from earmark.features.segments import Padding
 
 KINDS = ("logmel", "mfcc", "wave44k", "wave16k", "patches", "embedding", "fusion")
-TRUNKS = {"audio": "wave44k", "spec": "logmel"}  # of a fusion model: suffix of the name -> kind
+BACKBONES = {"audio": "wave44k", "spec": "logmel"}  # of a fusion model: suffix of the name -> kind
 
 
 def _plain_name(name: str) -> str:
@@ -92,23 +92,23 @@ class Recipe(Section):
     """What every model shares; an entry of the roster may override any of it."""
 
     batch_size: Annotated[int, Field(ge=2)]
-    batches: Literal["shuffled", "balanced"]
-    segments: Literal["random", "all"]
-    mixed_clips: bool
+    sampler: Literal["shuffled", "class_balanced"]
+    crops_per_clip: Literal["one", "all"]
+    class_mixed_clips: bool
     epochs: Count
     patience: Count
     monitor: Metric | Literal["loss"]
     optimizer: Literal["adam", "sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    schedule: Literal["cycles", "constant", "stages"]
-    base_learning_rate: Positive
-    max_learning_rate: Positive
+    schedule: Literal["cyclical", "constant", "multistep"]
+    base_lr: Positive
+    max_lr: Positive
     half_cycle_epochs: Positive
-    rate_decay: NotNegative
+    lr_decay: NotNegative
     plateau_factor: Annotated[float, Field(gt=0, lt=1)]
     plateau_patience: Count
-    stages: Count
-    trunk_rate: Share
+    multistep_stages: Count
+    backbone_lr_multiplier: Share
     l2: NotNegative
     gradient_clip: Positive
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
@@ -120,16 +120,16 @@ class Recipe(Section):
     mask_frames: Annotated[int, Field(ge=0)]
     mask_bands: Annotated[int, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    event_weight: NotNegative
-    unverified_weight: Share
-    drop_unverified: Annotated[float, Field(ge=0, lt=1)]
+    aux_weight: NotNegative
+    noisy_label_weight: Share
+    noisy_label_drop: Annotated[float, Field(ge=0, lt=1)]
     validation_crops: Count
     checkpoint_seconds: NotNegative
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "Recipe":
-        if self.schedule == "cycles" and self.max_learning_rate < self.base_learning_rate:
-            raise ValueError("max_learning_rate is below base_learning_rate; swap or raise it")
+        if self.schedule == "cyclical" and self.max_lr < self.base_lr:
+            raise ValueError("max_lr is below base_lr; swap or raise it")
         return self
 
 
@@ -147,15 +147,15 @@ class Network(Section):
 class Model(Section):
     """An entry of the roster: network, segment, rule of inference, and its own training values.
 
-    `init_from` names the weights.safetensors of a model that earmark trained; its trunk is where
+    `init_from` names the weights.safetensors of a model that earmark trained; its backbone is where
     this one starts, with a fresh head. Parameters whose names begin with one of `frozen` stay as
     they are, and their layers in evaluation mode.
     """
 
     segment_key: ClassVar[str]
     network: Network
-    rule: Literal["recrop", "mean"]
-    fill: Fill | None = (
+    aggregation: Literal["confident_crop", "mean"]
+    padding: Padding | None = (
         None  # of a short clip; None: as `of_kind` in earmark/taggers/tagger.py has it
     )
     lengths: Annotated[list[Positive], Field(min_length=1)] = [1.0]  # in segments
@@ -186,9 +186,9 @@ class PatchModel(Model):
 
 
 class FusionModel(Section):
-    """The joint model `name` of the trained trunks `name`_audio and `name`_spec."""
+    """The joint model `name` of the trained backbones `name`_audio and `name`_spec."""
 
-    rule: Literal["recrop", "mean"]
+    aggregation: Literal["confident_crop", "mean"]
     training: dict[str, Any] = {}
 
 
@@ -295,8 +295,10 @@ class Ensemble(Section):
 class Evaluate(Section):
     metric: Metric
     n_resamples: Annotated[int, Field(ge=10)]
-    merge_tags: dict[str, list[str]]  # name -> tags that count as one when scored
-    unknown_below: Share  # a likeliest tag that is less probable is answered "unknown"; 0: never
+    label_groups: dict[str, list[str]]  # name -> tags that count as one when scored
+    rejection_threshold: (
+        Share  # a likeliest tag that is less probable is answered "unknown"; 0: never
+    )
 
 
 class Params(Section):

@@ -1,6 +1,6 @@
 """Reads params.yaml, and says all that is wrong with it at once.
 
-Each problem is one line with the key's path and its mend.
+Each problem is one line with the key's path and its fix.
 """
 
 import difflib
@@ -12,16 +12,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from earmark.errors import UserError
-from earmark.params import KINDS, TRUNKS, Extractor, Params, Section
+from earmark.params import BACKBONES, KINDS, Extractor, Params, Section
 
-READS = {"embedding": ("patches",), "fusion": tuple(TRUNKS.values())}  # else its own kind
+READS = {"embedding": ("patches",), "fusion": tuple(BACKBONES.values())}  # else its own kind
 
 
 def load_params(path: Path) -> Params:
     """Read and check params.yaml; every problem is reported at once.
 
     Raises:
-        UserError: one line a problem, with the key's path and its mend.
+        UserError: one line a problem, with the key's path and its fix.
     """
     params, problems = parse_params(read_yaml(path), path.name)
     if params is None or problems:
@@ -33,8 +33,8 @@ def read_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        mend = "run earmark from the folder of dvc.yaml, or `python -m earmark profile use demo`"
-        raise UserError(f"{path}: not there; {mend}") from None
+        fix = "run earmark from the folder of dvc.yaml, or `python -m earmark profile use demo`"
+        raise UserError(f"{path}: not there; {fix}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
@@ -126,8 +126,8 @@ def _fold_problems(params: Params) -> list[str]:
     more = "" if params.cv.scheme == "first_last" else f", or raise cv.k (now {params.cv.k})"
     for fold in names:
         if fold not in valid:
-            mend = f"give some of {', '.join(valid)}{more}"
-            problems.append(f"folds: {fold!r} is not in cv.scheme {params.cv.scheme}; {mend}")
+            fix = f"give some of {', '.join(valid)}{more}"
+            problems.append(f"folds: {fold!r} is not in cv.scheme {params.cv.scheme}; {fix}")
     return problems
 
 
@@ -147,7 +147,7 @@ def _roster_problems(params: Params) -> list[str]:
             if getattr(params.features, needed) is None
         ]
         if kind == "fusion":
-            problems += _trunk_problems(params, name)
+            problems += _backbone_problems(params, name)
         if kind == "embedding" and not params.extractors:
             problems.append(
                 f"models.embedding.{name}: there is no extractor; add one to extractors"
@@ -161,18 +161,18 @@ def _roster_problems(params: Params) -> list[str]:
     return problems
 
 
-def _trunk_problems(params: Params, name: str) -> list[str]:
-    """A fusion model finds its trunks by name, and cuts both features at the same moment."""
+def _backbone_problems(params: Params, name: str) -> list[str]:
+    """A fusion model finds its backbones by name, and cuts both features at the same moment."""
     wave = params.features.wave44k
     if wave is not None and wave.target_hz != params.decode.sample_rate:
         return [
             f"features.wave44k.target_hz: {wave.target_hz}, but models.fusion.{name} needs that of "
-            f"decode.sample_rate, {params.decode.sample_rate}, to cut both trunks at one moment"
+            f"decode.sample_rate, {params.decode.sample_rate}, to cut both backbones at one moment"
         ]
     return [
-        f"models.fusion.{name}: it joins models.{kind}.{name}_{trunk}, which is not there; add it"
-        for trunk, kind in TRUNKS.items()
-        if f"{name}_{trunk}" not in params.models.of_kind(kind)
+        f"models.fusion.{name}: it joins models.{kind}.{name}_{backbone}, which is not there; add it"
+        for backbone, kind in BACKBONES.items()
+        if f"{name}_{backbone}" not in params.models.of_kind(kind)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The audit's page: findings by gravity, then the facts behind them."""
+"""The audit's page: findings by severity, then the facts behind them."""
 
 from collections.abc import Sequence
 from html import escape
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from earmark.audit.findings import Finding, by_gravity
+from earmark.audit.findings import Finding, by_severity
 from earmark.reports.audit_figures import balance_figure, bandwidth_figure, noise_figure
 from earmark.reports.parts import page, paragraphs, picture, section, table
 
 if TYPE_CHECKING:
     from earmark.audit.run import Audit
 
-_COLOURS = {"grave": "#b71c1c", "serious": "#d1603d", "minor": "#1f6fb2", "note": "#90a4ae"}
+_COLOURS = {"critical": "#b71c1c", "serious": "#d1603d", "minor": "#1f6fb2", "note": "#90a4ae"}
 _SHOWN = 20
 
 
@@ -35,12 +35,12 @@ def _findings(found: Sequence[Finding]) -> str:
     if not found:
         return "<p>Nothing was found to be wrong.</p>"
     entries = []
-    for finding in by_gravity(found):
-        style = f"border-left:.4rem solid {_COLOURS[finding.gravity]};padding-left:1rem"
+    for finding in by_severity(found):
+        style = f"border-left:.4rem solid {_COLOURS[finding.severity]};padding-left:1rem"
         entries.append(
             f'<div style="{style}"><p><b>{escape(finding.title)}</b> '
-            f"<small>{finding.gravity}, {finding.part}</small><br>{escape(finding.meaning)}<br>"
-            f"<i>Mend:</i> {escape(finding.mend)}</p></div>"
+            f"<small>{finding.severity}, {finding.part}</small><br>{escape(finding.meaning)}<br>"
+            f"<i>Fix:</i> {escape(finding.fix)}</p></div>"
         )
     return "\n".join(entries)
 
@@ -94,7 +94,7 @@ def _sound(audit: "Audit") -> list[str]:
 
 def _balance(audit: "Audit") -> list[str]:
     parts = [picture(balance_figure(audit.sizes), "Training clips of each class")]
-    guesses = audit.metrics["balance"].get("without_listening")
+    guesses = audit.metrics["balance"].get("shortcut_baseline")
     if guesses:
         rows = [{"answer": who, **scores} for who, scores in guesses.items()]
         parts += [paragraphs("What an answer without listening scores:"), table(pd.DataFrame(rows))]

@@ -175,10 +175,10 @@ def _wilson(share: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.fl
     return np.stack([np.minimum(ends[0], share), np.maximum(ends[1], share)])
 
 
-def coverage_figure(coverage: pd.DataFrame, unknown_below: float) -> "Figure":
+def coverage_figure(coverage: pd.DataFrame, rejection_threshold: float) -> "Figure":
     """Draw accuracy among the answered over the share that is answered, the surest first.
 
-    `coverage` has the columns confidence, coverage and accuracy; a line marks `unknown_below`. The
+    `coverage` has the columns confidence, coverage and accuracy; a line marks `rejection_threshold`. The
     surest 2 % are left out: an accuracy of a few clips leaps.
     """
     figure, axes = _figure(5.2, 4.6)
@@ -192,10 +192,10 @@ def coverage_figure(coverage: pd.DataFrame, unknown_below: float) -> "Figure":
             axes.plot(*place, "o", color=ACCENT, ms=4)
             above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
             axes.annotate(f"sure of {confidence}", place, fontsize=8, **above)
-    kept = coverage[coverage["confidence"] >= unknown_below]
-    if unknown_below > 0 and len(kept):
+    kept = coverage[coverage["confidence"] >= rejection_threshold]
+    if rejection_threshold > 0 and len(kept):
         line = axes.axvline(kept["coverage"].iloc[-1], color=WARM, linewidth=1)
-        name = f"unknown below {unknown_below}"
+        name = f"unknown below {rejection_threshold}"
         figure.legend([line], [name], loc="outside upper right", fontsize=9, frameon=False)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(max(0, low - 0.1), 1 + 0.08 * (1.1 - low))

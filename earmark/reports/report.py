@@ -243,18 +243,18 @@ def _calibration(
     chosen = (one[one["clips"] == "out_of_fold"] for one in (reliability, coverage))
     bins, curve = chosen
     drawn = picture(reliability_figure(bins), "Reliability diagram")
-    drawn += picture(coverage_figure(curve, held_out["unknown_below"]), "Coverage curve")
+    drawn += picture(coverage_figure(curve, held_out["rejection_threshold"]), "Coverage curve")
     left = f'<div class="side">{drawn}</div>'
     return paragraphs(*texts) + errors + caption + left + paragraphs(_unknown(held_out))
 
 
 def _unknown(held_out: Mapping[str, Any]) -> str:
-    if not held_out["unknown_below"]:
-        return "evaluate.unknown_below is 0: every clip is answered."
+    if not held_out["rejection_threshold"]:
+        return "evaluate.rejection_threshold is 0: every clip is answered."
     if not held_out["coverage"]:
-        return f"With evaluate.unknown_below {held_out['unknown_below']} no clip is answered."
+        return f"With evaluate.rejection_threshold {held_out['rejection_threshold']} no clip is answered."
     return (
-        f"With evaluate.unknown_below {held_out['unknown_below']}, {held_out['coverage']:.1%} of "
+        f"With evaluate.rejection_threshold {held_out['rejection_threshold']}, {held_out['coverage']:.1%} of "
         f"the held-out clips are answered, and {held_out['accuracy']:.1%} of those rightly."
     )
 

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from earmark.corpora.adapters import ADAPTERS
 from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.clips import problems_of
-from earmark.corpora.corrections import problems_of as edit_problems
-from earmark.corpora.corrections import read_edits
+from earmark.corpora.corrections import problems_of as correction_problems
+from earmark.corpora.corrections import read_corrections
 from earmark.corpora.synthetic.corpus import DemoOptions
 from earmark.errors import UserError
 from earmark.evaluation.label_groups import merging
@@ -32,7 +32,7 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
     found: list[str] = []
     for kind in KINDS:
         for name, entry in params.models.of_kind(kind).items():
-            if kind != "fusion":  # its network follows from its trunks
+            if kind != "fusion":  # its network follows from its backbones
                 found += _model_problems(entry, params, kind, f"models.{kind}.{name}")
     for name, extractor in params.extractors.items():
         place = f"extractors.{name}"
@@ -113,7 +113,7 @@ def _segment_problems(entry: Model, params: Params, kind: str, place: str) -> li
     """Whether the network can read the segments that it is to be given: a pass without values."""
     if getattr(params.features, "patches" if kind == "embedding" else kind) is None:
         return []  # said already
-    mend = "make the segment and the options fit"
+    fix = "make the segment and the options fit"
     said = []
     lengths = params.rows_read(kind, entry)
     for (origin, row_shape), n_rows in product(_row_shapes(params, kind).items(), lengths):
@@ -123,7 +123,7 @@ def _segment_problems(entry: Model, params: Params, kind: str, place: str) -> li
         with FakeTensorMode():  # the meta device has no autocast
             network = build(entry.network.name, 2, entry.network.options)
             found = _said(network, torch.zeros(shape))
-        said += [f"{place}.{entry.segment_key}{origin}: {line}; {mend}" for line in found]
+        said += [f"{place}.{entry.segment_key}{origin}: {line}; {fix}" for line in found]
     return said
 
 
@@ -156,16 +156,16 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
         return list(error.problems)
     problems = problems_of(clips, root=root, cv=params.cv)
     try:
-        edits = read_edits(layout.root / corpus.edits)
-        problems += edit_problems(edits, clips)
+        edits = read_corrections(layout.root / corpus.label_corrections)
+        problems += correction_problems(edits, clips)
     except UserError as error:
         problems += error.problems
     problems += _score_problems(clips.loc[clips["split"] == "train", "label"], params)
     missing = [path for path in clips["path"] if not (root / path).exists()]
     share = len(missing) / max(1, len(clips))
     if corpus.max_quarantined < share < 1:
-        mend = "they would be quarantined; restore them or delete their rows"
-        problems.append(f"corpus: {len(missing)} files missing, such as {missing[0]}; {mend}")
+        fix = "they would be quarantined; restore them or delete their rows"
+        problems.append(f"corpus: {len(missing)} files missing, such as {missing[0]}; {fix}")
     return problems
 
 
@@ -181,7 +181,7 @@ def _score_problems(labels: pd.Series, params: Params) -> list[str]:
         for key, value in named.items()
         if value not in (*valid, "loss")
     ]
-    return problems + _said(merging, tags_of(labels), params.evaluate.merge_tags)
+    return problems + _said(merging, tags_of(labels), params.evaluate.label_groups)
 
 
 def _is_made_by_a_stage(params: Params, layout: Layout, root: Path) -> bool:

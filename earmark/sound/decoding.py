@@ -33,7 +33,7 @@ WHOLE: Span = (math.nan, math.nan)
 
 
 class UnusableAudio(ValueError):  # noqa: N818 -- it says what the file is
-    """A recording that cannot be used, with one of REASONS and one line that says how to mend it.
+    """A recording that cannot be used, with one of REASONS and one line that says how to fix it.
 
     missing: no such file, or a link to nowhere. empty: no samples. truncated: fewer samples than
     the header promises. unreadable: a folder, no permission, or nothing that libsndfile decodes.
@@ -41,11 +41,11 @@ class UnusableAudio(ValueError):  # noqa: N818 -- it says what the file is
     samples. silent: every sample is zero.
     """
 
-    def __init__(self, path: Path, reason: str, finding: str, mend: str) -> None:
+    def __init__(self, path: Path, reason: str, finding: str, fix: str) -> None:
         assert reason in REASONS, reason
-        super().__init__(path, reason, finding, mend)  # all four, or it could not be pickled
+        super().__init__(path, reason, finding, fix)  # all four, or it could not be pickled
         self.reason = reason
-        self.message = f"{path.name}: {finding}; {mend}"
+        self.message = f"{path.name}: {finding}; {fix}"
 
     def __str__(self) -> str:
         return self.message
@@ -124,8 +124,8 @@ def _cut(path: Path, mono: Int16 | Float32, rate: int, span: Span) -> Int16 | Fl
     part = mono[round(start * rate) : round(end * rate)]
     if end > seconds + _SLACK_SECONDS or (start > 0 and not len(part)):
         finding = f"it is {seconds:.3f} s long, its excerpt {start:.3f} to {end:.3f} s"
-        mend = "correct start_seconds and end_seconds, or leave the clip out"
-        raise UnusableAudio(path, "beyond_end", finding, mend)
+        fix = "correct start_seconds and end_seconds, or leave the clip out"
+        raise UnusableAudio(path, "beyond_end", finding, fix)
     return part
 
 
@@ -195,12 +195,12 @@ def _read(path: Path) -> tuple[Int16 | Float32, int]:
         finding = "is a link to nowhere" if path.is_symlink() else "is not there"
         raise UnusableAudio(path, "missing", finding, "restore it, or leave it out") from None
     except OSError as error:
-        mend = "give a file that may be read"
-        raise UnusableAudio(path, "unreadable", error.strerror or "cannot be read", mend) from None
+        fix = "give a file that may be read"
+        raise UnusableAudio(path, "unreadable", error.strerror or "cannot be read", fix) from None
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
         finding = f"libsndfile cannot decode it ({getattr(error, 'error_string', error)})"
-        mend = "convert it to wav or flac, or leave it out"
-        raise UnusableAudio(path, "unreadable", finding, mend) from None
+        fix = "convert it to wav or flac, or leave it out"
+        raise UnusableAudio(path, "unreadable", finding, fix) from None
     if sample_rate < _LOWEST_HZ:
         finding = f"its header says {sample_rate} Hz, under the {_LOWEST_HZ} of any recording"
         raise UnusableAudio(path, "unreadable", finding, again)
@@ -217,8 +217,8 @@ def _read_frames(path: Path, file: BinaryIO) -> tuple[Int16 | Float32, int, int]
     with soundfile.SoundFile(path) as sound:
         if sound.frames:
             return _read_open(sound)
-    mended = with_length(file)
-    with soundfile.SoundFile(path if mended is None else io.BytesIO(mended)) as sound:
+    fixed = with_length(file)
+    with soundfile.SoundFile(path if fixed is None else io.BytesIO(fixed)) as sound:
         return _read_open(sound)
 
 

@@ -114,8 +114,8 @@ def check_options(effect: str, options: Mapping[str, Any]) -> None:
             got = f"got {', '.join(map(str, strange)) or 'none'}"
             raise ValueError(f"augment.{effect}.{name}: must be {valid[name]}; {got}")
         if _is_range(option) and (len(values) != 2 or values[0] > values[1]):
-            mend = "write [low, high], or {among: [...]} to choose from a list"
-            raise ValueError(f"augment.{effect}.{name}: {list(values)} is no range; {mend}")
+            fix = "write [low, high], or {among: [...]} to choose from a list"
+            raise ValueError(f"augment.{effect}.{name}: {list(values)} is no range; {fix}")
 
 
 def draw(effect: str, options: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earmark.features import segments
-from earmark.features.segments import Fill, Place
+from earmark.features.segments import Crop, Padding
 from earmark.seeding import rng_for
 from earmark.store import Store
 
 Rows = NDArray[Any]
 
 
-def usual_fill(kind: str) -> Fill:
+def default_padding(kind: str) -> Padding:
     """How a short clip of a kind is filled unless its model says otherwise.
 
     Shan & Ren, section 2.1: zeros. Xu et al., section 3.1: a short bag is repeated.
     """
-    return "repeat" if kind in ("embedding", "patches") else "end"
+    return "tile" if kind in ("embedding", "patches") else "right"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class Input:
     options: dict[str, Any]
     sample_rate: int
     lengths: list[int]
-    rule: Literal["recrop", "mean"]
-    fill: Fill
+    aggregation: Literal["confident_crop", "mean"]
+    padding: Padding
     silence: list[float]
     mean: list[float]
     std: list[float]
@@ -52,7 +52,7 @@ class Input:
     def segment_rows(self) -> int:
         return self.lengths[0]
 
-    def cut(self, rows: Rows, place: Place, n_rows: int | None = None) -> Rows:
+    def cut(self, rows: Rows, place: Crop, n_rows: int | None = None) -> Rows:
         """The segment `(S, ...)` at a place, of this input's own length unless another is given."""
         silence = np.asarray(self.silence, dtype=rows.dtype)
         silence = silence[0] if rows.ndim == 1 else silence
@@ -61,9 +61,9 @@ class Input:
     def draw_length(self, rng: np.random.Generator) -> int:
         return self.lengths[int(rng.integers(len(self.lengths)))]
 
-    def covering_places(self, n_rows: int, length: int) -> list[Place]:
+    def covering_crops(self, n_rows: int, length: int) -> list[Crop]:
         """The places of the segments that together are the clip."""
-        if self.fill == "repeat":
+        if self.padding == "tile":
             starts = segments.chunk_starts(n_rows, length)
         else:
             starts = segments.covering_starts(n_rows, length)
@@ -95,15 +95,15 @@ class Input:
 
     def _places(
         self, n_rows: int, length: int, n_crops: int, rng: np.random.Generator
-    ) -> list[Place]:
-        if self.rule == "mean":
-            return self.covering_places(n_rows, length)
+    ) -> list[Crop]:
+        if self.aggregation == "mean":
+            return self.covering_crops(n_rows, length)
         n_drawn = n_crops if n_rows > length else 1
         starts = [segments.random_start(n_rows, length, rng) for _ in range(n_drawn)]
         return [self._fixed(n_rows, length, start) for start in starts]
 
-    def _fixed(self, n_rows: int, length: int, start: int) -> Place:
-        return segments.fixed_place(n_rows, length, self.fill, start)
+    def _fixed(self, n_rows: int, length: int, start: int) -> Crop:
+        return segments.fixed_crop(n_rows, length, self.padding, start)
 
     def stack(self, crops: Sequence[Any]) -> Any:
         return np.stack(crops)
@@ -144,7 +144,7 @@ class JointInput(Input):
     audio: Input
     hop_length: int
 
-    def cut(self, rows: Any, place: Place, n_rows: int | None = None) -> Any:
+    def cut(self, rows: Any, place: Crop, n_rows: int | None = None) -> Any:
         audio = self.audio.cut(rows.audio, place.scaled(self.hop_length))
         return Pair(audio, super().cut(rows.spec, place, n_rows))
 
@@ -174,8 +174,8 @@ class JointStore:
         return self.spec.index
 
     @property
-    def about(self) -> dict[str, Any]:
-        return self.spec.about
+    def metadata(self) -> dict[str, Any]:
+        return self.spec.metadata
 
     @property
     def digest(self) -> str:

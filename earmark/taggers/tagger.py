@@ -62,7 +62,7 @@ class Tagger:
     network_options: dict[str, Any]
     tags: list[str]
     input: Input
-    events: list[str]
+    aux_labels: list[str]
     activation: Literal["softmax", "sigmoid"]  # one tag a clip, or any number of them
 
     @classmethod
@@ -73,16 +73,16 @@ class Tagger:
         *,
         tags: list[str],
         input_: Input,
-        events: Sequence[str] = (),
+        aux_labels: Sequence[str] = (),
         activation: Literal["softmax", "sigmoid"] = "softmax",
     ) -> "Tagger":
         return cls(
-            network=build(name, len(tags) + len(events), options),
+            network=build(name, len(tags) + len(aux_labels), options),
             network_name=name,
             network_options=options,
             tags=tags,
             input=input_,
-            events=list(events),
+            aux_labels=list(aux_labels),
             activation=activation,
         )
 
@@ -128,7 +128,7 @@ class Tagger:
                 parts.append(self.network.embed(x).float().cpu().numpy())
         return np.concatenate(parts)
 
-    def save(self, folder: Path, about: dict[str, Any]) -> None:
+    def save(self, folder: Path, metadata: dict[str, Any]) -> None:
         """Write weights.safetensors and model.json, whole or not at all."""
         with whole_folder(folder) as part:
             save_tensors(part / "weights.safetensors", self.network.state_dict())
@@ -136,28 +136,30 @@ class Tagger:
                 "format": FORMAT,
                 "network": {"name": self.network_name, **self.network_options},
                 "tags": self.tags,
-                "events": self.events,
+                "aux_labels": self.aux_labels,
                 "activation": self.activation,
                 "input": asdict(self.input),
-                **about,
+                **metadata,
             }
             write_json(part / "model.json", description)
 
     @classmethod
     def load(cls, folder: Path, device: Device) -> "Tagger":
         """Rebuild a model from its folder; no pickle is read."""
-        about = read_json(folder / "model.json")
-        if about["format"] != FORMAT:
-            mend = "train it again with this version of earmark"
-            raise UserError(f"{folder}: written in format {about['format']}, not {FORMAT}; {mend}")
-        options = dict(about["network"])
+        metadata = read_json(folder / "model.json")
+        if metadata["format"] != FORMAT:
+            fix = "train it again with this version of earmark"
+            raise UserError(
+                f"{folder}: written in format {metadata['format']}, not {FORMAT}; {fix}"
+            )
+        options = dict(metadata["network"])
         tagger = cls.new(
             options.pop("name"),
             options,
-            tags=about["tags"],
-            input_=_input_of(about["input"]),
-            events=about["events"],
-            activation=about["activation"],
+            tags=metadata["tags"],
+            input_=_input_of(metadata["input"]),
+            aux_labels=metadata["aux_labels"],
+            activation=metadata["activation"],
         )
         tagger.network.load_state_dict(load_file(folder / "weights.safetensors"))
         device.place(tagger.network)
@@ -176,14 +178,14 @@ def save_tensors(
     try:
         save_file(plain, path, metadata)
     except SafetensorError as error:
-        mend = "free disk space and run it again; it goes on where it stood"
-        raise UserError(f"{path}: could not be written ({error}); {mend}") from error
+        fix = "free disk space and run it again; it goes on where it stood"
+        raise UserError(f"{path}: could not be written ({error}); {fix}") from error
 
 
-def _input_of(about: dict[str, Any]) -> Input:
-    if "audio" not in about:
-        return Input(**about)
-    return JointInput(**{**about, "audio": Input(**about["audio"])})
+def _input_of(metadata: dict[str, Any]) -> Input:
+    if "audio" not in metadata:
+        return Input(**metadata)
+    return JointInput(**{**metadata, "audio": Input(**metadata["audio"])})
 
 
 def head_names(name: str, options: dict[str, Any]) -> set[str]:

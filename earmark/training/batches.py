@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.features.segments import Place, random_place
+from earmark.features.segments import Crop, random_crop
 from earmark.labels import SEPARATOR, is_multi_label, tags_of, targets_of
 from earmark.params import Recipe
 from earmark.store import Store
@@ -28,21 +28,21 @@ class Task:
 
     tags: list[str]
     is_multi_label: bool
-    events: list[str]
+    aux_labels: list[str]
 
     @classmethod
     def of(cls, clips: pd.DataFrame) -> "Task":
         """The task that the labels (and events, where there are some) of training clips set."""
-        events = tags_of(clips["event"]) if "event" in clips else []
-        return cls(tags_of(clips["label"]), is_multi_label(clips["label"]), events)
+        aux_labels = tags_of(clips["aux_label"]) if "aux_label" in clips else []
+        return cls(tags_of(clips["label"]), is_multi_label(clips["label"]), aux_labels)
 
     @property
     def activation(self) -> Literal["softmax", "sigmoid"]:
         return "sigmoid" if self.is_multi_label else "softmax"
 
-    def targets(self, labels: Sequence[str], events: Sequence[str]) -> NDArray[np.float32]:
+    def targets(self, labels: Sequence[str], aux_labels: Sequence[str]) -> NDArray[np.float32]:
         """Return `(B, K + E)`; several events of one clip, of a mixture, share its 1."""
-        second = targets_of(events, self.events)
+        second = targets_of(aux_labels, self.aux_labels)
         second /= np.maximum(second.sum(axis=1, keepdims=True), 1)
         return np.hstack([targets_of(labels, self.tags), second])
 
@@ -66,7 +66,7 @@ class Examples:
 
         With `with_new` the clips that the mix stage made of them follow as clips of their own.
         """
-        event_of = dict(zip(clips["clip"], clips.get("event", [""] * len(clips)), strict=True))
+        event_of = dict(zip(clips["clip"], clips.get("aux_label", [""] * len(clips)), strict=True))
         lines_of: dict[str, list[int]] = {name: [] for name in event_of}
         extra: list[tuple[str, int, str]] = []  # clip, line, events
         for line, (clip, variant, partner) in enumerate(_entries(store.index)):
@@ -80,13 +80,13 @@ class Examples:
         extra = extra if with_new else []
         names = [*event_of, *(clip for clip, *_ in extra)]
         facts = clips.set_index("clip").loc[names]
-        events = [*event_of.values(), *(events for *_, events in extra)]
+        aux_labels = [*event_of.values(), *(aux_labels for *_, aux_labels in extra)]
         return cls(
             store=store,
             task=task,
             clips=names,
             lines=[*(lines_of[name] for name in event_of), *([line] for _, line, _ in extra)],
-            targets=task.targets(list(facts["label"]), events),
+            targets=task.targets(list(facts["label"]), aux_labels),
             doubt=1 - facts["verified"].to_numpy(np.float32),
         )
 
@@ -143,10 +143,10 @@ class Sampler:
     def units(self) -> NDArray[np.int64]:
         """Return `(U, 2)`: the position in `examples` of each unit, and which of its segments."""
         n_segments = np.ones(len(self.examples), dtype=np.int64)
-        if self.recipe.segments == "all":
+        if self.recipe.crops_per_clip == "all":
             length = self.input.segment_rows
             lengths = [len(self.examples.original(i)) for i in range(len(self.examples))]
-            n_segments = np.array([len(self.input.covering_places(n, length)) for n in lengths])
+            n_segments = np.array([len(self.input.covering_crops(n, length)) for n in lengths])
         positions = np.repeat(np.arange(len(self.examples)), n_segments)
         which = np.arange(len(positions)) - np.repeat(n_segments.cumsum() - n_segments, n_segments)
         return np.stack([positions, which], axis=1)
@@ -162,7 +162,7 @@ class Sampler:
         Balanced: the tags in turn, the units of each without replacement and reshuffled when they
         are used up (Xu et al., section 3.3; Kong et al. 2018).
         """
-        if self.recipe.batches == "shuffled":
+        if self.recipe.sampler == "shuffled":
             return np.array_split(rng.permutation(len(self.units)), self.n_batches)
         count = self.n_batches * self.recipe.batch_size
         targets = self.examples.tag_targets[self.units[:, 0]]
@@ -179,19 +179,17 @@ class Sampler:
         doubt = self.examples.doubt[of]
         return Batch(self.input.stack(parts), self.examples.targets[of], doubt)
 
-    def _places(
-        self, n_rows: int, length: int, which: int, rng: np.random.Generator
-    ) -> list[Place]:
+    def _places(self, n_rows: int, length: int, which: int, rng: np.random.Generator) -> list[Crop]:
         if self.all_rows and n_rows <= self.max_rows:
-            return [Place(row) for row in range(n_rows)]
+            return [Crop(row) for row in range(n_rows)]
         if self.all_rows:
             chosen = sorted(rng.choice(n_rows, self.max_rows, replace=False).tolist())
-            return [Place(row) for row in chosen]
-        if self.recipe.segments == "all" and n_rows > length:
-            places = self.input.covering_places(n_rows, length)
+            return [Crop(row) for row in chosen]
+        if self.recipe.crops_per_clip == "all" and n_rows > length:
+            places = self.input.covering_crops(n_rows, length)
             return [places[which % len(places)]]  # a variant may be shorter than its clip
-        shift, fill = self.recipe.circular_shift, self.input.fill
-        return [random_place(n_rows, length, fill, shift=shift, rng=rng)]
+        shift, padding = self.recipe.circular_shift, self.input.padding
+        return [random_crop(n_rows, length, padding, shift=shift, rng=rng)]
 
 
 def _in_turn(

@@ -35,7 +35,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     best_value: float = float("-inf")
-    bad_epochs: int = 0
+    epochs_without_improvement: int = 0
     is_done: bool = False
     plateau: Plateau = field(default_factory=Plateau)
 

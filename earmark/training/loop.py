@@ -46,7 +46,7 @@ class Job:
     """Everything that decides how a training goes; `name` keys its random draws.
 
     `frozen` are beginnings of parameters' names; `head` are the tensors that stand fresh on a
-    trained trunk, whose learning rate is the recipe's `trunk_rate` times theirs.
+    trained backbone, whose learning rate is the recipe's `backbone_lr_multiplier` times theirs.
     """
 
     name: str
@@ -190,11 +190,11 @@ def _train_step(job: Job, state: State, positions: NDArray[np.int64]) -> float:
     nn.utils.clip_grad_norm_(state.network.parameters(), recipe.gradient_clip)
     state.optimizer.step()
     if state.average:
-        _follow(state, recipe.ema_decay)
+        _update_ema(state, recipe.ema_decay)
     value = loss.item()
     if not math.isfinite(value):
-        mend = "lower the learning rate, or set runtime.precision to float32"
-        raise UserError(f"{job.name}: the loss became {value} in epoch {progress.epoch}; {mend}")
+        fix = "lower the learning rate, or set runtime.precision to float32"
+        raise UserError(f"{job.name}: the loss became {value} in epoch {progress.epoch}; {fix}")
     return value
 
 
@@ -216,17 +216,17 @@ def _loss(
     targets = smoothed(targets, n_tags=n_tags, activation=activation, amount=amount)
     with job.device.autocast():
         logits = network(x)
-    weight = recipe.event_weight
-    losses = clip_losses(logits, targets, n_tags=n_tags, activation=activation, event_weight=weight)
+    weight = recipe.aux_weight
+    losses = clip_losses(logits, targets, n_tags=n_tags, activation=activation, aux_weight=weight)
     return batch_loss(
         losses,
         doubt,
-        unverified_weight=recipe.unverified_weight,
-        drop_share=recipe.drop_unverified,
+        noisy_label_weight=recipe.noisy_label_weight,
+        drop_share=recipe.noisy_label_drop,
     )
 
 
-def _follow(state: State, decay: float) -> None:
+def _update_ema(state: State, decay: float) -> None:
     """Move the running mean of the weights on; it follows fast at first, when it knows little."""
     n_updates = state.progress.plateau.stage_updates
     decay = min(decay, (1 + n_updates) / (10 + n_updates))
@@ -257,9 +257,13 @@ def _close_epoch(job: Job, state: State) -> None:
     )
     value = -scores["validation_loss"] if recipe.monitor == "loss" else scores[recipe.monitor]
     value = -math.inf if math.isnan(value) else value  # such as an area where every clip has a tag
-    progress.bad_epochs += 1
+    progress.epochs_without_improvement += 1
     if progress.best_epoch < 0 or value > progress.best_value:
-        progress.best_epoch, progress.best_value, progress.bad_epochs = progress.epoch, value, 0
+        progress.best_epoch, progress.best_value, progress.epochs_without_improvement = (
+            progress.epoch,
+            value,
+            0,
+        )
         state.best = _copy(state.network)
     if state.average:
         state.network.load_state_dict(weights)
@@ -267,17 +271,19 @@ def _close_epoch(job: Job, state: State) -> None:
         scores["validation_loss"], factor=recipe.plateau_factor, patience=recipe.plateau_patience
     )
     progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
-    progress.is_done = progress.epoch >= recipe.epochs or progress.bad_epochs >= recipe.patience
-    if recipe.schedule == "stages" and is_lowered:
+    progress.is_done = (
+        progress.epoch >= recipe.epochs or progress.epochs_without_improvement >= recipe.patience
+    )
+    if recipe.schedule == "multistep" and is_lowered:
         state.begin_stage()
-        progress.is_done |= progress.plateau.stage >= recipe.stages
+        progress.is_done |= progress.plateau.stage >= recipe.multistep_stages
 
 
 def _validation_scores(tagger: Tagger, job: Job) -> dict[str, float]:
     probabilities = validate(tagger, job.validation, job.device, job.recipe).astype(np.float64)
     if not np.isfinite(probabilities).all():
-        mend = "lower the learning rate, or set runtime.precision to float32"
-        raise UserError(f"{job.name}: the network's answers became infinite or NaN; {mend}")
+        fix = "lower the learning rate, or set runtime.precision to float32"
+        raise UserError(f"{job.name}: the network's answers became infinite or NaN; {fix}")
     targets = job.validation.tag_targets
     log_yes = np.log(np.maximum(probabilities, 1e-12))
     if tagger.activation == "softmax":
@@ -316,7 +322,7 @@ def _optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = []
     for is_head in (False, True):
         named = [(n, p) for n, p in network.named_parameters() if (n in job.head) == is_head]
-        share = 1.0 if is_head or not job.head else recipe.trunk_rate
+        share = 1.0 if is_head or not job.head else recipe.backbone_lr_multiplier
         for is_kernel in (True, False):
             chosen = [p for _, p in named if (p.ndim > 1) == is_kernel and p.requires_grad]
             decay = 2 * recipe.l2 if is_kernel else 0.0
@@ -325,11 +331,9 @@ def _optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
     if not groups:
         raise UserError(f"{job.name}: frozen: {job.frozen} leaves nothing to train; name fewer")
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.base_learning_rate, fused=True)
+        return torch.optim.Adam(groups, lr=recipe.base_lr, fused=True)
     momentum = recipe.momentum
-    return torch.optim.SGD(
-        groups, lr=recipe.base_learning_rate, momentum=momentum, nesterov=momentum > 0
-    )
+    return torch.optim.SGD(groups, lr=recipe.base_lr, momentum=momentum, nesterov=momentum > 0)
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

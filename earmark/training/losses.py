@@ -20,7 +20,7 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def clip_losses(
-    logits: Tensor, targets: Tensor, *, n_tags: int, activation: str, event_weight: float
+    logits: Tensor, targets: Tensor, *, n_tags: int, activation: str, aux_weight: float
 ) -> Tensor:
     """Return `(B,)` for logits and targets `(B, K + E)`: tags first, then the second task.
 
@@ -28,8 +28,8 @@ def clip_losses(
     """
     tag_loss = soft_cross_entropy if activation == "softmax" else binary_cross_entropy
     losses = tag_loss(logits[:, :n_tags], targets[:, :n_tags])
-    if logits.shape[1] > n_tags and event_weight:
-        losses = losses + event_weight * soft_cross_entropy(logits[:, n_tags:], targets[:, n_tags:])
+    if logits.shape[1] > n_tags and aux_weight:
+        losses = losses + aux_weight * soft_cross_entropy(logits[:, n_tags:], targets[:, n_tags:])
     return losses
 
 
@@ -49,7 +49,7 @@ def smoothed(targets: Tensor, *, n_tags: int, activation: str, amount: float) ->
 
 
 def batch_loss(
-    losses: Tensor, doubt: Tensor, *, unverified_weight: float, drop_share: float
+    losses: Tensor, doubt: Tensor, *, noisy_label_weight: float, drop_share: float
 ) -> Tensor:
     """The mean of a batch's losses `(B,)`, in which doubtful clips count for less.
 
@@ -57,7 +57,7 @@ def batch_loss(
     those above 0.5 the share with the highest loss is dropped: a network learns what is right
     before it learns what is wrong (Han et al., "Co-teaching", 2018).
     """
-    weights = 1 - (1 - unverified_weight) * doubt
+    weights = 1 - (1 - noisy_label_weight) * doubt
     n_dropped = int(drop_share * int((doubt > 0.5).sum()))
     if n_dropped:
         ranked = losses.detach().masked_fill(doubt <= 0.5, -torch.inf)

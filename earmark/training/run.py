@@ -37,7 +37,7 @@ def fold_examples(
     folds = read_table(layout.folds)
     task = Task.of(folds[folds["split"] == "train"])
     role = folds[f"fold_{fold}"]
-    train = Examples.select(store, folds[role == "train"], task, with_new=recipe.mixed_clips)
+    train = Examples.select(store, folds[role == "train"], task, with_new=recipe.class_mixed_clips)
     return train, Examples.select(store, folds[role == "validation"], task), task
 
 
@@ -49,7 +49,7 @@ def new_tagger(network: Network, task: Task, input_: Input, place: str) -> Tagge
             network.options,
             tags=task.tags,
             input_=input_,
-            events=task.events,
+            aux_labels=task.aux_labels,
             activation=task.activation,
         )
     except ValueError as error:
@@ -64,23 +64,23 @@ def train_and_keep(
     stage: str,
     member: str,
     fold: str,
-    about: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> Fitted:
     """Fit, then write models/<member>/<fold>/ and the learning curve under data/training/."""
     code = code_digest(layout.root, *_CODE)
     clips = {"train": job.sampler.examples.clips, "validation": job.validation.clips}
     with (
-        work_folder(layout.home, {**job_key(job, clips, code), "about": about}) as work,
+        work_folder(layout.home, {**job_key(job, clips, code), "about": metadata}) as work,
         tracked(
             layout, experiment=f"earmark/{params.corpus.name}", name=job.name, stage=stage
         ) as run,
     ):
-        run.log_params(_tracked_params(job, params, about))
+        run.log_params(_tracked_params(job, params, metadata))
         fitted = fit(job, work / "checkpoint.safetensors", run)
         _log_figures(run, job, fitted)
     best = {**fitted.best, "epochs_trained": len(fitted.history)}
     fitted.tagger.save(
-        layout.model(member, fold), {**about, "member": member, "fold": fold, "best": best}
+        layout.model(member, fold), {**metadata, "member": member, "fold": fold, "best": best}
     )
     curve = pd.DataFrame(fitted.history)
     curve.insert(0, "fold", fold)
@@ -98,14 +98,14 @@ def train_and_keep(
     return fitted
 
 
-def _tracked_params(job: Job, params: Params, about: dict[str, Any]) -> dict[str, Any]:
+def _tracked_params(job: Job, params: Params, metadata: dict[str, Any]) -> dict[str, Any]:
     return {
         "seed": params.seed,
         "recipe": job.recipe.model_dump(),
         "network": {"name": job.tagger.network_name, **job.tagger.network_options},
         "input": {"kind": job.tagger.input.kind, "lengths": job.tagger.input.lengths},
         "runtime": params.runtime.model_dump(),
-        **about,
+        **metadata,
     }
 
 

@@ -27,30 +27,30 @@ class Plateau:
 
     scale: float = 1.0
     best_loss: float = float("inf")
-    bad_epochs: int = 0
+    epochs_without_improvement: int = 0
     stage: int = 0
     stage_updates: int = 0
 
     def step(self, loss: float, *, factor: float, patience: int) -> bool:
         """Take an epoch's loss; return whether the scale was lowered."""
         if loss < self.best_loss:
-            self.best_loss, self.bad_epochs = loss, 0
+            self.best_loss, self.epochs_without_improvement = loss, 0
             return False
-        self.bad_epochs += 1
-        if self.bad_epochs < patience:
+        self.epochs_without_improvement += 1
+        if self.epochs_without_improvement < patience:
             return False
-        self.scale, self.bad_epochs = self.scale * factor, 0
+        self.scale, self.epochs_without_improvement = self.scale * factor, 0
         self.stage += 1
         return True
 
 
 def learning_rate(recipe: Recipe, plateau: Plateau, *, update: int, n_batches: int) -> float:
     """The rate of an update, counted from the start, where an epoch has `n_batches` of them."""
-    if recipe.schedule == "cycles":
+    if recipe.schedule == "cyclical":
         half_cycle = recipe.half_cycle_epochs * n_batches
-        peak = recipe.max_learning_rate
-        rate = triangular(update, base=recipe.base_learning_rate, peak=peak, half_cycle=half_cycle)
+        peak = recipe.max_lr
+        rate = triangular(update, base=recipe.base_lr, peak=peak, half_cycle=half_cycle)
     else:
-        rate = recipe.base_learning_rate
-    updates = plateau.stage_updates if recipe.schedule == "stages" else update
-    return plateau.scale * rate / (1 + recipe.rate_decay * updates)
+        rate = recipe.base_lr
+    updates = plateau.stage_updates if recipe.schedule == "multistep" else update
+    return plateau.scale * rate / (1 + recipe.lr_decay * updates)

@@ -23,7 +23,7 @@ from earmark.taggers.tagger import Device, Tagger
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 TAGS = ["Bark", "Cough", "Rain"]
 HOP, SAMPLES, FRAMES, MELS = 128, 8192, 65, 64
-SHARED = {"sample_rate": 44_100, "rule": "mean", "fill": "replicate"}
+SHARED = {"sample_rate": 44_100, "aggregation": "mean", "padding": "tile_gap"}
 AUDIO = Input(
     kind="wave44k", options={"target_hz": 44_100}, lengths=[SAMPLES], silence=[0.0],
     mean=[0.0], std=[32_768.0], **SHARED,
@@ -42,7 +42,7 @@ def joint() -> Tagger:
     return Tagger.new("cnn_comb", small | widths, tags=TAGS, input_=JOINT)
 
 
-def trunks() -> dict[str, Tagger]:
+def backbones() -> dict[str, Tagger]:
     torch.manual_seed(1)
     audio = {"n_samples": SAMPLES, "width": 0.1, "hidden": 8}
     spec = {"n_frames": FRAMES, "n_mels": MELS, "width": 0.1, "hidden": 8}
@@ -63,24 +63,24 @@ def crops(count: int, seed: int = 0) -> list[Pair]:
     ]
 
 
-def deaf_to(trunk: str) -> Tagger:
-    """A joint model whose dense layers ignore one trunk's map."""
+def deaf_to(backbone: str) -> Tagger:
+    """A joint model whose dense layers ignore one backbone's map."""
     tagger = joint()
     network = tagger.network
     n_audio = network.audio.n_pooled
-    ignored = slice(None, n_audio) if trunk == "audio" else slice(n_audio, None)
+    ignored = slice(None, n_audio) if backbone == "audio" else slice(n_audio, None)
     with torch.no_grad():
         network.head[0].weight[:, ignored] = 0
     return tagger
 
 
-@pytest.mark.parametrize("trunk", ["audio", "spec"])
+@pytest.mark.parametrize("backbone", ["audio", "spec"])
 def test_an_input_that_the_head_ignores_is_not_missed_and_the_other_is_all_there_is(
-    trunk: str,
+    backbone: str,
 ) -> None:
-    other = "spec" if trunk == "audio" else "audio"
-    said = ablation.probabilities_of(deaf_to(trunk), trunks(), crops(6), CPU)
-    np.testing.assert_array_equal(said[f"joint_{trunk}_zero"], said["joint"])
+    other = "spec" if backbone == "audio" else "audio"
+    said = ablation.probabilities_of(deaf_to(backbone), backbones(), crops(6), CPU)
+    np.testing.assert_array_equal(said[f"joint_{backbone}_zero"], said["joint"])
     blind = said[f"joint_{other}_zero"]
     np.testing.assert_allclose(blind, np.broadcast_to(blind[0], blind.shape), atol=1e-6)
     assert np.ptp(said["joint"], axis=0).max() > 1e-4
@@ -90,21 +90,23 @@ def test_an_input_at_zero_is_the_mean_of_the_features() -> None:
     tagger, two = joint(), crops(2)
     silent = [Pair(np.zeros_like(c.audio), c.spec) for c in two]
     average = [Pair(c.audio, np.full_like(c.spec, -40)) for c in two]
-    for trunk, same in (("audio", silent), ("spec", average)):
-        without = replace(tagger, network=WithoutInput(tagger.network, trunk))
+    for backbone, same in (("audio", silent), ("spec", average)):
+        without = replace(tagger, network=WithoutInput(tagger.network, backbone))
         np.testing.assert_array_equal(
             without.clip_probabilities(two, CPU, batch_size=2),
             tagger.clip_probabilities(same, CPU, batch_size=2),
         )
 
 
-def test_each_trunk_alone_is_asked_about_its_own_half_of_the_same_crops() -> None:
-    alone, some = trunks(), crops(3)
+def test_each_backbone_alone_is_asked_about_its_own_half_of_the_same_crops() -> None:
+    alone, some = backbones(), crops(3)
     said = ablation.probabilities_of(joint(), alone, some, CPU)
     assert list(said) == list(SYSTEMS)
-    for trunk in ("audio", "spec"):
-        halves = np.stack([getattr(crop, trunk) for crop in some])
-        np.testing.assert_allclose(said[trunk], alone[trunk].probabilities(halves, CPU), atol=1e-6)
+    for backbone in ("audio", "spec"):
+        halves = np.stack([getattr(crop, backbone) for crop in some])
+        np.testing.assert_allclose(
+            said[backbone], alone[backbone].probabilities(halves, CPU), atol=1e-6
+        )
 
 
 def ranked(*order: int) -> list[float]:
@@ -155,7 +157,7 @@ def test_the_posters_conclusions_are_counted_over_categories_without_ties() -> N
     first, *others = found.lines()
     assert first.endswith("; joint is the best")
     assert others[0].startswith("audio beats spec in 2 of 5 categories; in 1 of them")
-    assert others[2].startswith("joint beats both trunks in 3 of 5")
+    assert others[2].startswith("joint beats both backbones in 3 of 5")
 
 
 def test_rows_are_sorted_by_how_far_audio_is_ahead_and_all_clips_come_last() -> None:
@@ -196,8 +198,8 @@ def workspace(tmp_path: Path) -> Layout:
     write_table(layout.folds, pd.DataFrame(folds))
     for fold in ("0", "1"):
         deaf_to("audio").save(layout.model("comb", fold), {})
-        for trunk, tagger in trunks().items():
-            tagger.save(layout.model(f"comb_{trunk}", fold), {})
+        for backbone, tagger in backbones().items():
+            tagger.save(layout.model(f"comb_{backbone}", fold), {})
     return layout
 
 

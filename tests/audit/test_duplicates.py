@@ -97,7 +97,7 @@ CHANGES = {
 
 
 def store_of(folder: Path, waveforms: dict[str, np.ndarray]) -> Store:
-    with StoreWriter(folder, row_shape=(), dtype="int16", about={"sample_rate": RATE}) as out:
+    with StoreWriter(folder, row_shape=(), dtype="int16", metadata={"sample_rate": RATE}) as out:
         for clip, waveform in waveforms.items():
             samples = as_int16(waveform)
             digest = hashlib.sha256(samples.data).hexdigest()
@@ -265,7 +265,7 @@ def described(tmp_path: Path, *, labels: str, splits: list[str], folds: bool) ->
 def test_a_pair_across_train_and_test_is_the_gravest_finding(tmp_path):
     pairs, found = described(tmp_path, labels="xxy", splits=["train", "test", "train"], folds=False)
     assert list(pairs["leak"]) == ["train and test"]
-    assert groups.findings(pairs, found)[0].gravity == "grave"
+    assert groups.findings(pairs, found)[0].severity == "critical"
     assert groups.metrics(pairs, found)["leaks_train_test"] == 1
 
 

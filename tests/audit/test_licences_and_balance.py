@@ -110,7 +110,7 @@ def labelled(counts: dict[str, int], *, verified: bool = True) -> pd.DataFrame:
 def test_a_constant_answer_scores_what_scikit_learn_says():
     counts = {"a": 50, "b": 30, "c": 15, "d": 5}
     labels = np.repeat(list(counts), list(counts.values()))
-    found = balance.without_listening(np.array(list(counts.values()), float))["constant"]
+    found = balance.shortcut_baseline(np.array(list(counts.values()), float))["constant"]
     said = np.full(len(labels), "a")
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, said))
     assert found["macro_f1"] == pytest.approx(
@@ -126,7 +126,7 @@ def test_a_guess_by_chance_scores_what_drawing_scores():
     said = rng.integers(4, size=len(labels))
     ranks = rng.permuted(np.tile(np.arange(4), (len(labels), 1)), axis=1)
     place = (ranks == labels[:, None]).argmax(axis=1)
-    found = balance.without_listening(counts.astype(float))["chance"]
+    found = balance.shortcut_baseline(counts.astype(float))["chance"]
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, said), abs=0.01)
     assert found["macro_f1"] == pytest.approx(f1_score(labels, said, average="macro"), abs=0.01)
     expected = np.where(place < 3, 1 / (place + 1), 0).mean()
@@ -134,7 +134,7 @@ def test_a_guess_by_chance_scores_what_drawing_scores():
 
 
 def test_two_classes_have_no_third_place():
-    found = balance.without_listening(np.array([3.0, 1.0]))
+    found = balance.shortcut_baseline(np.array([3.0, 1.0]))
     assert found["constant"]["map_at_3"] == pytest.approx(0.75 + 0.25 / 2)
     assert found["chance"]["map_at_3"] == pytest.approx(0.75)
 
@@ -149,4 +149,4 @@ def test_each_tag_of_a_clip_is_counted():
     clips = labelled({"a;b": 12, "b": 11})
     sizes = balance.class_sizes(clips).set_index("tag")["clips"]
     assert sizes.to_dict() == {"b": 23, "a": 12}
-    assert "without_listening" not in balance.metrics(balance.class_sizes(clips), multi_label=True)
+    assert "shortcut_baseline" not in balance.metrics(balance.class_sizes(clips), multi_label=True)

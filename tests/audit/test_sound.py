@@ -134,7 +134,7 @@ def test_a_band_that_tells_the_class_is_found():
     assert guesses["bandwidth_hz"].chance == 0.25
     assert not guesses["seconds"].is_more_than_chance
     (finding,) = shortcuts.findings(guesses)
-    assert finding.gravity == "serious"
+    assert finding.severity == "serious"
     assert "bandwidth alone" in finding.meaning
 
 

@@ -37,7 +37,7 @@ def test_large_networks_get_small_batches_and_small_ones_those_of_training() -> 
     assert batch_size_of(form_of("soundnet")) == batch_source.base_recipe().batch_size
 
 
-def test_a_step_on_frozen_trunks_costs_one_forward_pass_and_any_other_three() -> None:
+def test_a_step_on_frozen_backbones_costs_one_forward_pass_and_any_other_three() -> None:
     assert forward_passes(form_of("cnn_comb")) == 1
     assert forward_passes(form_of("segment_dnn")) == 3
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a clips table is said in one line, with place and mend."""
+"""Whatever is wrong with a clips table is said in one line, with place and fix."""
 
 from pathlib import Path
 
@@ -132,9 +132,12 @@ def test_a_tag_in_fewer_clips_than_folds_is_named_though_its_label_is_frequent(r
             {"end_seconds": [1.0, 1, 1, 1], "start_seconds": [1.0, 0, 0, 0]},
             "clip a.wav: ends at 1 s",
         ),
-        ({"event": ["x", "y", "x", ""]}, "clip d.wav and 0 more: no event, but others have"),
-        ({"event": ["x", "y", "x", "y;x"]}, "clip d.wav: event 'y;x'; a second task has one tag"),
-        ({"event": ["x"] * 4}, "every clip has the same event; leave the column event out"),
+        ({"aux_label": ["x", "y", "x", ""]}, "clip d.wav and 0 more: no event, but others have"),
+        (
+            {"aux_label": ["x", "y", "x", "y;x"]},
+            "clip d.wav: event 'y;x'; a second task has one tag",
+        ),
+        ({"aux_label": ["x"] * 4}, "every clip has the same event; leave the column aux_label out"),
     ],
 )
 def test_tags_events_and_excerpts_are_checked(root, columns, said):
@@ -154,7 +157,7 @@ def test_test_clips_may_have_several_tags_only_if_training_clips_have(root):
 
 def test_test_clips_need_no_event_and_whole_recordings_no_times(root):
     more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"], "label": ["cat"]})
-    clips = pd.concat([four(event=["x", "y", "x", "y"]), more], ignore_index=True)
+    clips = pd.concat([four(aux_label=["x", "y", "x", "y"]), more], ignore_index=True)
     assert problems_of(clips, root=root, cv=cv("stratified")) == []
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from earmark.corpora.clips import clips_table
-from earmark.corpora.corrections import apply_edits, problems_of, read_edits
+from earmark.corpora.corrections import apply_corrections, problems_of, read_corrections
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import load_params
@@ -86,24 +86,24 @@ def test_a_file_without_decisions_changes_nothing(tmp_path):
     ],
 )
 def test_each_error_is_one_line_that_names_clip_and_mend(tmp_path, row, problem):
-    edits = read_edits(write(tmp_path / "mine.csv", row))
+    edits = read_corrections(write(tmp_path / "mine.csv", row))
     (found,) = problems_of(edits, clips_of())
-    assert found.startswith(f"corpus.edits: {problem}")
+    assert found.startswith(f"corpus.label_corrections: {problem}")
     with pytest.raises(UserError, match=r"corpus\.edits"):
         run_split(tmp_path, edits="mine.csv")
 
 
 def test_a_clip_that_is_decided_twice_is_refused(tmp_path):
-    edits = read_edits(write(tmp_path / "mine.csv", "00.wav,drum,keep,", "00.wav,drum,drop,"))
+    edits = read_corrections(write(tmp_path / "mine.csv", "00.wav,drum,keep,", "00.wav,drum,drop,"))
     (found,) = problems_of(edits, clips_of())
-    assert found == "corpus.edits: clip 00.wav: decided 2 times; keep one row"
+    assert found == "corpus.label_corrections: clip 00.wav: decided 2 times; keep one row"
 
 
 def test_a_file_that_cannot_be_used_says_why(tmp_path):
     with pytest.raises(UserError, match="is not there; correct the path, or clear it"):
-        read_edits(tmp_path / "lost.csv")
+        read_corrections(tmp_path / "lost.csv")
     with pytest.raises(UserError, match="no column decision; begin from data/audit/suspects"):
-        read_edits(write(tmp_path / "mine.csv", "00.wav,x", header="clip,label"))
+        read_corrections(write(tmp_path / "mine.csv", "00.wav,x", header="clip,label"))
 
 
 def test_a_class_cannot_be_dropped_out_of_a_fold(tmp_path):
@@ -115,9 +115,9 @@ def test_a_class_cannot_be_dropped_out_of_a_fold(tmp_path):
 
 @pytest.mark.parametrize("label", ["bark;", ";", "bark;bark", "bark;drum"])
 def test_a_change_leaves_a_corpus_of_one_tag_a_clip_what_it_is(tmp_path, label):
-    edits = read_edits(write(tmp_path / "mine.csv", f"00.wav,,change,{label}"))
+    edits = read_corrections(write(tmp_path / "mine.csv", f"00.wav,,change,{label}"))
     (found,) = problems_of(edits, clips_of())
-    assert found.startswith(f"corpus.edits: clip 00.wav: label {label!r} has ")
+    assert found.startswith(f"corpus.label_corrections: clip 00.wav: label {label!r} has ")
 
 
 def test_a_change_may_give_several_tags_where_others_have_them(tmp_path):
@@ -126,5 +126,5 @@ def test_a_change_may_give_several_tags_where_others_have_them(tmp_path):
     clips.loc[1, "label"] = "bark;drum"
     folds = clips[["clip", "split", "label", "verified"]].assign(fold_0="train")
     folds.loc[3:6, "fold_0"] = "validation"
-    edited, _ = apply_edits(folds, clips, path)
+    edited, _ = apply_corrections(folds, clips, path)
     assert edited["label"].iloc[0] == "bark;drum"

@@ -1,4 +1,4 @@
-"""Folds and roles: balance, no leak of sources, and errors that say the mend."""
+"""Folds and roles: balance, no leak of sources, and errors that say the fix."""
 
 import logging
 import warnings
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from earmark.corpora.folds import assign_folds, facts_of, joint_sources, roles
+from earmark.corpora.folds import assign_folds, facts_of, merged_sources, roles
 
 
 def clips_of(labels, *, verified=True, source=None, fold=None) -> pd.DataFrame:
@@ -180,7 +180,7 @@ def test_equal_recordings_share_a_source_with_all_that_belongs_to_either():
             "equal_to": ["", "", "a", "", "d", "", "gone"],
         }
     )
-    found = joint_sources(table)
+    found = merged_sources(table)
     assert found[0] == found[1] == found[2] != ""
     assert found[3] == found[4] not in ("", found[0])
     assert found[5] == found[6] == ""
@@ -188,7 +188,7 @@ def test_equal_recordings_share_a_source_with_all_that_belongs_to_either():
 
 def test_without_equal_recordings_sources_stay_apart():
     table = pd.DataFrame({"clip": list("abc"), "source": ["s1", "s1", "s2"], "equal_to": ""})
-    found = joint_sources(table)
+    found = merged_sources(table)
     assert found[0] == found[1] != found[2] != ""
 
 
@@ -202,7 +202,7 @@ def test_official_folds_that_do_not_fit_are_refused():
     clips = clips_of(["a", "b"] * 3, fold=[1, 1, 2, 2, None, 2])
     with pytest.raises(ValueError, match=r"1 clips have no official fold \(00004.wav"):
         assign_folds(clips, scheme="official", k=2, seed=0)
-    with pytest.raises(ValueError, match=r"has 2 official folds, not 5: mend cv\.k"):
+    with pytest.raises(ValueError, match=r"has 2 official folds, not 5: fix cv\.k"):
         assign_folds(clips.dropna(subset="fold"), scheme="official", k=5, seed=0)
     with pytest.raises(ValueError, match="has no column fold"):
         assign_folds(clips.drop(columns="fold"), scheme="official", k=2, seed=0)
@@ -343,7 +343,7 @@ def test_folds_of_a_small_table_stay_what_they_are():
 def facts(clips, *, equal_to, split="train", scheme="official", k=2, folds=(0, 1)) -> dict:
     clips = clips.assign(equal_to=equal_to, split=split)
     train = clips[clips["split"] == "train"]
-    joint = train.assign(source=joint_sources(train))
+    joint = train.assign(source=merged_sources(train))
     return facts_of(clips, roles_of(joint, scheme=scheme, k=k, folds=folds), scheme=scheme)
 
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from earmark.ensemble.combining import (
     choose_crops,
+    confident_crop,
     cross_fitted_ensemble,
     learn_weights,
     mean_over_folds,
-    recrop,
     tag_clips,
     weighted_geometric_mean,
     weighted_mean_of_logits,
@@ -48,20 +48,20 @@ def cross_fitted(members, labels, folds):
 
 def test_the_first_confident_crop_speaks():
     crops = np.array([[0.6, 0.4], [0.25, 0.75], [0.05, 0.95]])
-    choice = recrop(crops, confidence=0.7)
+    choice = confident_crop(crops, confidence=0.7)
     assert choice.probabilities.tolist() == [0.25, 0.75]
     assert (choice.n_tries, choice.confident) == (2, True)
 
 
 def test_without_a_confident_crop_the_most_confident_speaks():
     crops = np.array([[0.55, 0.45], [0.35, 0.65], [0.35, 0.65], [0.6, 0.4]])
-    choice = recrop(crops, confidence=0.7)
+    choice = confident_crop(crops, confidence=0.7)
     assert choice.probabilities.tolist() == [0.35, 0.65]
     assert (choice.n_tries, choice.confident) == (4, False)
 
 
 def test_a_crop_at_the_threshold_is_confident():
-    assert recrop(np.array([[0.7, 0.3], [1.0, 0.0]]), confidence=0.7).n_tries == 1
+    assert confident_crop(np.array([[0.7, 0.3], [1.0, 0.0]]), confidence=0.7).n_tries == 1
 
 
 @settings(max_examples=40, deadline=None)
@@ -70,19 +70,22 @@ def test_ragged_clips_follow_the_rule_one_by_one(seed, counts, confidence):
     crops = rows(np.random.default_rng(seed), sum(counts))
     starts = np.cumsum([0, *counts[:-1]])
     clips = np.split(crops, starts[1:])
-    expected = [recrop(clip, confidence=confidence).probabilities for clip in clips]
-    found = tag_clips(crops, starts, rule="recrop", confidence=confidence)
+    expected = [confident_crop(clip, confidence=confidence).probabilities for clip in clips]
+    found = tag_clips(crops, starts, aggregation="confident_crop", confidence=confidence)
     assert np.array_equal(found, expected)
     chosen = choose_crops(crops, starts, confidence=confidence)
     assert np.array_equal(crops[chosen], expected)
-    means = tag_clips(crops, starts, rule="mean", confidence=confidence)
+    means = tag_clips(crops, starts, aggregation="mean", confidence=confidence)
     assert np.allclose(means, [clip.mean(axis=0) for clip in clips])
 
 
 def test_clips_are_joined_in_double_precision():
     crops = rows(np.random.default_rng(0), 6).astype(np.float32)
-    for rule in ("recrop", "mean"):
-        assert tag_clips(crops, np.array([0, 4]), rule=rule, confidence=0.7).dtype == np.float64
+    for aggregation in ("confident_crop", "mean"):
+        assert (
+            tag_clips(crops, np.array([0, 4]), aggregation=aggregation, confidence=0.7).dtype
+            == np.float64
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,15 +97,17 @@ def test_clips_are_joined_in_double_precision():
         ([0, 5], "clip 1 has no crop: clip_starts must rise below 5"),
     ],
 )
-@pytest.mark.parametrize("rule", ["recrop", "mean"])
-def test_clips_without_crops_are_refused(starts, message, rule):
+@pytest.mark.parametrize("aggregation", ["confident_crop", "mean"])
+def test_clips_without_crops_are_refused(starts, message, aggregation):
     with pytest.raises(ValueError, match=message):
-        tag_clips(np.ones((5, 2)), np.array(starts, dtype=int), rule=rule, confidence=0.7)
+        tag_clips(
+            np.ones((5, 2)), np.array(starts, dtype=int), aggregation=aggregation, confidence=0.7
+        )
 
 
 def test_an_unknown_rule_lists_the_valid_ones():
     with pytest.raises(ValueError, match="recrop or mean, got 'max'"):
-        tag_clips(np.ones((5, 2)), np.array([0]), rule="max", confidence=0.7)
+        tag_clips(np.ones((5, 2)), np.array([0]), aggregation="max", confidence=0.7)
 
 
 def test_folds_are_averaged_whatever_their_order():

@@ -43,9 +43,9 @@ def rows_of(fold_names: list[str]) -> Clips:
     return Clips.select(folds, clips, fold_names, TAGS)
 
 
-def write(folder: Path, rule: str, said: dict[str, list[list[float]]]) -> None:
-    about = {"tags": TAGS, "rule": rule}
-    with StoreWriter(folder, row_shape=(3,), dtype="float32", about=about) as store:
+def write(folder: Path, aggregation: str, said: dict[str, list[list[float]]]) -> None:
+    metadata = {"tags": TAGS, "aggregation": aggregation}
+    with StoreWriter(folder, row_shape=(3,), dtype="float32", metadata=metadata) as store:
         for clip, crops in said.items():
             store.append(np.array(crops, np.float32), clip=clip)
 
@@ -56,9 +56,9 @@ CROPS = [UNSURE, SURE, SURER]
 
 @pytest.fixture
 def predictions(tmp_path) -> Path:
-    for member, rule in (("sure", "recrop"), ("even", "mean")):
-        write(tmp_path / member / "0", rule, dict.fromkeys("abc", CROPS) | {"t1": [UNSURE]})
-        write(tmp_path / member / "1", rule, dict.fromkeys("de", CROPS[:1]) | {"t1": [SURE]})
+    for member, aggregation in (("sure", "confident_crop"), ("even", "mean")):
+        write(tmp_path / member / "0", aggregation, dict.fromkeys("abc", CROPS) | {"t1": [UNSURE]})
+        write(tmp_path / member / "1", aggregation, dict.fromkeys("de", CROPS[:1]) | {"t1": [SURE]})
     return tmp_path
 
 

@@ -208,7 +208,7 @@ def test_the_report_judges_held_out_and_test_clips_apart(is_multi_label):
         probabilities,
         3.0,
         is_multi_label=is_multi_label,
-        unknown_below=0.6,
+        rejection_threshold=0.6,
         seed=0,
         n_resamples=50,
     )

@@ -16,7 +16,7 @@ from earmark.layout import Layout
 from earmark.store import write_json, write_table
 
 TAGS = ["cat", "dog", "owl"]
-HOW = {"metric": "accuracy", "merge_tags": {}, "on": "validation", "seed": 0, "n_resamples": 50}
+HOW = {"metric": "accuracy", "label_groups": {}, "on": "validation", "seed": 0, "n_resamples": 50}
 
 
 def run(
@@ -96,7 +96,7 @@ def test_a_clip_that_several_folds_held_out_counts_once_with_its_mean_opinion():
 
 def test_merged_tags_are_compared_as_one():
     pets = {"pet": ["cat", "dog"]}
-    found = compare(run("cdocdo"), run("dcocdo", name="b"), **HOW | {"merge_tags": pets})
+    found = compare(run("cdocdo"), run("dcocdo", name="b"), **HOW | {"label_groups": pets})
     assert found.gain.difference.value == 0
     assert found.changes.n_changed == 0
 

@@ -45,11 +45,11 @@ def test_a_group_may_keep_the_name_of_one_of_its_tags():
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ({"unknown": ["bed", "cat"]}, r"merge_tags\.unknown: cat is no tag of the corpus"),
-        ({"a": ["bed"], "b": ["go", "bed"]}, r"merge_tags\.b: bed is in a already"),
-        ({"a": ["bed", "bed"]}, r"merge_tags\.a: bed is in a already"),
-        ({"a": []}, r"merge_tags\.a: names no tag"),
-        ({"go": ["bed", "bird"]}, r"merge_tags\.go: go is a tag itself; list it"),
+        ({"unknown": ["bed", "cat"]}, r"label_groups\.unknown: cat is no tag of the corpus"),
+        ({"a": ["bed"], "b": ["go", "bed"]}, r"label_groups\.b: bed is in a already"),
+        ({"a": ["bed", "bed"]}, r"label_groups\.a: bed is in a already"),
+        ({"a": []}, r"label_groups\.a: names no tag"),
+        ({"go": ["bed", "bird"]}, r"label_groups\.go: go is a tag itself; list it"),
     ],
 )
 def test_groups_that_make_no_sense_are_refused_by_their_key(groups, message):

@@ -9,12 +9,12 @@ from scipy.stats import binomtest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from earmark.evaluation.paired import Changes, gain, mcnemar, tag_changes
-from earmark.evaluation.scores import Said, Task
+from earmark.evaluation.scores import Predictions, Task
 
 TWO = Task(["a", "b"], is_multi_label=False, metric="accuracy")
 
 
-def said(is_right, sources=None) -> Said:
+def said(is_right, sources=None) -> Predictions:
     """Clips of tag a, or (the latter half) b, that one tagger answers rightly or wrongly."""
     is_right = np.asarray(is_right, dtype=bool)
     labels = (np.arange(len(is_right)) * 2 >= len(is_right)).astype(int)
@@ -22,7 +22,7 @@ def said(is_right, sources=None) -> Said:
     rows = pd.DataFrame(
         {"clip": range(len(labels)), "role": "validation", "part": "", "label": "x"}
     ).assign(source=sources or "")
-    return Said(rows, np.eye(2, dtype=np.float32)[labels], np.eye(2)[answers] * 0.8 + 0.1)
+    return Predictions(rows, np.eye(2, dtype=np.float32)[labels], np.eye(2)[answers] * 0.8 + 0.1)
 
 
 def test_the_difference_and_its_interval_are_those_of_the_pairs():
@@ -89,7 +89,7 @@ def test_other_metrics_are_compared_by_the_same_pairs():
         assert value == pytest.approx(expected)
 
 
-def several(seed: int, skill: float, scale: float = 1.0) -> tuple[Said, Task]:
+def several(seed: int, skill: float, scale: float = 1.0) -> tuple[Predictions, Task]:
     rng = np.random.default_rng(0)
     targets = (rng.random((120, 3)) < 0.3).astype(np.float32)
     noise = np.random.default_rng(seed).normal(size=targets.shape)
@@ -97,7 +97,7 @@ def several(seed: int, skill: float, scale: float = 1.0) -> tuple[Said, Task]:
     rows = pd.DataFrame({"clip": range(120), "role": "validation", "label": "x", "source": ""})
     task = Task(list("abc"), is_multi_label=True, metric="roc_auc")
     rows["part"] = np.arange(120) % 2
-    return Said.of(rows, targets, probabilities, task), task
+    return Predictions.of(rows, targets, probabilities, task), task
 
 
 def test_areas_are_compared_by_ranks_so_that_a_taggers_scale_is_no_matter():
@@ -128,11 +128,11 @@ def test_changed_answers_are_told_apart():
     assert found.p_value == pytest.approx(binomtest(1, 5).pvalue)
 
 
-@pytest.mark.parametrize(("mended", "spoilt"), [(0, 0), (3, 3), (10, 2), (0, 7), (1, 30)])
-def test_mcnemar_is_the_exact_binomial_test(mended, spoilt):
-    n = mended + spoilt
-    expected = binomtest(mended, n).pvalue if n else 1.0
-    assert mcnemar(mended, spoilt) == pytest.approx(expected)
+@pytest.mark.parametrize(("fixed", "spoilt"), [(0, 0), (3, 3), (10, 2), (0, 7), (1, 30)])
+def test_mcnemar_is_the_exact_binomial_test(fixed, spoilt):
+    n = fixed + spoilt
+    expected = binomtest(fixed, n).pvalue if n else 1.0
+    assert mcnemar(fixed, spoilt) == pytest.approx(expected)
 
 
 def test_tags_come_by_how_much_they_changed():

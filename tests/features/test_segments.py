@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.features.segments import (
-    Place,
+    Crop,
     chunk_starts,
     covering_starts,
     cut,
     even_starts,
-    fixed_place,
-    random_place,
+    fixed_crop,
+    random_crop,
     random_start,
 )
 
@@ -84,10 +84,10 @@ def test_a_segment_is_the_clip_and_then_its_fill(n_rows, segment_rows, data):
     rows = np.arange(n_rows, dtype=np.int16)
     inside = rows[start : start + segment_rows]
 
-    silent = cut(rows, Place(start), segment_rows, silence=-7)
+    silent = cut(rows, Crop(start), segment_rows, silence=-7)
     assert silent.tolist() == [*inside, *[-7] * (segment_rows - len(inside))]
 
-    repeated = cut(rows, Place(start, period=n_rows), segment_rows)
+    repeated = cut(rows, Crop(start, period=n_rows), segment_rows)
     expected = [*rows[start:], *(rows.tolist() * (segment_rows // n_rows + 1))][:segment_rows]
     assert repeated.tolist() == expected
     assert silent.dtype == repeated.dtype == np.int16
@@ -95,21 +95,21 @@ def test_a_segment_is_the_clip_and_then_its_fill(n_rows, segment_rows, data):
 
 def test_a_silent_row_fills_frames():
     frames = np.ones((3, 2), dtype=np.float16)
-    segment = cut(frames, Place(1), 4, silence=np.array([-80, -60]))
+    segment = cut(frames, Crop(1), 4, silence=np.array([-80, -60]))
     assert segment.tolist() == [[1, 1], [1, 1], [-80, -60], [-80, -60]]
     assert segment.dtype == np.float16
 
 
 def test_the_last_chunk_is_filled_from_the_start_of_the_clip():
     clip = np.arange(5)
-    places = [fixed_place(5, 3, "repeat", start) for start in chunk_starts(5, 3)]
+    places = [fixed_crop(5, 3, "tile", start) for start in chunk_starts(5, 3)]
     chunks = [cut(clip, place, 3).tolist() for place in places]
     assert chunks == [[0, 1, 2], [3, 4, 0]]
 
 
 def test_a_clip_that_is_long_enough_is_not_copied():
     rows = np.zeros((100, 4))
-    assert np.shares_memory(cut(rows, Place(90), 10), rows)
+    assert np.shares_memory(cut(rows, Crop(90), 10), rows)
 
 
 def drawn(place):
@@ -118,24 +118,26 @@ def drawn(place):
 
 
 def test_a_place_says_what_lies_around_the_clip():
-    assert drawn(Place(-2)) == "..abcde....."
-    assert drawn(Place(-2, period=5)) == "deabcdeabcde"
-    assert drawn(Place(-2, period=7)) == "..abcde..abc"
-    assert drawn(Place(-2, rotation=1)) == "..bcdea....."
-    assert drawn(Place(1)) == "bcde........"
+    assert drawn(Crop(-2)) == "..abcde....."
+    assert drawn(Crop(-2, period=5)) == "deabcdeabcde"
+    assert drawn(Crop(-2, period=7)) == "..abcde..abc"
+    assert drawn(Crop(-2, rotation=1)) == "..bcdea....."
+    assert drawn(Crop(1)) == "bcde........"
 
 
 @settings(max_examples=50)
-@given(LENGTHS, LENGTHS, st.sampled_from(["end", "random", "repeat", "replicate"]), st.booleans())
-def test_a_random_place_shows_all_of_a_short_clip_and_nothing_else(n_rows, n_segment, fill, shift):
+@given(LENGTHS, LENGTHS, st.sampled_from(["right", "random", "tile", "tile_gap"]), st.booleans())
+def test_a_random_place_shows_all_of_a_short_clip_and_nothing_else(
+    n_rows, n_segment, padding, shift
+):
     rows = 1 + np.arange(n_rows)
-    place = random_place(n_rows, n_segment, fill, shift=shift, rng=np.random.default_rng(0))
+    place = random_crop(n_rows, n_segment, padding, shift=shift, rng=np.random.default_rng(0))
     segment = cut(rows, place, n_segment, silence=0)
     heard = segment[segment > 0]
     if n_rows <= n_segment:
         assert set(heard) == set(rows)
-        assert fill != "repeat" or len(heard) == n_segment
-        assert fill not in ("end", "random") or len(heard) == n_rows
+        assert padding != "tile" or len(heard) == n_segment
+        assert padding not in ("right", "random") or len(heard) == n_rows
     else:
         assert len(heard) == n_segment
     steps = np.diff(heard)
@@ -144,17 +146,17 @@ def test_a_random_place_shows_all_of_a_short_clip_and_nothing_else(n_rows, n_seg
 
 def test_random_padding_draws_every_place_and_its_fixed_form_is_the_middle():
     rng = np.random.default_rng(0)
-    places = {random_place(3, 6, "random", shift=False, rng=rng).start for _ in range(100)}
+    places = {random_crop(3, 6, "random", shift=False, rng=rng).start for _ in range(100)}
     assert places == {-3, -2, -1, 0}
-    assert fixed_place(4, 8, "random", 0) == Place(-2)
-    assert fixed_place(9, 8, "random", 1) == Place(1)
-    assert fixed_place(4, 8, "end", 0) == Place(0)
-    assert fixed_place(4, 8, "replicate", 0) == Place(0, period=4)
+    assert fixed_crop(4, 8, "random", 0) == Crop(-2)
+    assert fixed_crop(9, 8, "random", 1) == Crop(1)
+    assert fixed_crop(4, 8, "right", 0) == Crop(0)
+    assert fixed_crop(4, 8, "tile_gap", 0) == Crop(0, period=4)
 
 
 def test_replication_draws_silence_between_the_repetitions():
     rng = np.random.default_rng(0)
-    periods = {random_place(3, 6, "replicate", shift=False, rng=rng).period for _ in range(100)}
+    periods = {random_crop(3, 6, "tile_gap", shift=False, rng=rng).period for _ in range(100)}
     assert periods == {3, 4, 5, 6}
 
 
@@ -165,7 +167,7 @@ def test_replication_draws_silence_between_the_repetitions():
         (lambda: chunk_starts(5, 0), "segment_rows must be at least 1, got 0"),
         (lambda: even_starts(5, 2, 0), "count must be at least 1, got 0"),
         (lambda: random_start(0, 2, np.random.default_rng(0)), "a clip of 0 rows"),
-        (lambda: cut(np.zeros(0), Place(0), 2), "a clip of 0 rows"),
+        (lambda: cut(np.zeros(0), Crop(0), 2), "a clip of 0 rows"),
     ],
 )
 def test_what_cannot_be_cut_is_refused(call, message):

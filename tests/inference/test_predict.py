@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from earmark.errors import UserError
-from earmark.inference.predict import Opinion, load_ensemble
+from earmark.inference.predict import Prediction, load_ensemble
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.store import write_json
@@ -18,13 +18,13 @@ def about(**changes) -> dict:
         "tags": TAGS,
         "is_multi_label": False,
         "temperature": 1.0,
-        "preparation": {"unknown_below": 0.0},
+        "preparation": {"rejection_threshold": 0.0},
     }
     return usual | changes
 
 
-def opinion(**changes) -> Opinion:
-    return Opinion.of(JOINT, about(**changes), clip="a.wav", n_crops=3)
+def opinion(**changes) -> Prediction:
+    return Prediction.of(JOINT, about(**changes), clip="a.wav", n_crops=3)
 
 
 def test_the_likeliest_tag_is_the_answer():
@@ -45,14 +45,14 @@ def test_probabilities_are_tempered_and_their_order_stays():
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_the_unsure_is_unknown_by_its_calibrated_probability(temperature):
-    said = opinion(temperature=temperature, preparation={"unknown_below": 0.6})
+    said = opinion(temperature=temperature, preparation={"rejection_threshold": 0.6})
     is_sure = temperature == 1.0  # tempered by 2, 0.64 becomes 0.49
     assert said.answer == (["bell"] if is_sure else None)
     assert said.to_json(3)["answer"] == (["bell"] if is_sure else "unknown")
     assert said.line(1).startswith("a.wav: bell 0.64" if is_sure else "a.wav: unknown  | bell 0.49")
 
 
-def several(thresholds: list[float], **changes) -> Opinion:
+def several(thresholds: list[float], **changes) -> Prediction:
     by_tag = dict(zip(TAGS, thresholds, strict=True))
     return opinion(is_multi_label=True, thresholds=by_tag, **changes)
 
@@ -63,13 +63,13 @@ def test_every_tag_from_its_own_threshold_upwards_is_answered():
     assert said.line(3) == "a.wav: cello 0.26  bark 0.10  | bell 0.64"
     assert several([0.5, 0.9, 0.5]).answer == []
     assert several([0.5, 0.9, 0.5]).line(1) == "a.wav: none  | bell 0.64"
-    unknown = several([0.1, 0.7, 0.2], preparation={"unknown_below": 0.65})
+    unknown = several([0.1, 0.7, 0.2], preparation={"rejection_threshold": 0.65})
     assert unknown.answer is None
 
 
 def test_thresholds_are_of_the_calibrated_probabilities():
     tempered = 0.75 / (1 + 0.75)  # odds of 0.36 : 0.64, their square root is 0.6 : 0.8
-    said = Opinion.of(
+    said = Prediction.of(
         np.array([0.36]),
         about(
             tags=["bark"],

@@ -378,7 +378,7 @@ def test_attention_squashes_over_tags_before_it_divides_over_time() -> None:
     network = build("multilevel_attention", N_TAGS, {"n_units": 24}).eval()
     bag = torch.randn(3, 128)
     x, pooled = bag, []
-    for layer, f_head, v_head in zip(network.trunk, network.f, network.v, strict=True):
+    for layer, f_head, v_head in zip(network.backbone, network.f, network.v, strict=True):
         x = layer(x)  # (P, D)
         f, v = f_head(x).softmax(1), v_head(x).softmax(1).clamp(1e-7, 1 - 1e-7)  # (P, K)
         pooled.append(sum(v[n] / sum(v) * f[n] for n in range(3)))
@@ -432,7 +432,7 @@ def test_a_segment_is_classified_at_three_levels() -> None:
     network.eval()
     x = segment = torch.randn(1, 128)
     classes = []
-    for layer, level in zip(network.trunk, network.levels, strict=True):
+    for layer, level in zip(network.backbone, network.levels, strict=True):
         x = layer(x)
         classes.append(level(x).softmax(1))
     expected = network.output(torch.cat(classes, 1)).log_softmax(1)
@@ -557,7 +557,7 @@ def test_cnn_spec_normalises_once_a_group_after_pooling() -> None:
     assert network.pooled(frames).shape == (3, network.n_pooled)
 
 
-def test_the_joint_network_trains_its_head_alone_on_trunks_that_do_not_move() -> None:
+def test_the_joint_network_trains_its_head_alone_on_backbones_that_do_not_move() -> None:
     network, shape = small("cnn_comb")
     before = {key: value.clone() for key, value in network.state_dict().items()}
     optimiser = torch.optim.Adam(network.parameters(), 1e-2)
@@ -568,10 +568,10 @@ def test_the_joint_network_trains_its_head_alone_on_trunks_that_do_not_move() ->
         optimiser.step()
     after = network.state_dict()
     moved = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
-    assert moved == {"head"}, "batch norm of the trunks included"
+    assert moved == {"head"}, "batch norm of the backbones included"
 
 
-def test_the_joint_network_reads_the_pooled_maps_of_both_trunks() -> None:
+def test_the_joint_network_reads_the_pooled_maps_of_both_backbones() -> None:
     network, shape = small("cnn_comb")
     network.eval()
     waveform, frames = drawn(2, shape=shape)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from earmark.__main__ import app
 from earmark.networks import NETWORKS, Network, build
-from earmark.networks.paper_configs import FORMS, Form, cost
+from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
 
 
 def empty(name: str, n_tags: int, **options: Any) -> Network:
@@ -69,15 +69,15 @@ def test_paper_sizes_have_the_published_counts(
     assert count(empty(name, n_tags, **options)) == n_parameters
 
 
-def test_vggish_trunk_has_the_published_names_and_count() -> None:
+def test_vggish_backbone_has_the_published_names_and_count() -> None:
     state = empty("vggish", 41).state_dict()
-    trunk = {key: tuple(v.shape) for key, v in state.items() if not key.startswith("head.")}
+    backbone = {key: tuple(v.shape) for key, v in state.items() if not key.startswith("head.")}
     layers = [f"features.{i}" for i in (0, 3, 6, 8, 11, 13)]
     layers += [f"embeddings.{i}" for i in (0, 2, 4)]
-    assert list(trunk) == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
-    assert trunk["features.11.weight"] == (512, 256, 3, 3)
-    assert trunk["embeddings.0.weight"] == (4096, 12_288)
-    assert sum(torch.Size(shape).numel() for shape in trunk.values()) == 72_141_184
+    assert list(backbone) == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    assert backbone["features.11.weight"] == (512, 256, 3, 3)
+    assert backbone["embeddings.0.weight"] == (4096, 12_288)
+    assert sum(torch.Size(shape).numel() for shape in backbone.values()) == 72_141_184
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_vggish_trunk_has_the_published_names_and_count() -> None:
         (132_300, 259, (4096, 4096), (2_119_721, 2_119_721)),
     ],
 )
-def test_the_trunks_to_be_joined_have_the_tables_sizes(
+def test_the_backbones_to_be_joined_have_the_tables_sizes(
     n_samples: int, n_frames: int, n_pooled: tuple[int, int], heads: tuple[int, int]
 ) -> None:
     audio = empty("cnn_audio", 41, n_samples=n_samples)
@@ -129,7 +129,7 @@ SOUNDNET += 44 * 4 * 128 * 256 + 6 * 4 * 256 * 512 + 4 * 4 * 512 * 1024 + 4 * 10
 
 
 def test_every_network_has_its_papers_form() -> None:
-    assert {form.network for form in FORMS} == NETWORKS.keys()
+    assert {form.network for form in PAPER_CONFIGS} == NETWORKS.keys()
 
 
 @pytest.mark.parametrize(
@@ -143,15 +143,15 @@ def test_every_network_has_its_papers_form() -> None:
 def test_multiply_adds_are_those_of_the_layers(
     network: str, shape: tuple[int, ...], n_multiply_adds: int
 ) -> None:
-    assert cost(Form("", network, 41, shape)).n_multiply_adds == n_multiply_adds
+    assert cost(PaperConfig("", network, 41, shape)).n_multiply_adds == n_multiply_adds
 
 
 def test_the_command_prints_one_aligned_line_a_form() -> None:
     done = CliRunner().invoke(app, ["networks"])
     assert done.exit_code == 0
     lines = done.output.splitlines()
-    assert len(lines) == 1 + len(FORMS)
+    assert len(lines) == 1 + len(PAPER_CONFIGS)
     assert len({len(line) for line in lines}) == 1
-    for form, line in zip(FORMS, lines[1:], strict=True):
+    for form, line in zip(PAPER_CONFIGS, lines[1:], strict=True):
         assert line.startswith(f"{form.name} ")
         assert f" {count(empty(form.network, form.n_tags, **form.options)):,} " in line

@@ -176,8 +176,8 @@ def test_soundnet_names_the_shortest_waveform_of_each_head() -> None:
         network = build("soundnet", N_TAGS, {"head": "max"})
         for steps in range(2, 17):
             n_samples = shortest(steps)
-            assert network.trunk(torch.empty(2, n_samples)).shape[-1] == steps
-            assert network.trunk(torch.empty(2, n_samples - 1)).shape[-1] == steps - 1
+            assert network.backbone(torch.empty(2, n_samples)).shape[-1] == steps
+            assert network.backbone(torch.empty(2, n_samples - 1)).shape[-1] == steps - 1
         assert build("soundnet", N_TAGS, {"head": "conv"}).min_samples == 78_302
     assert network.min_samples == 4_574
 
@@ -196,7 +196,7 @@ def test_soundnet_bears_the_names_of_its_published_weights() -> None:
 def test_soundnets_head_is_a_convolution_of_kernel_4(steps: int) -> None:
     network = build("soundnet", N_TAGS, {"width": 0.0625}).eval()
     waveform = torch.randn(2, shortest(steps))
-    x = network.trunk(waveform)[:, :, 0]
+    x = network.backbone(waveform)[:, :, 0]
     assert x.shape == (2, 64, steps)
     kernel = network.head.weight.unflatten(1, (64, 4))
     outputs = nn.functional.conv1d(x, kernel, network.head.bias)  # (B, K, S - 3)

@@ -1,4 +1,4 @@
-"""Each fault of params.yaml ends in one line that names the key and the mend."""
+"""Each fault of params.yaml ends in one line that names the key and the fix."""
 
 import copy
 import os
@@ -79,7 +79,7 @@ def test_a_shipped_profile_loads(name):
         ({"models.wave16k.samplecnn.lengths": [1.0, 2.0]}, ["samplecnn.segment_samples", "19683"]),
         ({"models.wave16k.samplecnn.training": {"mask_frames": 9}}, ["samplecnn", "mask_frames"]),
         ({ATTENTION: {"mixup_at": "waveform"}}, ["models.embedding.attention", "set features"]),
-        ({"mix.same_class.q": [1.0]}, ["mix.same_class.q", "at least 2"]),
+        ({"class_mixing.same_class.q": [1.0]}, ["class_mixing.same_class.q", "at least 2"]),
         ({"features.logmel.n_mel": 80}, ["features.logmel.n_mel:", "did you mean n_mels?"]),
         ({"features.patches.x": 1}, ["features.patches.x", "known here: none"]),
         ({"model.mixup_alpha": "0.1"}, ["model.mixup_alpha", "valid number", "'0.1'"]),
@@ -89,7 +89,7 @@ def test_a_shipped_profile_loads(name):
         ({"model.l2": float("inf")}, ["model.l2", "finite"]),
         ({"model.mixup_alpha": MISSING}, ["model.mixup_alpha: missing; add it"]),
         ({"model.epochs": 2.5}, ["model.epochs", "valid integer", "2.5"]),
-        ({"model.max_learning_rate": 1e-9}, ["model: max_learning_rate is below base"]),
+        ({"model.max_lr": 1e-9}, ["model: max_lr is below base"]),
         ({"seed": "one"}, ["seed", "valid integer", "'one'"]),
         ({"runtime": None}, ["runtime", "None"]),
         ({"corpus.root": ""}, ["corpus.root", "at least 1 character"]),
@@ -106,7 +106,7 @@ def test_a_shipped_profile_loads(name):
         ({f"{DENSENET}.network.growth": 0}, [f"{DENSENET}.network.growth", "at least 1"]),
         ({f"{DENSENET}.network.growth": -1}, [f"{DENSENET}.network.growth", "at least 1"]),
         ({f"{DENSENET}.network": MISSING}, [f"{DENSENET}.network: missing"]),
-        ({f"{DENSENET}.rule": "recrp"}, [f"{DENSENET}.rule", "'recrop' or 'mean'"]),
+        ({f"{DENSENET}.rule": "recrp"}, [f"{DENSENET}.rule", "'confident_crop' or 'mean'"]),
         ({f"{DENSENET}.training": {"epoch": 3}}, [f"{DENSENET}.training.epoch", "epochs?"]),
         ({f"{DENSENET}.training": {"epochs": "x"}}, [f"{DENSENET}.training.epochs", "integer"]),
         ({"models.wave16k.samplecnn.segment_samples": 9}, ["segment_samples: ", "19683", "fit"]),
@@ -269,8 +269,8 @@ def test_validate_passes_what_is_sound_before_the_demo_corpus_is_made(tmp_path):
     assert "sound" in done.stdout
 
 
-def test_a_joint_model_needs_its_two_trunks_and_their_features(demo):
-    raw = changed(demo, {"models.fusion": {"comb": {"rule": "mean"}}})
+def test_a_joint_model_needs_its_two_backbones_and_their_features(demo):
+    raw = changed(demo, {"models.fusion": {"comb": {"aggregation": "mean"}}})
     assert problems_with(raw) == [
         "params.yaml: features.wave44k: missing, but models.fusion.comb reads it; add it",
         "params.yaml: models.fusion.comb: it joins models.wave44k.comb_audio, which is not there; "
@@ -281,7 +281,7 @@ def test_a_joint_model_needs_its_two_trunks_and_their_features(demo):
 
 
 def test_a_learning_rate_without_cycles_may_be_above_the_peak_of_cycles(demo):
-    raw = changed(demo, {"model.schedule": "constant", "model.base_learning_rate": 0.1})
+    raw = changed(demo, {"model.schedule": "constant", "model.base_lr": 0.1})
     assert problems_with(raw) == []
 
 
@@ -294,7 +294,7 @@ def test_every_length_of_a_model_is_counted_in_rows(demo):
 
 def test_a_joint_model_cuts_both_features_at_one_moment(demo):
     changes = {
-        "models.fusion": {"comb": {"rule": "mean"}},
+        "models.fusion": {"comb": {"aggregation": "mean"}},
         "features.wave44k": {"target_hz": 22050},
     }
     assert any(

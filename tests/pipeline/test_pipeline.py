@@ -176,9 +176,9 @@ def test_a_file_of_ones_own_is_tagged_as_the_graph_tags_it(workspace: Workspace)
     said = json.loads(
         workspace.run("python", "-m", "earmark", "predict", "--json", "--top", "4", str(file))
     )
-    about = json.loads((ensemble / "ensemble.json").read_text())
+    metadata = json.loads((ensemble / "ensemble.json").read_text())
     values = expected.to_numpy()[None]
-    told = temper(values, about["temperature"], is_multi_label=False)[0]
+    told = temper(values, metadata["temperature"], is_multi_label=False)[0]
     assert said["tags"] == pytest.approx(dict(zip(expected.index, told, strict=True)), abs=0.01)
     assert list(said["tags"]) == expected.sort_values(ascending=False).index.tolist()
 

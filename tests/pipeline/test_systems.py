@@ -1,4 +1,4 @@
-"""The papers' kinds of system through the stages, in one process: joined trunks, a second task,
+"""The papers' kinds of system through the stages, in one process: joined backbones, a second task,
 several tags a clip, new clips, transfer; from recordings to the score of the ensemble."""
 
 import copy
@@ -53,19 +53,19 @@ SETTINGS: dict[str, Any] = {
 AUDIO = {
     "network": {"name": "cnn_audio", "n_samples": 8250, "width": 0.1, "hidden": 8},
     "segment_samples": 8250,
-    "fill": "replicate",
-    "rule": "mean",
+    "padding": "tile_gap",
+    "aggregation": "mean",
 }
 SPEC = {
     "network": {"name": "cnn_spec", "n_frames": 67, "n_mels": 64, "width": 0.05, "hidden": 8},
     "segment_seconds": 8250 / RATE,
-    "fill": "replicate",
-    "rule": "mean",
+    "padding": "tile_gap",
+    "aggregation": "mean",
 }
 DENSENET = {
     "network": {"name": "densenet", "growth": 4, "stem_channels": 4, "units": 1},
     "segment_seconds": 0.5,
-    "rule": "recrop",
+    "aggregation": "confident_crop",
 }
 
 
@@ -130,11 +130,11 @@ def rows_of(n_each: int, **columns: Any) -> list[dict[str, Any]]:
     return [{"label": tag, **columns} for tag in TAGS for _ in range(n_each)]
 
 
-def test_a_joint_model_is_trained_on_its_trunks_and_scored_beside_them(tmp_path: Path) -> None:
+def test_a_joint_model_is_trained_on_its_backbones_and_scored_beside_them(tmp_path: Path) -> None:
     roster = {
         "wave44k": {"comb_audio": AUDIO},
         "logmel": {"comb_spec": SPEC},
-        "fusion": {"comb": {"rule": "mean", "training": {"circular_shift": True}}},
+        "fusion": {"comb": {"aggregation": "mean", "training": {"circular_shift": True}}},
     }
     params, layout = workspace(tmp_path, rows_of(8), {"models": roster})
     train_and_predict(
@@ -152,7 +152,7 @@ def test_a_second_task_is_learned_beside_the_first_and_mixtures_share_their_even
 ) -> None:
     rows = rows_of(8)
     for i, row in enumerate(rows):
-        row["event"] = f"{row['label']}_{i % 2}"
+        row["aux_label"] = f"{row['label']}_{i % 2}"
     params, layout = workspace(
         tmp_path,
         rows,
@@ -167,7 +167,7 @@ def test_a_second_task_is_learned_beside_the_first_and_mixtures_share_their_even
         assert (ours["label"], ours["fold_0"]) == (theirs["label"], theirs["fold_0"])
     train_and_predict(params, layout, ("logmel", "densenet"))
     kept = read_json(layout.model("densenet", "0") / "model.json")
-    assert kept["events"] == sorted({row["event"] for row in rows})
+    assert kept["aux_labels"] == sorted({row["aux_label"] for row in rows})
     assert scores(params, layout)["ensemble"]["out_of_fold"]["n_clips"] == 24
 
 
@@ -188,7 +188,7 @@ def test_clips_of_several_tags_are_learned_and_scored_tag_by_tag(tmp_path: Path)
     assert 0 <= found["out_of_fold"]["roc_auc"]["value"] <= 1
 
 
-def test_a_model_starts_from_the_trunk_of_another_with_a_fresh_head(tmp_path: Path) -> None:
+def test_a_model_starts_from_the_backbone_of_another_with_a_fresh_head(tmp_path: Path) -> None:
     params, layout = workspace(tmp_path, rows_of(8), {"models": {"logmel": {"densenet": DENSENET}}})
     train_and_predict(params, layout, ("logmel", "densenet"))
     weights = layout.model("densenet", "0") / "weights.safetensors"
@@ -196,7 +196,7 @@ def test_a_model_starts_from_the_trunk_of_another_with_a_fresh_head(tmp_path: Pa
         "init_from": weights.relative_to(tmp_path).as_posix(),
         "init_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "frozen": ["features"],
-        "training": {"trunk_rate": 0.1},
+        "training": {"backbone_lr_multiplier": 0.1},
     }
     raw = params.model_dump()
     overlay(raw, {"models": {"logmel": {"second": {**DENSENET, **start}}}})

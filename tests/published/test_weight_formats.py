@@ -57,7 +57,7 @@ def refusal(source: Path, **options: str) -> str:
 
 
 @pytest.fixture
-def trunk() -> dict[str, torch.Tensor]:
+def backbone() -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     state = build("vggish", 1, {"width": 1 / 64}).state_dict()
     return {key: value for key, value in state.items() if not key.startswith("head.")}
@@ -66,10 +66,10 @@ def trunk() -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("in_zip", [False, True])
 @pytest.mark.parametrize("author", ["torchvggish", "torchaudio"])
 def test_a_pytorch_file_keeps_its_tensors(
-    tmp_path: Path, trunk: dict[str, torch.Tensor], author: str, in_zip: bool
+    tmp_path: Path, backbone: dict[str, torch.Tensor], author: str, in_zip: bool
 ) -> None:
     state: dict[str, Any] = {"pproc.pca_means": torch.zeros(128)}  # of the whole module; left out
-    for key, value in trunk.items():
+    for key, value in backbone.items():
         half, rest = key.split(".", 1)
         theirs = {"features": "features_network", "embeddings": "embedding_network"}[half]
         state[f"{theirs}.{rest}" if author == "torchaudio" else key] = value
@@ -77,17 +77,17 @@ def test_a_pytorch_file_keeps_its_tensors(
     torch.save(state, source, _use_new_zipfile_serialization=in_zip)
     done, tensors = converted(source)
     assert (done.form, done.network, done.options) == ("PyTorch file", "vggish", {"width": 1 / 64})
-    assert (done.n_tensors, done.n_values) == (18, sum(v.numel() for v in trunk.values()))
-    assert tensors.keys() == trunk.keys()
-    for key, value in trunk.items():
+    assert (done.n_tensors, done.n_values) == (18, sum(v.numel() for v in backbone.values()))
+    assert tensors.keys() == backbone.keys()
+    for key, value in backbone.items():
         np.testing.assert_array_equal(tensors[key], value.numpy())
 
 
 def test_the_output_says_where_it_is_from_and_its_bytes_never_change(
-    tmp_path: Path, trunk: dict[str, torch.Tensor]
+    tmp_path: Path, backbone: dict[str, torch.Tensor]
 ) -> None:
     source = tmp_path / "vggish.pth"
-    torch.save(trunk, source)
+    torch.save(backbone, source)
     first, second = (convert(source, tmp_path / f"{i}.safetensors") for i in range(2))
     written = [(tmp_path / f"{i}.safetensors").read_bytes() for i in range(2)]
     assert written[0] == written[1]
@@ -123,10 +123,10 @@ def test_the_known_files_are_those_with_published_checksums() -> None:
 
 
 def test_a_file_is_called_published_only_by_its_checksum(
-    tmp_path: Path, trunk: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, backbone: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = tmp_path / "vggish-10086976.pth", tmp_path / "v.safetensors"
-    torch.save(trunk, source)
+    torch.save(backbone, source)
     lines = convert(source, out).lines(source, out)
     assert "no published file whose checksum earmark knows" in lines[0]
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
@@ -142,10 +142,10 @@ def test_a_file_is_called_published_only_by_its_checksum(
 
 
 def test_a_flawed_published_file_is_refused(
-    tmp_path: Path, trunk: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, backbone: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "old.pth"
-    torch.save(trunk, source)
+    torch.save(backbone, source)
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
     flaw = known.find("cbfe8f1c" + 56 * "0").flaw
     assert "swapped" in flaw
@@ -154,10 +154,10 @@ def test_a_flawed_published_file_is_refused(
 
 
 def test_another_checksum_than_the_given_one_is_refused(
-    tmp_path: Path, trunk: dict[str, torch.Tensor]
+    tmp_path: Path, backbone: dict[str, torch.Tensor]
 ) -> None:
     source = tmp_path / "vggish.pth"
-    torch.save(trunk, source)
+    torch.save(backbone, source)
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
     assert f"sha256 is {sha256}, not {'0' * 64}" in refusal(source, sha256="0" * 64)
     convert(source, tmp_path / "out.safetensors", sha256=sha256.upper())
@@ -267,7 +267,7 @@ def test_every_form_of_soundnet_computes_what_its_kernels_say(
     assert isinstance(network, SoundNet)
     waveform = np.random.default_rng(6).uniform(-0.01, 0.01, 9000).astype("f4")
     with torch.inference_mode():
-        found = network.trunk(torch.from_numpy(waveform)[None])[0, :, 0].numpy().T
+        found = network.backbone(torch.from_numpy(waveform)[None])[0, :, 0].numpy().T
     expected = tensorflow_soundnet(layers, waveform)
     assert expected.max() > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

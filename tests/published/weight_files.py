@@ -283,9 +283,9 @@ def soundnet_t7(layers: Mapping[str, Arrays]) -> bytes:
         modules += [norm, Lua("cudnn.ReLU", inplace=True)]
         if name in ("conv1", "conv2", "conv5"):
             modules.append(Lua("cudnn.SpatialMaxPooling", kH=8, ceil_mode=False))
-    *trunk, conv8, conv8_2 = modules
+    *backbone, conv8, conv8_2 = modules
     heads = Lua("nn.ConcatTable", modules={1: conv8, 2: conv8_2})
-    inside = dict(enumerate([*trunk, heads], start=1))
+    inside = dict(enumerate([*backbone, heads], start=1))
     network = Lua("nn.Sequential", modules=inside, train=False, _type="torch.CudaTensor")
     network.fields["itself"] = network
     return Torch7Writer().write(network)

@@ -1,4 +1,4 @@
-"""The whole audit of a small corpus: files, findings by gravity, and the command."""
+"""The whole audit of a small corpus: files, findings by severity, and the command."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from earmark.audit.findings import GRAVITIES, Finding, by_gravity, counted, some
+from earmark.audit.findings import SEVERITIES, Finding, by_severity, counted, some
 from earmark.audit.run import audit_corpus, write_audit
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
@@ -102,9 +102,9 @@ def test_planted_faults_are_found_the_gravest_first_and_written(tmp_path, params
     ensemble(layout, wrong=[7, 8, 9])
     audit = audit_corpus(params, layout)
     write_audit(audit, params, layout)
-    gravities = [GRAVITIES.index(finding.gravity) for finding in audit.findings]
+    gravities = [SEVERITIES.index(finding.severity) for finding in audit.findings]
     assert gravities == sorted(gravities)
-    assert audit.findings[0].gravity == "grave"
+    assert audit.findings[0].severity == "critical"
     assert "01.wav and 03.wav" in audit.findings[0].meaning
     suspects = pd.read_csv(layout.audit / "suspects.csv", keep_default_na=False)
     assert set(suspects["clip"]) == {"07.wav", "08.wav", "09.wav"}
@@ -125,7 +125,7 @@ def test_a_clean_corpus_has_nothing_worse_than_a_note(tmp_path, params):
     layout = corpus(tmp_path, faulty=False)
     ensemble(layout, wrong=[])
     audit = audit_corpus(params, layout)
-    assert [finding for finding in audit.findings if finding.gravity != "note"] == []
+    assert [finding for finding in audit.findings if finding.severity != "note"] == []
     assert audit.metrics["duplicates"]["pairs"] == 0
     assert audit.metrics["labels"]["suspects"] == 0
 
@@ -193,7 +193,9 @@ def test_the_command_says_what_it_found(tmp_path):
 
 def test_findings_keep_their_order_within_a_gravity():
     one = Finding("minor", "a", "1", "", "")
-    found = by_gravity([one, replace(one, gravity="grave", title="2"), replace(one, title="3")])
+    found = by_severity(
+        [one, replace(one, severity="critical", title="2"), replace(one, title="3")]
+    )
     assert [finding.title for finding in found] == ["2", "1", "3"]
 
 

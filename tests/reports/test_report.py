@@ -198,7 +198,7 @@ def test_the_wider_interval_is_shown_and_marked(page):
     assert "or <sup>r</sup> over the recordings that they were cut from, if wider" in text
 
 
-def calibrated(*, is_multi_label: bool, unknown_below: float) -> dict:
+def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(3), 60)
     targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 60)]
@@ -210,7 +210,7 @@ def calibrated(*, is_multi_label: bool, unknown_below: float) -> dict:
         probabilities,
         1.5,
         is_multi_label=is_multi_label,
-        unknown_below=unknown_below,
+        rejection_threshold=rejection_threshold,
         seed=0,
         n_resamples=20,
     )
@@ -219,7 +219,7 @@ def calibrated(*, is_multi_label: bool, unknown_below: float) -> dict:
 
 @pytest.mark.parametrize("is_multi_label", [False, True])
 def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
-    added = calibrated(is_multi_label=is_multi_label, unknown_below=0.6)
+    added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.6)
     html = render_report(**page | added)
     assert len(pictures(html)) == 6
     text = visible(html)
@@ -229,8 +229,8 @@ def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
         assert f"{found['ece_before']['value']:.3f} <small>" in text
         assert f"<td>{found['aurc']:.3f}</td>" in text
     held_out = added["calibration"]["out_of_fold"]
-    assert f"With evaluate.unknown_below 0.6, {held_out['coverage']:.1%} of the" in text
-    added = calibrated(is_multi_label=is_multi_label, unknown_below=0.0)
+    assert f"With evaluate.rejection_threshold 0.6, {held_out['coverage']:.1%} of the" in text
+    added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.0)
     assert "every clip is answered" in visible(render_report(**page | added))
 
 

@@ -127,7 +127,7 @@ def test_decoded_clips_are_in_the_order_of_the_table_at_one_rate(done):
     clips = read_table(done.clips)
     assert list(store.index["clip"]) == list(clips.loc[~clips["quarantined"], "clip"])
     assert list(store.index["split"]) == list(clips.loc[~clips["quarantined"], "split"])
-    assert store.about["sample_rate"] == RATE
+    assert store.metadata["sample_rate"] == RATE
     seconds = [len(shard) / RATE for shard in store.shards]
     assert seconds == pytest.approx([2.1, 2.1, 2.1, 0.45])  # closed by the clip that fills it
     index = store.index.set_index("clip")
@@ -193,7 +193,7 @@ def test_too_many_bad_files_end_the_stage_by_name_and_leave_nothing(tmp_path):
     with pytest.raises(UserError) as caught:
         decode.run(params, layout)
     head, *named = caught.value.problems
-    assert head.startswith("6 of 17 clips are unusable, over the limit 30.0%; mend")
+    assert head.startswith("6 of 17 clips are unusable, over the limit 30.0%; fix")
     assert sorted(line.split(":")[0] for line in named) == sorted(BAD)
     assert [path for path in tmp_path.glob("*/*") if path.parent.name != "recordings"] == []
 
@@ -211,7 +211,7 @@ def test_a_class_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path
     layout = Layout(tmp_path)
     layout.data.mkdir()
     pd.DataFrame(gone).to_parquet(layout.clips)
-    with pytest.raises(UserError, match="class cat: all of its clips are in quarantine; mend"):
+    with pytest.raises(UserError, match="class cat: all of its clips are in quarantine; fix"):
         split.run(params_of("recordings"), layout)
 
 
@@ -278,7 +278,7 @@ def test_a_tag_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path):
     layout = Layout(tmp_path)
     layout.data.mkdir()
     clips.assign(label=rare).to_parquet(layout.clips)
-    with pytest.raises(UserError, match="class rare: all of its clips are in quarantine; mend"):
+    with pytest.raises(UserError, match="class rare: all of its clips are in quarantine; fix"):
         split.run(params_of("recordings"), layout)
 
 

@@ -63,9 +63,9 @@ def make(root: Path, *, n_tags_a_clip: int, folds: tuple[str, ...] = ("0", "1"))
     write_json(layout.plan, {"members": dict.fromkeys(SKILL, "logmel"), "folds": list(folds)})
     for member, skill in SKILL.items():
         for fold in folds:
-            about = {"tags": TAGS, "rule": "mean"}
+            metadata = {"tags": TAGS, "aggregation": "mean"}
             folder = layout.predictions(member, fold)
-            with StoreWriter(folder, row_shape=(4,), dtype="float32", about=about) as store:
+            with StoreWriter(folder, row_shape=(4,), dtype="float32", metadata=metadata) as store:
                 for i in np.flatnonzero((split == "test") | (held_by == fold)):
                     logits = skill * (targets[i] - 0.5) + rng.normal(size=(2, 4))
                     odds = np.exp(logits)
@@ -85,51 +85,51 @@ def csv(layout: Layout, name: str) -> pd.DataFrame:
 
 def test_one_tag_a_clip_goes_from_predictions_to_report(tmp_path):
     layout = make(tmp_path, n_tags_a_clip=1)
-    about = ensemble.run(params(unknown_below=0.4), layout)
-    scores = evaluate.run(params(unknown_below=0.4), layout)
+    metadata = ensemble.run(params(rejection_threshold=0.4), layout)
+    scores = evaluate.run(params(rejection_threshold=0.4), layout)
     assert {path.name for path in layout.metrics.iterdir()} == METRICS
     assert (layout.report / "index.html").read_text().startswith("<!DOCTYPE html>")
     assert json.loads((layout.metrics / "scores.json").read_text()) == scores
-    assert about["preparation"]["unknown_below"] == 0.4
-    assert "thresholds" not in about
+    assert metadata["preparation"]["rejection_threshold"] == 0.4
+    assert "thresholds" not in metadata
     held_out = scores["ensemble"]["out_of_fold"]
     assert held_out["accuracy"]["low_by_source"] <= held_out["accuracy"]["value"]
     assert scores["gain"]["n_groups"] == 30
     assert len(csv(layout, "confusion")) == 60
     assert csv(layout, "submission")["label"].str.split(" ").map(len).eq(3).all()
     calibration = read_json(layout.metrics / "calibration.json")
-    assert calibration["temperature"] == about["temperature"]
-    assert calibration["out_of_fold"]["unknown_below"] == 0.4
+    assert calibration["temperature"] == metadata["temperature"]
+    assert calibration["out_of_fold"]["rejection_threshold"] == 0.4
 
 
 def test_several_tags_a_clip_go_from_predictions_to_report(tmp_path):
     layout = make(tmp_path, n_tags_a_clip=3)
-    about = ensemble.run(params(metric="roc_auc"), layout)
+    metadata = ensemble.run(params(metric="roc_auc"), layout)
     scores = evaluate.run(params(metric="roc_auc"), layout)
     assert {path.name for path in layout.metrics.iterdir()} == METRICS
-    assert about["is_multi_label"]
-    assert about["weights"]["good"] > 0.8
+    assert metadata["is_multi_label"]
+    assert metadata["weights"]["good"] > 0.8
     assert scores["models"]["good"]["out_of_fold"]["roc_auc"]["value"] > 0.9
     summary = read_json(layout.metrics / "summary.json")
     assert next(iter(summary["ensemble"]["test"])) == "roc_auc"
     assert csv(layout, "confusion").empty
     table = csv(layout, "per_class").set_index("tag")
-    assert table["threshold"].to_dict() == pytest.approx(about["thresholds"])
+    assert table["threshold"].to_dict() == pytest.approx(metadata["thresholds"])
     # what is submitted is what `predict` would answer: tempered, above the tags' thresholds
     rows = read_table(layout.ensemble / "clips.parquet")
     said = read_table(layout.ensemble / "ensemble.parquet")[rows["role"] == "test"]
-    tempered = temper(said.to_numpy(), about["temperature"], is_multi_label=True)
-    above = tempered >= np.array([about["thresholds"][tag] for tag in TAGS]) - 1e-12
+    tempered = temper(said.to_numpy(), metadata["temperature"], is_multi_label=True)
+    above = tempered >= np.array([metadata["thresholds"][tag] for tag in TAGS]) - 1e-12
     for label, answers in zip(csv(layout, "submission")["label"], above, strict=True):
         assert set(label.split(";")) - {""} == set(np.array(TAGS)[answers])
 
 
 def test_a_lone_fold_is_scored_with_thresholds_of_its_other_half(tmp_path):
     layout = make(tmp_path, n_tags_a_clip=3, folds=("0",))
-    about = ensemble.run(params(metric="micro_f1"), layout)
+    metadata = ensemble.run(params(metric="micro_f1"), layout)
     scores = evaluate.run(params(metric="micro_f1"), layout)
     assert scores["ensemble"]["out_of_fold"]["n_clips"] == 30
-    assert any("one fold" in note for note in about["notes"])
+    assert any("one fold" in note for note in metadata["notes"])
     parts = read_table(layout.ensemble / "clips.parquet").groupby("source")["part"].nunique()
     assert (parts == 1).all()
 
@@ -138,7 +138,7 @@ def test_merged_tags_are_scored_as_one(tmp_path):
     layout = make(tmp_path, n_tags_a_clip=1)
     ensemble.run(params(), layout)
     apart = evaluate.run(params(), layout)
-    joint = evaluate.run(params(merge_tags={"animal": ["bark", "cough"]}), layout)
+    joint = evaluate.run(params(label_groups={"animal": ["bark", "cough"]}), layout)
     assert csv(layout, "per_class")["tag"].tolist() == ["animal", "bell", "cello"]
     accuracy = [s["ensemble"]["out_of_fold"]["accuracy"]["value"] for s in (apart, joint)]
     assert accuracy[1] >= accuracy[0]
@@ -150,7 +150,7 @@ def test_merged_tags_are_scored_as_one(tmp_path):
     ("changes", "message"),
     [
         ({"metric": "roc_auc"}, r"evaluate\.metric: roc_auc is not for a corpus of one tag a clip"),
-        ({"merge_tags": {"x": ["mew"]}}, r"evaluate\.merge_tags\.x: mew is no tag"),
+        ({"label_groups": {"x": ["mew"]}}, r"evaluate\.label_groups\.x: mew is no tag"),
     ],
 )
 def test_what_does_not_fit_the_corpus_is_refused_before_any_scoring(tmp_path, changes, message):

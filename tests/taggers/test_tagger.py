@@ -19,7 +19,7 @@ from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
 CPU = Device(name="cpu", precision="float32", channels_last=True)
 WAVE = Input(
     kind="wave16k", options={"target_hz": 16_000}, sample_rate=44_100, lengths=[162],
-    rule="mean", fill="end", silence=[0.0], mean=[0.0], std=[32_768.0],
+    aggregation="mean", padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
 )  # fmt: skip
 OPTIONS = {"n_samples": 162, "width": 0.1}
 
@@ -71,7 +71,7 @@ def test_int16_samples_reach_the_network_between_minus_1_and_1() -> None:
 
 def test_patches_are_stacked_in_time() -> None:
     input_ = Input(
-        kind="patches", options={}, sample_rate=44_100, lengths=[5], rule="mean", fill="repeat",
+        kind="patches", options={}, sample_rate=44_100, lengths=[5], aggregation="mean", padding="tile",
         silence=[-4.6], mean=[0.0], std=[1.0],
     )  # fmt: skip
     batch = np.random.default_rng(0).normal(size=(2, 5, 96, 64)).astype(np.float16)
@@ -81,7 +81,7 @@ def test_patches_are_stacked_in_time() -> None:
 
 
 def test_random_crops_depend_on_the_clip_alone_and_lie_inside() -> None:
-    input_ = Input(**{**WAVE.__dict__, "rule": "recrop"})
+    input_ = Input(**{**WAVE.__dict__, "aggregation": "confident_crop"})
     starts = crop_starts(input_, 500)
     assert starts == crop_starts(input_, 500)
     assert starts != crop_starts(input_, 500, clip="other")
@@ -91,7 +91,7 @@ def test_random_crops_depend_on_the_clip_alone_and_lie_inside() -> None:
 
 @pytest.mark.parametrize("n_rows", [10, 162])
 def test_a_clip_not_longer_than_a_segment_is_predicted_once(n_rows: int) -> None:
-    assert crop_starts(Input(**{**WAVE.__dict__, "rule": "recrop"}), n_rows) == [0]
+    assert crop_starts(Input(**{**WAVE.__dict__, "aggregation": "confident_crop"}), n_rows) == [0]
 
 
 def test_the_mean_rule_covers_the_clip_with_the_last_segment_aligned_to_its_end() -> None:
@@ -99,14 +99,14 @@ def test_the_mean_rule_covers_the_clip_with_the_last_segment_aligned_to_its_end(
 
 
 def test_a_bag_is_cut_into_chunks_and_the_last_one_is_filled_from_the_start() -> None:
-    bag = Input(**{**WAVE.__dict__, "kind": "embedding", "fill": "repeat", "lengths": [4]})
+    bag = Input(**{**WAVE.__dict__, "kind": "embedding", "padding": "tile", "lengths": [4]})
     rows = np.arange(6)[:, None] * np.ones((1, 3))
     crops = bag.crops(rows, n_crops=6, seed=1, clip="c")
     assert [crop[:, 0].tolist() for crop in crops] == [[0, 1, 2, 3], [4, 5, 0, 1]]
 
 
 def test_several_lengths_are_tried_in_turn() -> None:
-    input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50], "rule": "recrop"})
+    input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50], "aggregation": "confident_crop"})
     crops = input_.crops(np.arange(200), n_crops=2, seed=1, clip="c")
     assert [len(crop) for crop in crops] == [100, 50, 100, 50]
     short = input_.crops(np.arange(70), n_crops=2, seed=1, clip="c")
@@ -136,7 +136,7 @@ def test_a_sigmoid_makes_each_tag_a_question_of_its_own_and_events_are_not_told(
 
 
 JOINT = JointInput(
-    kind="fusion", options={}, sample_rate=44_100, lengths=[3], rule="mean", fill="replicate",
+    kind="fusion", options={}, sample_rate=44_100, lengths=[3], aggregation="mean", padding="tile_gap",
     silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
 )  # fmt: skip
 
@@ -176,17 +176,17 @@ def vggish() -> torch.nn.Module:
     return build("vggish", 3, {"width": 0.05, "fc": 64})
 
 
-def kept_trunk(path: Path) -> str:
+def kept_backbone(path: Path) -> str:
     torch.manual_seed(5)
     state = {k: v for k, v in vggish().state_dict().items() if not k.startswith("head")}
     save_file(state, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_pinned_weights_fill_the_trunk_and_leave_the_head_fresh(tmp_path: Path) -> None:
-    sha256 = kept_trunk(tmp_path / "trunk.safetensors")
+def test_pinned_weights_fill_the_backbone_and_leave_the_head_fresh(tmp_path: Path) -> None:
+    sha256 = kept_backbone(tmp_path / "backbone.safetensors")
     network = vggish()
-    fresh = load_weights(network, tmp_path / "trunk.safetensors", sha256)
+    fresh = load_weights(network, tmp_path / "backbone.safetensors", sha256)
     assert all(name.startswith("head") for name in fresh)
     torch.manual_seed(5)
     torch.testing.assert_close(network.state_dict()["features.0.weight"],
@@ -196,7 +196,7 @@ def test_pinned_weights_fill_the_trunk_and_leave_the_head_fresh(tmp_path: Path) 
 def test_a_head_is_what_depends_on_the_number_of_tags() -> None:
     assert head_names("vggish", {"width": 0.05, "fc": 64}) == {"head.2.weight", "head.2.bias"}
     attention = head_names("multilevel_attention", {"n_units": 8})
-    assert not any(name.startswith("trunk") for name in attention)
+    assert not any(name.startswith("backbone") for name in attention)
 
 
 def test_a_fresh_head_is_not_taken_from_a_file_that_has_one(tmp_path: Path) -> None:
@@ -212,20 +212,20 @@ def test_a_fresh_head_is_not_taken_from_a_file_that_has_one(tmp_path: Path) -> N
 
 
 def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path: Path) -> None:
-    kept_trunk(tmp_path / "trunk.safetensors")
+    kept_backbone(tmp_path / "backbone.safetensors")
     with pytest.raises(UserError, match="sha256 is"):
-        load_weights(vggish(), tmp_path / "trunk.safetensors", "0" * 64)
+        load_weights(vggish(), tmp_path / "backbone.safetensors", "0" * 64)
 
 
 def test_weights_of_another_width_are_refused_by_name(tmp_path: Path) -> None:
-    sha256 = kept_trunk(tmp_path / "trunk.safetensors")
-    with pytest.raises(UserError, match=r"trunk\.safetensors: \S+ \([\d, ]+\) does not fit"):
+    sha256 = kept_backbone(tmp_path / "backbone.safetensors")
+    with pytest.raises(UserError, match=r"backbone\.safetensors: \S+ \([\d, ]+\) does not fit"):
         load_weights(build("vggish", 3, {"width": 0.1, "fc": 64}),
-                     tmp_path / "trunk.safetensors", sha256)  # fmt: skip
+                     tmp_path / "backbone.safetensors", sha256)  # fmt: skip
 
 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "trunk.pth"
+    path = tmp_path / "backbone.pth"
     path.write_bytes(b"\x80\x02pickle")
     with pytest.raises(UserError, match="no safetensors file"):
         load_weights(vggish(), path, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.errors import UserError
-from earmark.features.segments import Place
+from earmark.features.segments import Crop
 from earmark.params import Recipe
 from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
@@ -28,7 +28,7 @@ from earmark.training.schedules import Plateau, learning_rate, triangular
 from tests.source_graph import ROOT
 
 TAGS = ["Bark", "Cough", "Flute"]
-TASK = Task(TAGS, is_multi_label=False, events=[])
+TASK = Task(TAGS, is_multi_label=False, aux_labels=[])
 OPTIONS = {"growth": 4, "stem_channels": 4, "units": 1, "n_blocks": 2}
 SHARED = read_yaml(ROOT / "profiles" / "base.yaml")["model"]
 RECIPE = Recipe.model_validate(
@@ -37,7 +37,7 @@ RECIPE = Recipe.model_validate(
         "batch_size": 4,
         "epochs": 3,
         "patience": 3,
-        "max_learning_rate": 4e-3,
+        "max_lr": 4e-3,
         "plateau_patience": 2,
         "validation_crops": 2,
         "checkpoint_seconds": 0.0,
@@ -73,7 +73,7 @@ def store(tmp_path: Path) -> Store:
     """Log-mel of 18 clips of 10 to 45 frames, one variant each: noise, pulses, or partials."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "features"
-    with StoreWriter(folder, row_shape=(20,), dtype="float16", about={"silence": [-9.0]}) as out:
+    with StoreWriter(folder, row_shape=(20,), dtype="float16", metadata={"silence": [-9.0]}) as out:
         for i in range(18):
             for variant in ("", "pitch"):
                 rows = rng.normal(size=(int(rng.integers(10, 45)), 20))
@@ -94,7 +94,7 @@ def make_job(store: Store, **changes: Any) -> Job:
     train = Examples.select(store, table(0, 12), TASK)
     mean, std = standardisation(train, per="array")
     input_ = Input(
-        kind="logmel", options={}, sample_rate=44_100, lengths=[32], rule="recrop", fill="end",
+        kind="logmel", options={}, sample_rate=44_100, lengths=[32], aggregation="confident_crop", padding="right",
         silence=[-9.0], mean=mean, std=std,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -142,7 +142,7 @@ def test_the_plateau_lowers_the_scale_after_patience_epochs_without_a_better_los
         plateau.step(loss, factor=0.1, patience=2)
     assert plateau.scale == pytest.approx(0.1)
     plateau.step(0.8, factor=0.1, patience=2)
-    assert (plateau.scale, plateau.bad_epochs) == (pytest.approx(0.1), 0)
+    assert (plateau.scale, plateau.epochs_without_improvement) == (pytest.approx(0.1), 0)
 
 
 def test_soft_cross_entropy_of_a_mixture_is_the_mixture_of_cross_entropies() -> None:
@@ -166,7 +166,7 @@ def test_balanced_batches_draw_every_class_equally_whatever_its_size(store: Stor
     clips = pd.concat([table(0, 12), table(12, 18).iloc[[0, 3]]])  # one more of Bark and of Bark
     examples = Examples.select(store, clips, TASK)
     sampler = replace(make_job(store).sampler, examples=examples)
-    sampler = sampler_with(sampler, batches="balanced", batch_size=6)
+    sampler = sampler_with(sampler, sampler="class_balanced", batch_size=6)
     drawn = np.concatenate(sampler.order(rng_for(0, "order")))
     labels = examples.targets[drawn].argmax(axis=1)
     counts = np.bincount(labels)
@@ -209,7 +209,7 @@ def test_standardised_training_clips_have_mean_0_and_deviation_1(store: Store) -
 
 
 def test_training_learns_and_keeps_the_best_epoch(store: Store, tmp_path: Path) -> None:
-    recipe = recipe_with(epochs=40, patience=40, mixup_alpha=0.0, max_learning_rate=0.02)
+    recipe = recipe_with(epochs=40, patience=40, mixup_alpha=0.0, max_lr=0.02)
     fitted = fit(make_job(store, recipe=recipe), tmp_path / "checkpoint", Silent())
     values = [row["map_at_3"] for row in fitted.history]
     assert fitted.best["map_at_3"] == max(values) > 0.75
@@ -222,7 +222,7 @@ def test_training_learns_and_keeps_the_best_epoch(store: Store, tmp_path: Path) 
 def test_training_stops_after_patience_epochs_without_a_better_one(
     store: Store, tmp_path: Path
 ) -> None:
-    rates = {"base_learning_rate": 1e-9, "max_learning_rate": 1e-9}
+    rates = {"base_lr": 1e-9, "max_lr": 1e-9}
     recipe = recipe_with(epochs=50, patience=2, **rates)
     fitted = fit(make_job(store, recipe=recipe), tmp_path / "checkpoint", Silent())
     assert len(fitted.history) < 50
@@ -233,7 +233,7 @@ class Killed(Exception):  # noqa: N818 -- what happened
     pass
 
 
-STAGED = {"optimizer": "sgd", "schedule": "stages", "stages": 9, "plateau_patience": 1}
+STAGED = {"optimizer": "sgd", "schedule": "multistep", "multistep_stages": 9, "plateau_patience": 1}
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, STAGED], ids=["adam", "ema", "sgd"])
@@ -279,7 +279,7 @@ def test_a_finished_training_is_not_done_again(store: Store, tmp_path: Path) -> 
 
 
 def test_a_loss_that_is_no_number_ends_with_a_mend(store: Store, tmp_path: Path) -> None:
-    rates = {"base_learning_rate": 1e30, "max_learning_rate": 1e30}
+    rates = {"base_lr": 1e30, "max_lr": 1e30}
     recipe = recipe_with(gradient_clip=1e30, **rates)
     with pytest.raises(UserError, match="lower the learning rate"):
         fit(make_job(store, recipe=recipe), tmp_path / "checkpoint", Silent())
@@ -291,20 +291,18 @@ def test_validation_averages_the_segments_of_each_clip(store: Store) -> None:
     joint = validate(job.tagger, job.validation, CPU, RECIPE)
     rows = job.validation.original(0)
     starts = sorted({0, max(len(rows) - 32, 0)})
-    crops = np.stack([job.tagger.input.cut(rows, Place(start)) for start in starts])
+    crops = np.stack([job.tagger.input.cut(rows, Crop(start)) for start in starts])
     expected = job.tagger.probabilities(crops, CPU).mean(axis=0)
     np.testing.assert_allclose(joint[0], expected, rtol=1e-5)
     np.testing.assert_allclose(joint.sum(axis=1), 1.0, rtol=1e-5)
 
 
 def test_the_rate_of_stages_falls_by_the_factor_and_decays_as_in_keras() -> None:
-    recipe = recipe_with(
-        schedule="stages", base_learning_rate=0.01, max_learning_rate=0.01, rate_decay=1e-3
-    )
+    recipe = recipe_with(schedule="multistep", base_lr=0.01, max_lr=0.01, lr_decay=1e-3)
     plateau = Plateau(scale=0.2, stage=1, stage_updates=500)
     rate = learning_rate(recipe, plateau, update=9000, n_batches=10)
     assert rate == pytest.approx(0.01 * 0.2 / 1.5)
-    constant = recipe_with(schedule="constant", base_learning_rate=0.002)
+    constant = recipe_with(schedule="constant", base_lr=0.002)
     assert learning_rate(constant, Plateau(), update=77, n_batches=10) == 0.002
 
 
@@ -325,7 +323,7 @@ def test_every_stage_starts_from_the_best_weights_and_training_ends_with_the_las
 
     monkeypatch.setattr(loop.State, "begin_stage", seen)
     recipe = recipe_with(
-        **{**STAGED, "stages": 2, "epochs": 60, "patience": 60, "base_learning_rate": 1e-9}
+        **{**STAGED, "multistep_stages": 2, "epochs": 60, "patience": 60, "base_lr": 1e-9}
     )
     fitted = fit(make_job(store, recipe=recipe), tmp_path / "checkpoint", Silent())
     assert len(begun) == 2
@@ -359,8 +357,10 @@ def test_frozen_layers_stay_as_they_are_batch_norm_included(store: Store, tmp_pa
         fit(replace(make_job(store), frozen=("no_such",)), tmp_path / "other", Silent())
 
 
-def test_a_trunk_rate_of_zero_trains_the_head_alone(store: Store, tmp_path: Path) -> None:
-    job = make_job(store, recipe=recipe_with(trunk_rate=0.0, l2=0.0))
+def test_a_backbone_lr_multiplier_of_zero_trains_the_head_alone(
+    store: Store, tmp_path: Path
+) -> None:
+    job = make_job(store, recipe=recipe_with(backbone_lr_multiplier=0.0, l2=0.0))
     head = frozenset(head_names("densenet", OPTIONS))
     before = {k: v.clone() for k, v in job.tagger.network.named_parameters()}
     fitted = fit(replace(job, head=head), tmp_path / "checkpoint", Silent())
@@ -392,7 +392,7 @@ def test_clips_of_several_tags_are_learned_by_the_same_loop(store: Store, tmp_pa
             epochs=40,
             patience=40,
             mixup_alpha=0.0,
-            max_learning_rate=0.02,
+            max_lr=0.02,
         ),
     )
     train, validation = (
@@ -411,13 +411,15 @@ def test_clips_of_several_tags_are_learned_by_the_same_loop(store: Store, tmp_pa
 def test_a_second_task_has_its_own_soft_max_and_its_own_targets(
     store: Store, tmp_path: Path
 ) -> None:
-    clips = table(0, 18).assign(event=[f"event {i % 6}" for i in range(18)])
+    clips = table(0, 18).assign(aux_label=[f"event {i % 6}" for i in range(18)])
     task = Task.of(clips)
-    assert task.events == [f"event {i}" for i in range(6)]
+    assert task.aux_labels == [f"event {i}" for i in range(6)]
     job = make_job(store)
     train, validation = (Examples.select(store, part, task) for part in (clips[:12], clips[12:]))
     np.testing.assert_allclose(train.targets[:, 3:].argmax(axis=1), np.arange(12) % 6)
-    tagger = Tagger.new("densenet", OPTIONS, tags=TAGS, input_=job.tagger.input, events=task.events)
+    tagger = Tagger.new(
+        "densenet", OPTIONS, tags=TAGS, input_=job.tagger.input, aux_labels=task.aux_labels
+    )
     sampler = replace(job.sampler, examples=train)
     fitted = fit(
         replace(job, tagger=tagger, sampler=sampler, validation=validation),
@@ -437,9 +439,14 @@ def test_new_clips_of_the_mix_stage_are_examples_of_their_own(tmp_path: Path) ->
             place = {"clip": clip, "variant": variant, "partner": partner}
             out.append(np.full(3, len(out._entries), dtype=np.int16), **place)
     clips = pd.DataFrame(
-        {"clip": ["b", "a"], "label": "Bark", "event": ["yap", "howl"], "verified": [True, False]}
+        {
+            "clip": ["b", "a"],
+            "label": "Bark",
+            "aux_label": ["yap", "howl"],
+            "verified": [True, False],
+        }
     )
-    task = Task(["Bark"], is_multi_label=False, events=["howl", "yap"])
+    task = Task(["Bark"], is_multi_label=False, aux_labels=["howl", "yap"])
     store = Store.open(tmp_path / "f")
     found = Examples.select(store, clips, task, with_new=True)
     assert found.clips == ["b", "a", "a", "b"]

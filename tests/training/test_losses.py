@@ -35,7 +35,7 @@ def test_the_binary_loss_is_the_mean_over_the_tags_of_pytorch():
 def test_a_second_task_adds_its_weighted_loss():
     logits, targets = torch.randn(4, 5), torch.eye(5)[[0, 1, 1, 0]]
     targets[:, 2:] = torch.eye(3)[[2, 0, 1, 1]]
-    both = clip_losses(logits, targets, n_tags=2, activation="softmax", event_weight=0.5)
+    both = clip_losses(logits, targets, n_tags=2, activation="softmax", aux_weight=0.5)
     expected = soft_cross_entropy(logits[:, :2], targets[:, :2])
     expected += 0.5 * soft_cross_entropy(logits[:, 2:], targets[:, 2:])
     torch.testing.assert_close(both, expected)
@@ -55,11 +55,11 @@ def test_smoothing_keeps_the_sum_of_a_soft_max_and_pulls_a_sigmoid_to_a_half():
 def test_unverified_clips_weigh_less_and_the_worst_of_them_are_dropped():
     losses = torch.tensor([1.0, 2.0, 8.0, 4.0])
     doubt = torch.tensor([0.0, 1.0, 1.0, 0.0])
-    half = batch_loss(losses, doubt, unverified_weight=0.5, drop_share=0.0)
+    half = batch_loss(losses, doubt, noisy_label_weight=0.5, drop_share=0.0)
     assert half.item() == pytest.approx((1 + 1 + 4 + 4) / 4)
-    dropped = batch_loss(losses, doubt, unverified_weight=1.0, drop_share=0.5)
+    dropped = batch_loss(losses, doubt, noisy_label_weight=1.0, drop_share=0.5)
     assert dropped.item() == pytest.approx((1 + 2 + 4) / 3), "the 8, though a verified 4 is kept"
-    assert batch_loss(losses, doubt * 0, unverified_weight=0.0, drop_share=0.9) == losses.mean()
+    assert batch_loss(losses, doubt * 0, noisy_label_weight=0.0, drop_share=0.9) == losses.mean()
 
 
 def test_a_mix_blends_inputs_targets_and_doubt_with_one_share_and_one_partner():
@@ -97,7 +97,7 @@ def test_powers_mix_like_the_waveforms_of_two_sounds_that_do_not_overlap(kind):
 
 def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised():
     input_ = Input(
-        kind="logmel", options={}, sample_rate=44_100, lengths=[4], rule="mean", fill="end",
+        kind="logmel", options={}, sample_rate=44_100, lengths=[4], aggregation="mean", padding="right",
         silence=[-100.0], mean=[-40.0], std=[20.0],
     )  # fmt: skip
     batch = np.random.default_rng(0).uniform(-80, 0, (2, 4, 3)).astype(np.float32)
@@ -108,7 +108,7 @@ def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised():
 
 def test_a_pair_is_mixed_by_one_draw_its_frames_as_powers_where_waveforms_are_meant():
     frames = Input(
-        kind="logmel", options={}, sample_rate=44_100, lengths=[4], rule="mean", fill="end",
+        kind="logmel", options={}, sample_rate=44_100, lengths=[4], aggregation="mean", padding="right",
         silence=[-100.0], mean=[0.0], std=[1.0],
     )  # fmt: skip
     audio = Input(**{**frames.__dict__, "kind": "wave44k", "lengths": [8]})

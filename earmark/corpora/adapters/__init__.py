@@ -38,5 +38,5 @@ def find(name: str) -> Adapter:
     if name in ADAPTERS:
         return ADAPTERS[name]
     near = difflib.get_close_matches(name, ADAPTERS, n=1)
-    mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(ADAPTERS)}"
-    raise UserError(f"corpus.adapter: no adapter {name!r}; {mend}")
+    fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(ADAPTERS)}"
+    raise UserError(f"corpus.adapter: no adapter {name!r}; {fix}")

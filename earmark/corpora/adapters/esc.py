@@ -102,8 +102,8 @@ def _category(folder: str) -> str:
 def _row(root: Path, path: Path, category: str) -> dict[str, str | int]:
     found = _STEM.fullmatch(path.stem)
     if not found:
-        mend = "names are such as 1-100032-A.ogg (fold, clip, take); rename or delete it"
-        raise UserError(f"{path.relative_to(root)}: no clip of ESC-50; {mend}")
+        fix = "names are such as 1-100032-A.ogg (fold, clip, take); rename or delete it"
+        raise UserError(f"{path.relative_to(root)}: no clip of ESC-50; {fix}")
     fold, source, take = found.groups()
     name = f"{fold}-{source}-{take}-{CATEGORIES.index(category)}"
     place = path.relative_to(root).as_posix()

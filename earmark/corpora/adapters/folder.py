@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 EXCERPT_COLUMNS = ("start_seconds", "end_seconds")
 OPTIONAL_COLUMNS = (
-    *("fold", "source", "verified", "split", "usage", "licence", "event"),
+    *("fold", "source", "verified", "split", "usage", "licence", "aux_label"),
     *EXCERPT_COLUMNS,
 )
 
@@ -53,8 +53,8 @@ def _from_class_folders(root: Path) -> pd.DataFrame:
         raise UserError(f"corpus.root: {root} has no class folder with audio in it ({suffixes})")
     names = [path.as_posix() for path in found]
     if several := sorted({path.parts[0] for path in found if SEPARATOR in path.parts[0]}):
-        mend = "rename it; clips of several tags need a csv"
-        raise UserError(f"corpus.root: class folder {several[0]!r} holds {SEPARATOR!r}; {mend}")
+        fix = "rename it; clips of several tags need a csv"
+        raise UserError(f"corpus.root: class folder {several[0]!r} holds {SEPARATOR!r}; {fix}")
     labels = [tag_name(path.parts[0]) for path in found]
     return clips_table({"clip": names, "path": names, "label": labels})
 
@@ -69,8 +69,8 @@ def _from_table(table: Path) -> pd.DataFrame:
     for name in ("source", "usage", "licence"):
         if name in raw:
             columns[name] = raw[name]
-    if "event" in raw:
-        columns["event"] = [tag_name(text) for text in raw["event"]]
+    if "aux_label" in raw:
+        columns["aux_label"] = [tag_name(text) for text in raw["aux_label"]]
     if "split" in raw:
         columns["split"] = raw["split"].where(raw["split"] != "", "train")
     if "fold" in raw:

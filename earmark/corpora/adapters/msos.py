@@ -39,16 +39,16 @@ def _part(sheet: Path, split: str) -> pd.DataFrame:
         "clip": raw["file"],
         "path": folders + raw["file"],
         "label": [tag_name(category) for category in raw["category"]],
-        "event": [tag_name(event) for event in raw["event"]],
+        "aux_label": [tag_name(event) for event in raw["event"]],
         "split": [split] * len(raw),
     }
     return clips_table(columns)
 
 
 def _check_events(clips: pd.DataFrame, sheet: Path) -> None:
-    categories = clips.groupby("event")["label"].unique()
+    categories = clips.groupby("aux_label")["label"].unique()
     for event, found in categories[categories.str.len() > 1].items():
-        raise UserError(f"{sheet}: event {event} lies in {' and '.join(found)}; mend the sheet")
+        raise UserError(f"{sheet}: event {event} lies in {' and '.join(found)}; fix the sheet")
 
 
 ADAPTER = Adapter(

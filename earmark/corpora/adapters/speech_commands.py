@@ -39,7 +39,7 @@ def read_clips(root: Path, table: str, *, n_classes: int) -> pd.DataFrame:
     """The spoken clips of one form of the corpus, sorted by path, then the silence.
 
     12 classes: the ten commands, `unknown` (every other word) and `silence`. 31: the 30 words of
-    v0.01 and `silence`, as Lee et al. train; evaluate.merge_tags scores them as 12. 35: the words
+    v0.01 and `silence`, as Lee et al. train; evaluate.label_groups scores them as 12. 35: the words
     of v0.02 alone. The corpus' own lists name the validation and the test clips, all others train.
     The speaker is the source of a word, the file of noise that of silence.
 

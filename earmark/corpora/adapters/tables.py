@@ -54,7 +54,7 @@ def read_cells(
         raise UserError(f"{table}: no readable csv: {' '.join(str(error).split())}") from None
     raw.columns = [str(name).strip().lower() for name in raw.columns]
     if not raw.columns.is_unique:
-        raise UserError(f"{table}: two columns have one name ({', '.join(raw.columns)}); mend it")
+        raise UserError(f"{table}: two columns have one name ({', '.join(raw.columns)}); fix it")
     for name in raw.columns:
         raw[name] = raw[name].str.strip()
     return raw

@@ -159,8 +159,8 @@ def unpack(paths: Sequence[Path], folder: Path, *, limit_bytes: int) -> None:
         raise UserError(f"{name}: is damaged ({said}); delete it and download it again") from None
     except OSError as error:
         if error.errno is None:  # bz2 and gzip speak of damaged data so
-            mend = "delete it and download it again"
-            raise UserError(f"{name}: is damaged ({error}); {mend}") from None
+            fix = "delete it and download it again"
+            raise UserError(f"{name}: is damaged ({error}); {fix}") from None
         raise
 
 

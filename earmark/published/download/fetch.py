@@ -124,8 +124,8 @@ def download(
         if is_complete(published, folder, pins):  # another one ended while this one waited
             return [f"{folder}: complete already"]
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            mend = "move it away, or name another folder with --into"
-            raise UserError(f"{folder}: is there, but no complete download; {mend}")
+            fix = "move it away, or name another folder with --into"
+            raise UserError(f"{folder}: is there, but no complete download; {fix}")
         files = _with_pins(published, pins)
         _check_disk(published, files, work)
         checksums = {file.name: _fetch_checked(file, work, pauses_seconds) for file in files}
@@ -241,8 +241,8 @@ def _check_disk(published: Published, files: Sequence[PublishedFile], work: Path
     arrived = sum(path.stat().st_size for path in work.iterdir())
     needed, free = 2 * n_bytes - arrived, shutil.disk_usage(work).free
     if needed > free:
-        mend = "make room, or name another disk with --into"
-        raise UserError(f"{work.parent}: {_size(needed)} needed, {_size(free)} free; {mend}")
+        fix = "make room, or name another disk with --into"
+        raise UserError(f"{work.parent}: {_size(needed)} needed, {_size(free)} free; {fix}")
 
 
 def _fetch_checked(file: PublishedFile, work: Path, pauses_seconds: Sequence[float]) -> str:
@@ -255,8 +255,8 @@ def _fetch_checked(file: PublishedFile, work: Path, pauses_seconds: Sequence[flo
         got = f"{algorithm}:{hashlib.file_digest(content, algorithm).hexdigest()}"
     if file.checksum and got != file.checksum:
         path.unlink()
-        mend = "deleted; run again, and if it stays so, look at the page for a new version"
-        raise UserError(f"{file.name}: {got} instead of {file.checksum}; {mend}")
+        fix = "deleted; run again, and if it stays so, look at the page for a new version"
+        raise UserError(f"{file.name}: {got} instead of {file.checksum}; {fix}")
     return got
 
 

@@ -33,7 +33,7 @@ _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "earmark"}
 
 
 class _Broken(Exception):  # noqa: N818 -- it says what happened
-    """The transfer ended early in a way that another try may mend."""
+    """The transfer ended early in a way that another try may fix."""
 
 
 @dataclass(frozen=True)

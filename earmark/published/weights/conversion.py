@@ -15,10 +15,10 @@ from earmark.errors import UserError
 from earmark.networks import Option
 from earmark.published.weights import soundnet, vggish
 from earmark.published.weights.array_files import read_npz, read_pickled_npy, read_torch
+from earmark.published.weights.backbones import Backbone
 from earmark.published.weights.known import find
 from earmark.published.weights.tensorflow_checkpoints import is_checkpoint, read_checkpoint
 from earmark.published.weights.torch7_archives import is_archive, read_archive
-from earmark.published.weights.trunks import Trunk
 from earmark.store import whole_file
 
 ACCEPTED = (
@@ -94,29 +94,29 @@ def convert(source: Path, out: Path, *, sha256: str = "") -> Conversion:
     if known and known.flaw:
         raise UserError(f"{source}: this is {known.name}, which must not be used: {known.flaw}")
     try:
-        form, trunk = _read(source, memoryview(data))
+        form, backbone = _read(source, memoryview(data))
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())  # in one line, whatever names the file has
         raise UserError(f"{source}: {reason}; convert takes {ACCEPTED}") from error
     name = known.name if known else ""
     # safetensors writes memory as it lies, whatever the order of an array's axes
-    in_order = {key: np.ascontiguousarray(array) for key, array in trunk.tensors.items()}
-    content = safetensors(in_order, _metadata(trunk, found))
+    in_order = {key: np.ascontiguousarray(array) for key, array in backbone.tensors.items()}
+    content = safetensors(in_order, _metadata(backbone, found))
     with whole_file(out) as part:
         part.write_bytes(content)
     return Conversion(
         form=form,
         source_sha256=found,
         published_as=name,
-        network=trunk.network,
-        options=trunk.options,
-        n_tensors=len(trunk.tensors),
-        n_values=sum(array.size for array in trunk.tensors.values()),
+        network=backbone.network,
+        options=backbone.options,
+        n_tensors=len(backbone.tensors),
+        n_values=sum(array.size for array in backbone.tensors.values()),
         sha256=hashlib.sha256(content).hexdigest(),
     )
 
 
-def _read(path: Path, data: memoryview) -> tuple[str, Trunk]:
+def _read(path: Path, data: memoryview) -> tuple[str, Backbone]:
     """What kind of file it is by its contents, and the weights in it."""
     head = bytes(data[: len(_LEGACY_TORCH)])
     if is_checkpoint(data):
@@ -142,7 +142,7 @@ def _is_npz(path: Path) -> bool:
         return False
 
 
-def _from_torch(state: Any) -> Trunk:
+def _from_torch(state: Any) -> Backbone:
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
     arrays = {str(key): _as_array(value) for key, value in state.items()}
@@ -160,11 +160,11 @@ def _as_array(value: Any) -> Any:
     return value.detach().numpy()
 
 
-def _metadata(trunk: Trunk, source_sha256: str) -> dict[str, str]:
+def _metadata(backbone: Backbone, source_sha256: str) -> dict[str, str]:
     """One entry, since safetensors writes several in an order that changes from run to run."""
     about = {
         "source_sha256": source_sha256,
-        "network": {"name": trunk.network, **trunk.options},
-        "note": _NOTE if trunk.network == "vggish" else "",
+        "network": {"name": backbone.network, **backbone.options},
+        "note": _NOTE if backbone.network == "vggish" else "",
     }
     return {"earmark": json.dumps(about)}

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from earmark.networks.soundnet import LAYERS
+from earmark.published.weights.backbones import Array, Arrays, Backbone, checked, listing, named
 from earmark.published.weights.torch7_archives import Torch7Object
-from earmark.published.weights.trunks import Array, Arrays, Trunk, checked, listing, named
 
 NAMES = tuple(f"conv{number}" for number in range(1, len(LAYERS) + 1))
 # What PyTorch, Torch7 and the TensorFlow port call the values of a batch norm.
@@ -20,7 +20,7 @@ _NORM = (
 )
 
 
-def from_numpy(layers: Any) -> Trunk:
+def from_numpy(layers: Any) -> Backbone:
     """The TensorFlow port's dictionary of layers, each a dictionary, with kernels (k, 1, I, O)."""
     if not isinstance(layers, dict):
         raise ValueError(f"it holds a {type(layers).__name__}, not a dictionary of layers")
@@ -36,7 +36,7 @@ def from_numpy(layers: Any) -> Trunk:
     return _checked(tensors)
 
 
-def from_torch(arrays: Mapping[str, Array]) -> Trunk:
+def from_torch(arrays: Mapping[str, Array]) -> Backbone:
     """The names of smallflyingpig/SoundNet_Pytorch, which are ours, with kernels (O, I, k, 1)."""
     tensors: Arrays = {}
     for name in NAMES:
@@ -47,7 +47,7 @@ def from_torch(arrays: Mapping[str, Array]) -> Trunk:
     return _checked(tensors)
 
 
-def from_torch7(network: Any) -> Trunk:
+def from_torch7(network: Any) -> Backbone:
     """The authors' nn.Sequential: convolutions, kernels (O, I, k, 1), each with its batch norm."""
     layers = list(_layers(network))[: 2 * len(NAMES)]
     kinds = [layer.class_name.split(".")[-1] for layer in layers]
@@ -79,7 +79,7 @@ def _along_last_axis(kernel: Array) -> Array:
     return kernel.swapaxes(2, 3)
 
 
-def _checked(tensors: Arrays) -> Trunk:
+def _checked(tensors: Arrays) -> Backbone:
     width = len(tensors["conv1.0.bias"]) / LAYERS[0][0]
     if not width:
         raise ValueError("conv1.0.bias is empty")

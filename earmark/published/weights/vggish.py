@@ -8,7 +8,14 @@ from typing import Any
 
 from earmark.networks import Option
 from earmark.networks.vggish import STAGES
-from earmark.published.weights.trunks import Array, Arrays, Trunk, check_finite, checked, named
+from earmark.published.weights.backbones import (
+    Array,
+    Arrays,
+    Backbone,
+    check_finite,
+    checked,
+    named,
+)
 
 # TensorFlow's layers, and the numbers of torchvggish, which are those of our VGGish.
 LAYERS = {
@@ -26,7 +33,7 @@ _TORCHAUDIO = {"features": "features_network", "embeddings": "embedding_network"
 PCA_ARRAYS = ("pca_eigen_vectors", "pca_means")
 
 
-def from_tensorflow(variables: Mapping[str, Array]) -> Trunk:
+def from_tensorflow(variables: Mapping[str, Array]) -> Backbone:
     """Kernels (H, W, I, O) become (O, I, H, W), dense matrices (I, O) become (O, I).
 
     The first dense layer goes on reading the map as TensorFlow flattens it, by time, frequency and
@@ -41,7 +48,7 @@ def from_tensorflow(variables: Mapping[str, Array]) -> Trunk:
     return checked("vggish", options_of(tensors), tensors)
 
 
-def from_torch(arrays: Mapping[str, Array]) -> Trunk:
+def from_torch(arrays: Mapping[str, Array]) -> Backbone:
     """The names of torchvggish, which are ours, or those of torchaudio; the axes are the same."""
     tensors: Arrays = {}
     for layer in LAYERS.values():
@@ -54,7 +61,7 @@ def from_torch(arrays: Mapping[str, Array]) -> Trunk:
     return checked("vggish", options_of(tensors), tensors)
 
 
-def pca(arrays: Mapping[str, Any]) -> Trunk:
+def pca(arrays: Mapping[str, Any]) -> Backbone:
     """The post-processor: eigenvectors (D, D), one a row, and means (D,)."""
     vectors, means = (named(arrays, name) for name in PCA_ARRAYS)
     means = means.reshape(-1)  # in some files a column
@@ -62,7 +69,7 @@ def pca(arrays: Mapping[str, Any]) -> Trunk:
         raise ValueError(f"eigenvectors {vectors.shape} do not fit {len(means)} means")
     tensors = dict(zip(PCA_ARRAYS, (vectors, means), strict=True))
     check_finite(tensors)
-    return Trunk("pca", {}, tensors)
+    return Backbone("pca", {}, tensors)
 
 
 def options_of(tensors: Mapping[str, Array]) -> dict[str, Option]:

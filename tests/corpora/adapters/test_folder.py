@@ -127,8 +127,8 @@ def test_several_tags_stand_with_a_semicolon_each_once_and_without_spaces(tmp_pa
 
 
 def test_a_second_task_has_its_own_column(tmp_path):
-    clips = write(tmp_path, "path,label,event\na.wav,human,big laugh\nb.wav,music,oboe\n")
-    assert list(clips["event"]) == ["big_laugh", "oboe"]
+    clips = write(tmp_path, "path,label,aux_label\na.wav,human,big laugh\nb.wav,music,oboe\n")
+    assert list(clips["aux_label"]) == ["big_laugh", "oboe"]
 
 
 def test_excerpts_of_a_recording_are_clips_of_one_source(tmp_path):

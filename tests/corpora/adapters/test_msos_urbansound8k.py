@@ -13,7 +13,7 @@ def test_category_and_event_are_the_two_tasks_and_evaluation_is_the_test(tmp_pat
     clips = find("msos").read_clips(tmp_path, "")
     assert clips["split"].tolist() == ["train"] * 12 + ["test"] * 2
     row = clips.set_index("clip").loc["music1.wav"]
-    assert (row["label"], row["event"]) == ("Music", "Big_band")
+    assert (row["label"], row["aux_label"]) == ("Music", "Big_band")
     assert row["path"] == "Development/Music/music1.wav"
     assert clips["path"].iloc[12] == "Evaluation/e0.wav"
     assert (clips["source"] == "").all()
@@ -29,7 +29,7 @@ def test_an_event_of_two_categories_is_refused(tmp_path):
     corpus_trees.msos(tmp_path)
     sheet = tmp_path / "Logsheet_Development.csv"
     sheet.write_text(sheet.read_text().replace("Nature,Rain,", "Nature,Oboe,", 1))
-    with pytest.raises(UserError, match="event Oboe lies in Music and Nature; mend the sheet"):
+    with pytest.raises(UserError, match="event Oboe lies in Music and Nature; fix the sheet"):
         find("msos").read_clips(tmp_path, "")
 
 

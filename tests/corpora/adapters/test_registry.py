@@ -137,6 +137,6 @@ def test_a_figure_that_the_corpus_has_not_is_refused_with_the_ones_it_has(trees,
 def test_merged_tags_must_be_those_of_the_corpus(trees, tmp_path):
     layout = Layout(tmp_path / "here")
     params = params_for("speech_commands_31", layout, trees["speech_commands_31"])
-    groups = {"unknown": [*params.evaluate.merge_tags["unknown"], "backward"]}
-    (problem,) = corpus_problems(changed(params, merge_tags=groups), layout)
-    assert "merge_tags.unknown: backward is no tag of the corpus" in problem
+    groups = {"unknown": [*params.evaluate.label_groups["unknown"], "backward"]}
+    (problem,) = corpus_problems(changed(params, label_groups=groups), layout)
+    assert "label_groups.unknown: backward is no tag of the corpus" in problem

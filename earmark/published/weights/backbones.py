@@ -17,7 +17,7 @@ _FLOATS = ("float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
-class Trunk:
+class Backbone:
     """The weights of a network without its head, or VGGish's post-processor (`network` is "pca").
 
     `options` are those of the network that they fit, as far as they differ from the published one.
@@ -28,7 +28,7 @@ class Trunk:
     tensors: Arrays
 
 
-def checked(network: str, options: Mapping[str, Option], tensors: Arrays) -> Trunk:
+def checked(network: str, options: Mapping[str, Option], tensors: Arrays) -> Backbone:
     """Hold the tensors against every name and shape that the network has below its head.
 
     Raises:
@@ -45,7 +45,7 @@ def checked(network: str, options: Mapping[str, Option], tensors: Arrays) -> Tru
     defaults = default_options(network)
     unusual = {name: value for name, value in options.items() if value != defaults[name]}
     in_float32 = {key: a.astype(np.float32, copy=False) for key, a in tensors.items()}
-    return Trunk(network, unusual, in_float32)
+    return Backbone(network, unusual, in_float32)
 
 
 def check_finite(tensors: Arrays) -> None:
