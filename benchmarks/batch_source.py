@@ -12,7 +12,7 @@ from earmark.params import Recipe
 from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
 from earmark.store import Store
-from earmark.taggers.input import Input, JointInput, JointStore, default_padding
+from earmark.taggers.input import FusionInput, FusionStore, Input, default_padding
 from earmark.training.batches import Examples, Sampler, Task
 
 HOP_LENGTH = 512
@@ -57,15 +57,15 @@ def _one(form: PaperConfig) -> tuple[Store, Input]:
     return store, _input(kind_of(form), segment_rows)
 
 
-def _joint(shapes: Shape) -> tuple[JointStore, JointInput]:
+def _joint(shapes: Shape) -> tuple[FusionStore, FusionInput]:
     """Clips as frames and as waveforms, cut at the same places."""
     (n_samples,), (n_frames, n_mels) = shapes
     n_rows = CLIP_SEGMENTS * n_frames
     audio = _store("wave44k", (), n_rows * HOP_LENGTH, STORE_BYTES)
     spec = _store("logmel", (n_mels,), n_rows, len(audio) * n_rows * n_mels * 2)
     values = {**vars(_input("logmel", n_frames)), "kind": "fusion"}
-    input_ = JointInput(**values, audio=_input("wave44k", n_samples), hop_length=HOP_LENGTH)
-    return JointStore(audio, spec), input_
+    input_ = FusionInput(**values, audio=_input("wave44k", n_samples), hop_length=HOP_LENGTH)
+    return FusionStore(audio, spec), input_
 
 
 def _rows_of(kind: str, shape: Shape) -> tuple[Shape, int]:

@@ -29,8 +29,11 @@ def validate(
     layout = Layout.here()
     params, problems = parse_params(read_yaml(layout.params), layout.params.name)
     if params is not None:
-        from earmark.settings.validation import corpus_problems, option_problems, weight_problems
+        from earmark.settings.corpus_validation import corpus_problems
+        from earmark.settings.model_validation import weight_problems
+        from earmark.settings.validation import option_problems, stage_problems
 
+        problems += stage_problems(params, layout)
         problems += option_problems(params)
         problems += weight_problems(params, layout)
         if not params_only:

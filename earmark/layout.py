@@ -46,15 +46,15 @@ class Layout:
         return self.data / "augmented"
 
     @property
-    def mixed(self) -> Path:
-        return self.data / "mixed"
+    def class_mixed(self) -> Path:
+        return self.data / "class_mixed"
 
     @property
     def folds(self) -> Path:
         return self.data / "folds.parquet"
 
-    def features(self, kind: str) -> Path:
-        return self.data / "features" / kind
+    def features(self, name: str) -> Path:
+        return self.data / "features" / name
 
     def embeddings(self, extractor: str, fold: str) -> Path:
         return self.data / "embeddings" / extractor / fold
@@ -84,6 +84,14 @@ class Layout:
     @property
     def audit(self) -> Path:
         return self.data / "audit"
+
+    @property
+    def audit_sound(self) -> Path:
+        return self.data / "audit_sound"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code.json"
 
     @property
     def metrics(self) -> Path:

@@ -26,12 +26,18 @@ class Stage:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[Stage]:
-    """Load and check the params and set up the process; what the user can fix ends in one line.
+def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[Stage]:
+    """Load and check params and code, and set up the process; user errors end in one line.
+
+    Args:
+        name: of the stage, which is its key in code.json.
+        item: the model, feature, extractor or corpus that it works on, where there are several.
+        title: what messages begin with, if not the name.
 
     Raises:
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
     """
+    title = title or name
     layout = Layout.here()
     try:
         params = load_params(layout.params)
@@ -39,16 +45,16 @@ def stage(name: str) -> Iterator[Stage]:
         if "DVC_STAGE" in os.environ:
             die_with_parent()
         _check_networks(layout)
-        yield Stage(params, layout, logging.getLogger(f"earmark.{name}"))
+        yield Stage(params, layout, logging.getLogger(f"earmark.{title}"))
     except UserError as error:
-        sys.exit("\n".join(f"{name}: {problem}" for problem in error.problems))
+        sys.exit("\n".join(f"{title}: {problem}" for problem in error.problems))
     except OSError as error:
         if error.errno is None:
             raise
-        place = error.filename or layout.root
-        sys.exit(f"{name}: {place}: {error.strerror or error}; fix that and run it again")
+        path = error.filename or layout.root
+        sys.exit(f"{title}: {path}: {error.strerror or error}; fix that and run it again")
     except KeyboardInterrupt:
-        print(f"{name}: stopped; run it again to go on", file=sys.stderr)
+        print(f"{title}: stopped; run it again to go on", file=sys.stderr)
         sys.exit(130)
 
 

@@ -34,7 +34,9 @@ def run(params: Params, layout: Layout) -> int:
     made = map_ordered(
         partial(_make, trimmed, line_of), plan, workers=params.runtime.workers, description="mix"
     )
-    with StoreWriter(layout.mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata) as store:
+    with StoreWriter(
+        layout.class_mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata
+    ) as store:
         for new, waveform in zip(plan, made, strict=True):
             facts = {"clip": new.clip, "variant": new.variant, "partner": new.partner}
             drawn = json.dumps(new.drawn, sort_keys=True)

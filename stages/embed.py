@@ -10,34 +10,33 @@ import sys
 from tqdm import tqdm
 
 from earmark.layout import Layout
-from earmark.networks import VGGish
 from earmark.params import Params
+from earmark.params.roster import PATCHES
 from earmark.store import Store, StoreWriter
-from earmark.taggers.tagger import Device, Tagger
 from stages import stage
 
 BATCH = 128
 
 
 def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
+    from earmark.taggers.tagger import Device, Tagger
+
     device = Device.choose(params.runtime)
     tagger = Tagger.load(layout.model(extractor, fold), device)
-    assert isinstance(tagger.network, VGGish)
-    store = Store.open(layout.features("patches"))
+    store = Store.open(layout.features(PATCHES))
     metadata = {"silence": [0.0], "extractor": extractor, "fold": fold}
-    shape = (tagger.network.embedding_dim,)
+    shape = (tagger.network.feature_dim,)
     with StoreWriter(
         layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", metadata=metadata
     ) as out:
-        for line in tqdm(range(len(store)), desc="embed", unit="clip", disable=None):
-            row = store.index.iloc[line]
-            rows = tagger.embeddings(store.rows(line), device, batch_size=BATCH)
-            place = {key: row[key] for key in ("clip", "split", "variant", "partner")}
-            out.append(rows, **place)
+        for position in tqdm(range(len(store)), desc="embed", unit="clip", disable=None):
+            row = store.index.iloc[position]
+            rows = tagger.embeddings(store.rows(position), device, batch_size=BATCH)
+            out.append(rows, **{key: row[key] for key in ("clip", "split", "variant", "partner")})
     return len(store)
 
 
 if __name__ == "__main__":
     extractor, fold = sys.argv[1:]
-    with stage(f"embed {extractor}-{fold}") as s:
+    with stage("embed", extractor, title=f"embed {extractor}-{fold}") as s:
         s.log.info("embed: %d clips and variants", run(s.params, s.layout, extractor, fold))

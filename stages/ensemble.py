@@ -30,6 +30,12 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     joined = join_members(members, rows, params.ensemble.weights)
     metadata = {
         "members": list(members),
+        "aggregation": {
+            name: read_json(layout.predictions(name, plan["folds"][0]) / "store.json")[
+                "aggregation"
+            ]
+            for name in members
+        },
         "weights": joined.weights,
         "notes": joined.notes,
         "tags": tags,

@@ -1,57 +1,67 @@
-"""Extract the features of one kind from every clip and its variants.
+"""Extract one feature from every clip and its variants.
 
-Reads: data/trimmed/, data/augmented/, data/mixed/
-Writes: data/features/<kind>/
-Params: features.<kind>
+Reads: data/trimmed/, data/augmented/, data/class_mixed/
+Writes: data/features/<feature>/
+Params: features.<feature>, decode.sample_rate
 """
 
 import sys
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.features import Extractor, build
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
+from earmark.sound.variants import open_variants
 from earmark.store import Store, StoreWriter
 from stages import stage
 
+if TYPE_CHECKING:
+    from earmark.features import FeatureType
 
-def run(params: Params, layout: Layout, kind: str) -> int:
-    stores = [Store.open(f) for f in (layout.trimmed, layout.augmented, layout.mixed)]
-    extractor = build(kind, params.features.options(kind), sample_rate=params.decode.sample_rate)
-    lines = [(which, line) for which, store in enumerate(stores) for line in range(len(store))]
-    # The clips that cost most are not known beforehand, so small chunks keep both cores busy.
+
+def run(params: Params, layout: Layout, name: str) -> int:
+    from earmark.features import build
+
+    feature = params.features[name]
+    extractor = build(feature.type, feature.options, sample_rate=params.decode.sample_rate)
+    stores = [
+        Store.open(layout.trimmed),
+        *open_variants(layout.augmented),
+        Store.open(layout.class_mixed),
+    ]
+    clips = [(which, i) for which, store in enumerate(stores) for i in range(len(store))]
     rows = map_ordered(
         partial(_rows, stores, extractor),
-        lines,
+        clips,
         workers=params.runtime.workers,
-        description=f"features {kind}",
+        description=f"features {name}",
     )
-    metadata = {"kind": kind, "silence": np.atleast_1d(extractor.silence).tolist()}
+    metadata = {"type": feature.type, "silence": np.atleast_1d(extractor.silence).tolist()}
     with StoreWriter(
-        layout.features(kind),
+        layout.features(name),
         row_shape=extractor.row_shape,
         dtype=extractor.dtype,
         metadata=metadata,
-    ) as store:
-        for (which, line), found in zip(lines, rows, strict=True):
-            row = stores[which].index.iloc[line]
-            facts = {key: row.get(key, "") for key in ("clip", "split", "variant", "partner")}
-            store.append(found, **facts)
-    return len(lines)
+    ) as out:
+        for (which, i), extracted in zip(clips, rows, strict=True):
+            row = stores[which].index.iloc[i]
+            columns = {key: row.get(key, "") for key in ("clip", "split", "variant", "partner")}
+            out.append(extracted, **columns)
+    return len(clips)
 
 
-def _rows(stores: list[Store], extractor: Extractor, item: tuple[int, int]) -> NDArray[np.generic]:
-    which, line = item
-    waveform = stores[which].rows(line).astype(np.float32) / np.float32(32768)
-    rows: NDArray[np.generic] = np.asarray(extractor(waveform)).astype(extractor.dtype)
-    return rows
+def _rows(stores: list[Store], extractor: "FeatureType", clip: tuple[int, int]) -> NDArray[Any]:
+    from earmark.features.extraction import extract
+
+    which, i = clip
+    return extract(np.asarray(stores[which].rows(i)), extractor)
 
 
 if __name__ == "__main__":
-    kind = sys.argv[1]
-    with stage(f"features {kind}") as s:
-        s.log.info("features: %s of %d clips and variants", kind, run(s.params, s.layout, kind))
+    name = sys.argv[1]
+    with stage("features", name, title=f"features {name}") as s:
+        s.log.info("features: %s of %d clips and variants", name, run(s.params, s.layout, name))

@@ -1,9 +1,9 @@
-"""Probabilities of every crop of every held-out and test clip, by one model of one fold.
+"""Probabilities of every crop of every validation and test clip, by one model of one fold.
 
-Reads: data/features/<kind>/ (for fusion those of its backbones) or
+Reads: data/features/<feature>/ (for fusion those of its backbones) or
     data/embeddings/<extractor>/<fold>/, models/<member>/<fold>/, data/folds.parquet
 Writes: data/predictions/<member>/<fold>/
-Params: inference.n_crops, seed, runtime
+Params: models.<group>.<model>.prediction, inference.n_crops, seed, runtime
 """
 
 import sys
@@ -11,47 +11,56 @@ import sys
 from tqdm import tqdm
 
 from earmark.layout import Layout
-from earmark.params import Params, member_name
+from earmark.params import Params
+from earmark.params.roster import FUSION, member_name, model_of
 from earmark.store import Store, StoreWriter, read_table
-from earmark.taggers.joint import open_joint
-from earmark.taggers.tagger import Device, Tagger
 from stages import stage
 
 BATCH = 32
 
 
 def run(
-    params: Params, layout: Layout, kind: str, model: str, fold: str, extractor: str | None = None
+    params: Params, layout: Layout, group: str, model: str, fold: str, extractor: str | None = None
 ) -> int:
+    from earmark.taggers.fusion import open_fusion
+    from earmark.taggers.tagger import Device, Tagger
+
     member = member_name(model, extractor)
+    aggregation = model_of(params, group, model).prediction.aggregation
     device = Device.choose(params.runtime)
     tagger = Tagger.load(layout.model(member, fold), device)
-    folder = layout.embeddings(extractor, fold) if extractor else layout.features(kind)
-    store = open_joint(layout) if kind == "fusion" else Store.open(folder)
+    folder = layout.embeddings(extractor, fold) if extractor else layout.features(group)
+    store = open_fusion(layout, params.fusion) if group == FUSION else Store.open(folder)
     folds = read_table(layout.folds)
-    roles = dict(zip(folds["clip"], folds[f"fold_{fold}"], strict=True))
-    input_ = tagger.input
-    metadata = {"tags": tagger.tags, "aggregation": input_.aggregation}
+    split_of = dict(zip(folds["clip"], folds[f"fold_{fold}"], strict=True))
+    metadata = {"tags": tagger.tags, "aggregation": aggregation}
     n_tags = len(tagger.tags)
     n_crops = 0
     with StoreWriter(
         layout.predictions(member, fold), row_shape=(n_tags,), dtype="float32", metadata=metadata
     ) as out:
-        for line in tqdm(range(len(store)), desc=f"predict {member}", unit="clip", disable=None):
-            clip, variant = store.index["clip"].iloc[line], store.index["variant"].iloc[line]
-            role = roles.get(clip, "")  # a clip that the user dropped has none
-            if variant or role not in ("validation", "test"):
+        for position in tqdm(
+            range(len(store)), desc=f"predict {member}", unit="clip", disable=None
+        ):
+            clip, variant = (store.index[name].iloc[position] for name in ("clip", "variant"))
+            split = split_of.get(clip, "")  # a clip that the user dropped has none
+            if variant or split not in ("validation", "test"):
                 continue
-            n, seed = params.inference.n_crops, params.seed
-            crops = input_.crops(store.rows(line), n_crops=n, seed=seed, clip=clip)
-            found = tagger.clip_probabilities(crops, device, batch_size=BATCH)
-            out.append(found, clip=clip, role=role)
-            n_crops += len(found)
+            segments = tagger.input.prediction_segments(
+                store.rows(position),
+                aggregation=aggregation,
+                n_crops=params.inference.n_crops,
+                seed=params.seed,
+                clip=clip,
+            )
+            probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
+            out.append(probabilities, clip=clip, role=split)
+            n_crops += len(probabilities)
     return n_crops
 
 
 if __name__ == "__main__":
-    kind, model, *rest = sys.argv[1:]  # [extractor] fold
-    with stage(f"predict_{kind} {'-'.join([model, *rest])}") as s:
-        n_crops = run(s.params, s.layout, kind, model, rest[-1], *rest[:-1])
+    group, model, *rest = sys.argv[1:]  # [extractor] fold
+    with stage("predict", model, title=f"predict_{group} {'-'.join([model, *rest])}") as s:
+        n_crops = run(s.params, s.layout, group, model, rest[-1], *rest[:-1])
         s.log.info("predict: %d crops", n_crops)

@@ -13,8 +13,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from earmark.layout import Layout
-from earmark.params import Params, Section, flattened, member_name
-from earmark.params.reading import read_yaml
+from earmark.params import Params, Section
+from earmark.params.reading import flattened, read_yaml
+from earmark.params.roster import member_name
 from earmark.settings import profiles
 from tests.source_graph import ROOT, closure, imports_of
 

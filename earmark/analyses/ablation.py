@@ -27,8 +27,8 @@ from earmark.layout import Layout
 from earmark.networks import Network
 from earmark.params import Params
 from earmark.store import read_table
-from earmark.taggers.input import JointInput, JointStore, Pair
-from earmark.taggers.joint import open_joint
+from earmark.taggers.fusion import open_fusion
+from earmark.taggers.input import FusionInput, FusionStore, Pair
 from earmark.taggers.tagger import Device, Tagger
 
 Floats = NDArray[np.floating[Any]]
@@ -152,7 +152,7 @@ def conclude(table: pd.DataFrame) -> Conclusions:
 def held_out(
     joint: Tagger,
     backbones: Mapping[Backbone, Tagger],
-    store: JointStore,
+    store: FusionStore,
     folds: pd.DataFrame,
     fold: str,
     device: Device,
@@ -197,7 +197,7 @@ def write(
     names: list[str] = []
     chosen = [fold] if fold else trained_folds(layout, model)
     tags = _joint(layout, model, chosen[0], device).tags
-    store, folds = open_joint(layout), read_table(layout.folds)
+    store, folds = open_fusion(layout), read_table(layout.folds)
     for one in chosen:
         joint = _joint(layout, model, one, device)
         backbones: dict[Backbone, Tagger] = {
@@ -221,7 +221,7 @@ def write(
 
 def _joint(layout: Layout, model: str, fold: str, device: Device) -> Tagger:
     tagger = load_trained(layout, model, fold, device).tagger
-    if not isinstance(tagger.input, JointInput):
+    if not isinstance(tagger.input, FusionInput):
         raise UserError(f"{model} reads one input, {tagger.input.kind}; name a model of fusion")
     if tagger.activation != "softmax":
         raise UserError(f"{model}: its clips have several tags each; MAP@3 is for one tag a clip")

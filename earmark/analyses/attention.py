@@ -18,9 +18,8 @@ from earmark.analyses.attention_figure import attention_figure
 from earmark.analyses.drawing import keep
 from earmark.analyses.trained import Trained
 from earmark.errors import UserError
-from earmark.features import LogMel
 from earmark.features import build as build_features
-from earmark.features.logmel import slaney_mel_weights
+from earmark.features.logmel import LogMel, slaney_mel_weights
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
 from earmark.layout import Layout
 from earmark.networks.attention import MultiLevelAttention

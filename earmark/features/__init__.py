@@ -1,75 +1,85 @@
-"""The kinds of input that models read: each turns a waveform (T,) into rows ready to store."""
+"""The types of feature by name; each turns a waveform (T,) into rows that are stored and read.
 
+A new type is one file with one class, and one line here.
+"""
+
+import difflib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from earmark.features.feature_type import FeatureType
 
-from earmark.features.logmel import LogMel, Mfcc
-from earmark.features.vggish import VggishPatches, vggish_log_mel
-from earmark.features.wave import Waveform
-from earmark.sound.decoding import Float32
+__all__ = ["FEATURE_TYPES", "FeatureType", "build", "find"]
 
-__all__ = [
-    "KINDS",
-    "Extractor",
-    "LogMel",
-    "Mfcc",
-    "VggishPatches",
-    "Waveform",
-    "build",
-    "vggish_log_mel",
-]
-
-
-class Extractor(Protocol):
-    """What every kind offers.
-
-    Attributes:
-        row_shape: of one row: (M,) of a frame, (96, 64) of a patch, () of a sample.
-        dtype: that rows are stored in; calls return float32, or int16 for samples.
-        silence: one row of silence, for padding.
-    """
-
-    @property
-    def row_shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    @property
-    def silence(self) -> NDArray[Any]: ...
-
-    def rows_for(self, seconds: float) -> int:
-        """How many rows a segment of that length has."""
-
-    def __call__(self, waveform: Float32) -> NDArray[Any]:
-        """Rows (n, *row_shape) of a float32 waveform (T,) at the working rate."""
-
-
-KINDS: dict[str, type[LogMel | Mfcc | VggishPatches | Waveform]] = {
-    "logmel": LogMel,
-    "mfcc": Mfcc,
-    "patches": VggishPatches,
-    "wave44k": Waveform,
-    "wave16k": Waveform,
+# Names alone, so that a type enters the code digest of the features that use it and of no other.
+FEATURE_TYPES: dict[str, str] = {
+    "logmel": "earmark.features.logmel:LogMel",
+    "mfcc": "earmark.features.logmel:Mfcc",
+    "waveform": "earmark.features.waveform:Waveform",
+    "patches": "earmark.features.vggish:VggishPatches",
+    "embedding": "earmark.features.embedding:Embedding",
 }
 
 
-def build(kind: str, options: Mapping[str, Any], *, sample_rate: int) -> Extractor:
-    """Make the extractor of `kind` for waveforms at the working rate.
+def find(type_: str) -> type[FeatureType]:
+    """The class of a type of feature.
 
     Raises:
-        ValueError: an unknown kind, or options that are unknown, missing or out of range.
+        ValueError: there is no such type.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of feature {kind!r}; there are {', '.join(KINDS)}")
-    valid = [field.name for field in fields(KINDS[kind]) if field.name != "sample_rate"]
-    known = f"it takes {', '.join(valid) or 'no options'}"
-    if unknown := [name for name in options if name not in valid]:
-        raise ValueError(f"features.{kind}: unknown option {', '.join(unknown)}; {known}")
-    if missing := [name for name in valid if name not in options]:
-        raise ValueError(f"features.{kind}: missing option {', '.join(missing)}; {known}")
-    return KINDS[kind](sample_rate=sample_rate, **options)
+    if type_ not in FEATURE_TYPES:
+        near = difflib.get_close_matches(type_, FEATURE_TYPES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(FEATURE_TYPES)}"
+        raise ValueError(f"type: unknown type of feature {type_!r}; {hint}")
+    module, name = FEATURE_TYPES[type_].split(":")
+    found: type[FeatureType] = getattr(import_module(module), name)
+    return found
+
+
+def build(type_: str, options: Mapping[str, Any], *, sample_rate: int) -> FeatureType:
+    """Make the extractor of a type of feature.
+
+    Args:
+        type_: a key of FEATURE_TYPES.
+        options: the constructor's arguments beside `sample_rate`; none has a default.
+        sample_rate: of the waveforms that it will be given, in Hz.
+
+    Returns:
+        A callable from a float32 waveform (T,) to rows (N, *row_shape).
+
+    Raises:
+        ValueError: an unknown type, or options that are unknown, missing, of a wrong type or out
+            of range.
+
+    Example:
+        >>> log_mel = build(
+        ...     "logmel",
+        ...     {"n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": 22050.0},
+        ...     sample_rate=44_100,
+        ... )
+        >>> import numpy as np
+        >>> log_mel(np.zeros(88_200, np.float32)).shape
+        (173, 80)
+    """
+    class_ = find(type_)
+    wanted = {f.name: f.type for f in fields(class_) if f.name != "sample_rate"}  # type: ignore[arg-type]
+    for name, value in options.items():
+        if name not in wanted:
+            near = difflib.get_close_matches(name, wanted, n=1)
+            known = ", ".join(wanted) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"known here: {known}"
+            raise ValueError(f"{name}: unknown option; {hint}")
+        _check_type(name, value, wanted[name])
+    if missing := [name for name in wanted if name not in options]:
+        raise ValueError(f"{missing[0]}: missing; add it")
+    return class_(sample_rate=sample_rate, **options)
+
+
+def _check_type(name: str, value: Any, wanted: Any) -> None:
+    """Refuse what is not of the annotated type; a whole number stands for a float."""
+    name_of_type = getattr(wanted, "__name__", wanted)
+    valid = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}[name_of_type]
+    if type(value) not in valid or value != value:  # NaN differs from itself
+        raise ValueError(f"{name}: must be of type {name_of_type}, not {value!r}")

@@ -13,6 +13,7 @@ import scipy.fft
 import torch
 from numpy.typing import NDArray
 
+from earmark.features.feature_type import FeatureType, Mix
 from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
 from earmark.sound.decoding import Float32
 
@@ -23,7 +24,7 @@ SILENCE_DB = -100.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogMel:
+class LogMel(FeatureType):
     """Power mel spectrogram in dB against 1, frames centred: rows (N, M), N = 1 + T // hop_length.
 
     Shan and Ren, section 2.1: 2 s at 44.1 kHz, window 2048, hop 512 and 80 filters give 173 x 80.
@@ -36,6 +37,9 @@ class LogMel:
     f_min_hz: float
     f_max_hz: float
 
+    segment_key = "segment_seconds"
+    standardisation = "array"
+    has_bands = True
     dtype = np.dtype(np.float16)
 
     def __post_init__(self) -> None:
@@ -58,8 +62,20 @@ class LogMel:
     def silence(self) -> NDArray[np.float16]:
         return np.full(self.row_shape, SILENCE_DB, self.dtype)
 
-    def rows_for(self, seconds: float) -> int:
-        return 1 + round(seconds * self.sample_rate) // self.hop_length
+    def segment_rows(self, length: float) -> int:
+        """Centred frames of so many seconds: 2 s at 44.1 kHz and hop 512 are 173."""
+        return 1 + round(length * self.sample_rate) // self.hop_length
+
+    @staticmethod
+    def mix_as_waveforms(x: torch.Tensor, mix: Mix) -> torch.Tensor:
+        """The powers of two sounds add (B, N, M), but for the cross term.
+
+        That is 0 on average for sounds that know nothing of each other.
+        """
+        powers = 10 ** (x / 10)
+        ours, theirs = mix.share**2, (1 - mix.share) ** 2
+        mixed = (ours * powers + theirs * powers[mix.partner]).clamp(POWER_FLOOR)
+        return 10 * torch.log10(mixed)
 
     def __call__(self, waveform: Float32) -> Float32:
         """Log-mel (N, M) float32 of a waveform (T,)."""
@@ -79,7 +95,7 @@ class LogMel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mfcc:
+class Mfcc(FeatureType):
     """The first `n_mfcc` coefficients of the orthonormal DCT-II of the log-mel: rows (N, D)."""
 
     sample_rate: int
@@ -90,6 +106,9 @@ class Mfcc:
     f_min_hz: float
     f_max_hz: float
 
+    segment_key = "segment_seconds"
+    standardisation = "column"
+    has_bands = True
     dtype = np.dtype(np.float16)
 
     def __post_init__(self) -> None:
@@ -117,8 +136,8 @@ class Mfcc:
         row = torch.full((self.n_mels,), SILENCE_DB) @ _dct(self.n_mels, self.n_mfcc)  # (D,)
         return np.asarray(row, self.dtype)
 
-    def rows_for(self, seconds: float) -> int:
-        return self.log_mel.rows_for(seconds)
+    def segment_rows(self, length: float) -> int:
+        return self.log_mel.segment_rows(length)
 
     def __call__(self, waveform: Float32) -> Float32:
         """MFCCs (N, D) float32 of a waveform (T,)."""
@@ -127,14 +146,14 @@ class Mfcc:
         return cepstra
 
 
-def slaney_mel_weights(kind: LogMel) -> NDArray[np.float64]:
+def slaney_mel_weights(spec: LogMel) -> NDArray[np.float64]:
     """The bank (F, M) of Slaney's Auditory Toolbox: triangles in Hz, of equal area.
 
     The same as librosa.filters.mel, whose import would cost every process most of a second.
     """
-    bins_hz = np.fft.rfftfreq(kind.n_fft, 1 / kind.sample_rate)[:, None]  # (F, 1)
-    lowest_mel, highest_mel = _hz_to_mel(kind.f_min_hz), _hz_to_mel(kind.f_max_hz)
-    edges_hz = _mel_to_hz(np.linspace(lowest_mel, highest_mel, kind.n_mels + 2))
+    bins_hz = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate)[:, None]  # (F, 1)
+    lowest_mel, highest_mel = _hz_to_mel(spec.f_min_hz), _hz_to_mel(spec.f_max_hz)
+    edges_hz = _mel_to_hz(np.linspace(lowest_mel, highest_mel, spec.n_mels + 2))
     low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bins_hz - low) / (centre - low)
     falling = (high - bins_hz) / (high - centre)
@@ -154,16 +173,16 @@ def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @cache
-def _paired_bank(kind: LogMel) -> MelBank:
+def _paired_bank(spec: LogMel) -> MelBank:
     """The Slaney bank with each bin's row twice: for the square of its real and imaginary part.
 
     Adding the two in the product spares a pass over strided memory.
     """
-    weights = slaney_mel_weights(kind)  # (F, M)
+    weights = slaney_mel_weights(spec)  # (F, M)
     n_empty = int((weights.max(axis=0) == 0).sum())
     if n_empty:
         logger.warning(
-            "%d of %d mel filters hold no bin; lower n_mels or raise n_fft", n_empty, kind.n_mels
+            "%d of %d mel filters hold no bin; lower n_mels or raise n_fft", n_empty, spec.n_mels
         )
     return MelBank.of(np.repeat(weights, 2, axis=0))
 

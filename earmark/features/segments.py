@@ -5,14 +5,16 @@ are in rows, so `cut(waveform, ...)` and `cut(log_mel, ...)` are the same functi
 Shapes: N rows of the clip, S rows of the segment.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from earmark.features.feature_type import FeatureType
+from earmark.params import ModelInput, Padding
+
 Rows = NDArray[Any]
 Starts = NDArray[np.int64]
-Padding = Literal["right", "random", "tile", "tile_gap"]
 
 
 class Crop(NamedTuple):
@@ -34,6 +36,12 @@ class Crop(NamedTuple):
     def scaled(self, factor: int) -> "Crop":
         """The same place in rows that are so many times finer."""
         return Crop(self.start * factor, self.period * factor, self.rotation * factor)
+
+
+def lengths_in_rows(given: ModelInput, feature: FeatureType) -> list[int]:
+    """How many rows of its feature a model reads at once, for each of its lengths."""
+    length = getattr(given, feature.segment_key)
+    return [feature.segment_rows(times * length) for times in given.lengths or [1.0]]
 
 
 def random_crop(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from earmark.features.feature_type import FeatureType, Mix
 from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
 from earmark.sound.decoding import Float32, resample
 
@@ -27,11 +28,14 @@ SHORTEST_SAMPLES = WINDOW_LENGTH + (PATCH_FRAMES - 1) * HOP_LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)
-class VggishPatches:
+class VggishPatches(FeatureType):
     """Patches without overlap: rows (P, 96, 64). A clip under 0.975 s is repeated to fill one."""
 
     sample_rate: int
 
+    segment_key = "segment_patches"
+    padding = "tile"  # Xu et al., section 3.1: a short bag is repeated
+    has_bands = True
     dtype = np.dtype(np.float16)
     row_shape = (PATCH_FRAMES, N_MELS)
 
@@ -39,9 +43,18 @@ class VggishPatches:
     def silence(self) -> NDArray[np.float16]:
         return np.full(self.row_shape, np.log(LOG_OFFSET), self.dtype)
 
-    def rows_for(self, seconds: float) -> int:
-        n_samples = max(round(seconds * SAMPLE_RATE), SHORTEST_SAMPLES)
-        return (1 + (n_samples - WINDOW_LENGTH) // HOP_LENGTH) // PATCH_FRAMES
+    @staticmethod
+    def network_view(x: torch.Tensor) -> torch.Tensor:
+        """Patches (B, P, 96, 64) stacked in time: (B, P * 96, 64)."""
+        return x.flatten(1, 2)
+
+    @staticmethod
+    def mix_as_waveforms(x: torch.Tensor, mix: Mix) -> torch.Tensor:
+        """The powers of two sounds add; patches hold the log of magnitude plus an offset."""
+        powers = (x.exp() - LOG_OFFSET).clamp(0) ** 2
+        ours, theirs = mix.share**2, (1 - mix.share) ** 2
+        mixed = ours * powers + theirs * powers[mix.partner]
+        return torch.log(mixed.sqrt() + LOG_OFFSET)
 
     def __call__(self, waveform: Float32) -> Float32:
         """Patches (P, 96, 64) float32 of a waveform (T,) at the working rate."""

@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from earmark.errors import UserError
-from earmark.features import VggishPatches
-from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
+from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE, VggishPatches
 from earmark.networks import VGGish, build
 from earmark.published.weights import vggish
 from earmark.sound.decoding import as_float, decode

@@ -15,13 +15,12 @@ from earmark.corpora.adapters.folder import AUDIO_SUFFIXES, is_recording
 from earmark.ensemble.combining import confident_crop, join, mean_over_folds
 from earmark.errors import UserError
 from earmark.evaluation.calibration import temper
-from earmark.features import build as build_features
 from earmark.layout import Layout
-from earmark.params import BACKBONES, Runtime
-from earmark.sound.decoding import as_float, decode
+from earmark.params import Runtime
+from earmark.sound.decoding import decode
 from earmark.sound.trimming import trim
 from earmark.store import read_json
-from earmark.taggers.input import Input, JointInput, Pair
+from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Device, Tagger
 
 Floats = NDArray[np.floating[Any]]
@@ -126,49 +125,31 @@ class Ensemble:
         min_samples = round(how["trim"]["min_seconds"] * how["sample_rate"])
         top_db = how["trim"]["top_db"]
         waveform = trim(decoded.waveform, top_db=top_db, min_samples=min_samples).waveform
-        rows: dict[str, NDArray[Any]] = {}  # each kind once, whatever number of networks reads it
+        features = WaveformFeatures(waveform)
         members, n_crops = {}, 0
         for member, folds in self.networks.items():
             said = {}
             for fold, (tagger, extractor) in folds.items():
-                found = self._rows(rows, waveform, tagger, extractor)
-                said[fold], tried = self._clip(tagger, found, path.name)
+                rows = rows_read(features, tagger, extractor, self.device)
+                said[fold], tried = self._clip(member, tagger, rows, path.name)
                 n_crops += tried
             members[member] = mean_over_folds(said)
         weights = {name: self.about["weights"][name] for name in members}
         joint = join(members, weights, is_multi_label=self.about["is_multi_label"])
         return Prediction.of(joint[0], self.about, clip=str(path), n_crops=n_crops)
 
-    def _rows(
-        self,
-        cache: dict[str, NDArray[Any]],
-        waveform: NDArray[np.int16],
-        tagger: Tagger,
-        extractor: Tagger | None,
-    ) -> Any:
-        def features(kind: str, input_: Input) -> NDArray[Any]:
-            if kind not in cache:
-                extract = build_features(kind, input_.options, sample_rate=input_.sample_rate)
-                cache[kind] = np.asarray(extract(as_float(waveform))).astype(extract.dtype)
-            return cache[kind]
-
-        if isinstance(tagger.input, JointInput):
-            audio = features(tagger.input.audio.kind, tagger.input.audio)
-            return Pair(audio, features(BACKBONES["spec"], tagger.input))
-        if extractor is None:
-            return features(tagger.input.kind, tagger.input)
-        patches = features(extractor.input.kind, extractor.input)
-        return extractor.embeddings(patches, self.device, batch_size=64)
-
-    def _clip(self, tagger: Tagger, rows: Any, clip: str) -> tuple[Floats, int]:
+    def _clip(self, member: str, tagger: Tagger, rows: Any, clip: str) -> tuple[Floats, int]:
         """Probabilities `(1, K)` by the member's rule, and how many crops they took.
 
         For the re-crop rule no crop is computed after a confident one.
         """
         how = self.about["preparation"]
         n_crops = how["inference"]["n_crops"]
-        crops = tagger.input.crops(rows, n_crops=n_crops, seed=how["seed"], clip=clip)
-        if tagger.input.aggregation == "mean":
+        aggregation = self.about["aggregation"][member]
+        crops = tagger.input.prediction_segments(
+            rows, aggregation=aggregation, n_crops=n_crops, seed=how["seed"], clip=clip
+        )
+        if aggregation == "mean":
             every = tagger.clip_probabilities(crops, self.device, batch_size=32)
             return every.astype(np.float64).mean(axis=0, keepdims=True), len(every)
         stack = tagger.input.stack

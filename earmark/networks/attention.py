@@ -50,7 +50,7 @@ class MultiLevelAttention(Network):
     Parameters for 41 tags: 955,130.
     """
 
-    input_kinds = frozenset({"embedding"})
+    feature_types = frozenset({"embedding"})
 
     def __init__(
         self,

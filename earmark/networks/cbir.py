@@ -58,7 +58,7 @@ class CBIR(Network):
     tags 21,678,021, of which 4,499,712 are frozen.
     """
 
-    input_kinds = frozenset({"patches"})
+    feature_types = frozenset({"patches"})
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ class CNN2d(Network):
     Parameters for 41 tags: 4,734,665.
     """
 
-    input_kinds = frozenset({"logmel", "mfcc"})
+    feature_types = frozenset({"logmel", "mfcc"})
     min_size = 2 ** (N_STAGES - 1)  # every pool halves both axes
 
     def __init__(self, n_tags: int, *, base_width: int = 32, dropout: float = 0.1) -> None:

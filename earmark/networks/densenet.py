@@ -47,7 +47,7 @@ class DenseNet(Network):
     Parameters for 41 tags: pool 2,165,289; conv3 with theta 0.5 1,817,869; conv1 with 0.5 993,293.
     """
 
-    input_kinds = frozenset({"logmel", "mfcc"})
+    feature_types = frozenset({"logmel", "mfcc"})
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ class CNNAudio(PooledNetwork):
     2,119,721 for 3 s.
     """
 
-    input_kinds = frozenset({"wave44k", "wave16k"})
+    feature_types = frozenset({"waveform"})
 
     def __init__(
         self, n_tags: int, *, n_samples: int = 88200, width: float = 1.0, hidden: int = 512
@@ -105,7 +105,7 @@ class CNNSpec(PooledNetwork):
     (2 s), 2,119,721 for 259 (3 s).
     """
 
-    input_kinds = frozenset({"logmel", "mfcc"})
+    feature_types = frozenset({"logmel", "mfcc"})
     min_size = 2 ** len(SPEC_GROUPS)  # every pool halves both axes
 
     def __init__(
@@ -155,7 +155,7 @@ class CNNComb(Network):
     Head parameters for 41 tags: 1,417,769 for 1 s, 2,597,417 for 2 s, 4,432,425 for 3 s.
     """
 
-    input_kinds = frozenset({"fusion"})
+    feature_types = frozenset({"fusion"})
 
     def __init__(
         self,

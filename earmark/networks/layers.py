@@ -13,7 +13,7 @@ class Network(nn.Module):
     that are plain integers, floats, strings and booleans.
     """
 
-    input_kinds: ClassVar[frozenset[str]]
+    feature_types: ClassVar[frozenset[str]]
 
     def channels_last(self) -> Self:
         """Lay the kernels out channels last, and so everything that is computed with them.

@@ -17,7 +17,7 @@ class LSTM(Network):
     Parameters for 41 tags: 1,776,641, of which 2,400 are the second bias that PyTorch has.
     """
 
-    input_kinds = frozenset({"embedding"})
+    feature_types = frozenset({"embedding"})
 
     def __init__(self, n_tags: int, *, n_inputs: int = 128, n_units: int = 600) -> None:
         super().__init__()

@@ -112,7 +112,7 @@ def table() -> list[str]:
     """The forms as lines of aligned text, a header first."""
     rows = [("network", "paper", "reads", "input", "tags", "parameters", "multiply-adds")]
     for form in PAPER_CONFIGS:
-        kinds = ", ".join(sorted(find(form.network).input_kinds))
+        kinds = ", ".join(sorted(find(form.network).feature_types))
         n_parameters, n_multiply_adds = cost(form)
         sizes = f"{form.n_tags}", f"{n_parameters:,}", f"{n_multiply_adds / 1e6:,.1f} M"
         rows.append((form.name, form.paper, kinds, _shown(form.shape), *sizes))

@@ -74,7 +74,7 @@ class ReSE2Multi(Network):
     19,683 and 17 24,450,065; 16,000 and 31 24,071,199.
     """
 
-    input_kinds = frozenset({"wave44k", "wave16k"})
+    feature_types = frozenset({"waveform"})
 
     def __init__(
         self,

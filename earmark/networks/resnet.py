@@ -69,7 +69,7 @@ class ResNet1d(Network):
     Parameters for 41 tags: base width 32 3,900,681; 16 983,193; 64 15,538,665.
     """
 
-    input_kinds = frozenset({"wave44k", "wave16k"})
+    feature_types = frozenset({"waveform"})
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class ResNet2d(Network):
     Parameters for 41 tags: 11,200,041.
     """
 
-    input_kinds = frozenset({"logmel", "mfcc"})
+    feature_types = frozenset({"logmel", "mfcc"})
     min_size = 16  # four pools halve both axes
 
     def __init__(self, n_tags: int, *, base_width: int = 32, dropout: float = 0.1) -> None:

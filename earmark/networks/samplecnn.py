@@ -83,7 +83,7 @@ class SampleCNN(Network):
     1,655,569; 16,000 and 31 1,531,679.
     """
 
-    input_kinds = frozenset({"wave44k", "wave16k"})
+    feature_types = frozenset({"waveform"})
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class SegmentDNN(Network):
     Parameters for 41 tags: 881,207.
     """
 
-    input_kinds = frozenset({"embedding"})
+    feature_types = frozenset({"embedding"})
 
     def __init__(
         self, n_tags: int, *, n_inputs: int = 128, n_units: int = 600, dropout: float = 0.4

@@ -68,7 +68,7 @@ class SoundNet(Network):
     Parameters: backbone 2,874,320; for 41 tags the conv head has 167,977, the max head 42,025.
     """
 
-    input_kinds = frozenset({"wave44k", "wave16k"})
+    feature_types = frozenset({"waveform"})
 
     def __init__(
         self,

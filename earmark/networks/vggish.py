@@ -52,7 +52,7 @@ class VGGish(Network):
     Parameters: backbone 72,141,184; with 100 hidden units and 41 tags 72,158,225.
     """
 
-    input_kinds = frozenset({"patches"})
+    feature_types = frozenset({"patches"})
 
     def __init__(
         self,

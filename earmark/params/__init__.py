@@ -1,3 +1,45 @@
-"""params.yaml: its sections as typed declarations, and how it is read."""
+"""params.yaml: its sections as typed declarations, and how it is read.
 
-from earmark.params.params import *  # noqa: F403
+What stands here under one name is declared in section, preparation, recipe, models, scoring and
+params: declarations alone, which hold no default that decides a result and compute nothing, since
+their values are tracked as params and their code is not. What computes on params is in roster.
+"""
+
+from earmark.params.models import Extractor, Model, ModelInput, Network, Padding
+from earmark.params.params import Params
+from earmark.params.preparation import (
+    CrossValidation,
+    Feature,
+    Fusion,
+    PitchFill,
+    Runtime,
+    SameClass,
+    Scheme,
+    Trim,
+)
+from earmark.params.recipe import Recipe
+from earmark.params.scoring import Aggregation, Evaluate, Metric
+from earmark.params.section import OpenSection, Section
+
+__all__ = [
+    "Aggregation",
+    "CrossValidation",
+    "Evaluate",
+    "Extractor",
+    "Feature",
+    "Fusion",
+    "Metric",
+    "Model",
+    "ModelInput",
+    "Network",
+    "OpenSection",
+    "Padding",
+    "Params",
+    "PitchFill",
+    "Recipe",
+    "Runtime",
+    "SameClass",
+    "Scheme",
+    "Section",
+    "Trim",
+]

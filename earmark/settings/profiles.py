@@ -12,8 +12,7 @@ from ruamel.yaml.comments import CommentedSeq
 from earmark.corpora.adapters import find
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params import flattened
-from earmark.params.reading import parse_params, read_yaml
+from earmark.params.reading import flattened, parse_params, read_yaml
 from earmark.store import whole_file
 
 BASE = "base"

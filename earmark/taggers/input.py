@@ -13,63 +13,68 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earmark.features import segments
-from earmark.features.segments import Crop, Padding
+from earmark.features import FeatureType, find, segments
+from earmark.features.feature_type import Mix
+from earmark.features.segments import Crop
+from earmark.params import Aggregation, Padding
 from earmark.seeding import rng_for
 from earmark.store import Store
 
 Rows = NDArray[Any]
 
 
-def default_padding(kind: str) -> Padding:
-    """How a short clip of a kind is filled unless its model says otherwise.
-
-    Shan & Ren, section 2.1: zeros. Xu et al., section 3.1: a short bag is repeated.
-    """
-    return "tile" if kind in ("embedding", "patches") else "right"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """Features of one kind, as one network reads them.
+    """A feature as one network reads it.
 
-    `lengths` are those of its segments in rows, the first its own; networks that read several take
-    one of them a batch in training, and all of them in turn when they tag. `mean` and `std` hold
-    one value, or one a column of the features.
+    Attributes:
+        feature: its name in params.yaml.
+        type: its type, a key of FEATURE_TYPES.
+        options: those of the type.
+        sample_rate: of the waveforms that it is made of, in Hz.
+        lengths: of segments, in rows, the first its own. Networks that read several take one of
+            them for each batch in training, and all of them in turn when they tag.
+        padding: how a clip that is shorter than its segment is filled.
+        silence: one row of silence, or one value.
+        mean, std: one value, or one for each column of the feature.
     """
 
-    kind: str
+    feature: str
+    type: str
     options: dict[str, Any]
     sample_rate: int
     lengths: list[int]
-    aggregation: Literal["confident_crop", "mean"]
     padding: Padding
     silence: list[float]
     mean: list[float]
     std: list[float]
 
     @property
+    def feature_type(self) -> type[FeatureType]:
+        return find(self.type)
+
+    @property
     def segment_rows(self) -> int:
         return self.lengths[0]
 
-    def cut(self, rows: Rows, place: Crop, n_rows: int | None = None) -> Rows:
-        """The segment `(S, ...)` at a place, of this input's own length unless another is given."""
+    def cut(self, rows: Rows, crop: Crop, n_rows: int | None = None) -> Rows:
+        """The segment `(S, ...)` of a crop, of this input's own length unless another is given."""
         silence = np.asarray(self.silence, dtype=rows.dtype)
         silence = silence[0] if rows.ndim == 1 else silence
-        return segments.cut(rows, place, n_rows or self.segment_rows, silence=silence)
+        return segments.cut(rows, crop, n_rows or self.segment_rows, silence=silence)
 
     def draw_length(self, rng: np.random.Generator) -> int:
         return self.lengths[int(rng.integers(len(self.lengths)))]
 
     def covering_crops(self, n_rows: int, length: int) -> list[Crop]:
-        """The places of the segments that together are the clip."""
+        """The crops that together are the clip."""
         if self.padding == "tile":
             starts = segments.chunk_starts(n_rows, length)
         else:
             starts = segments.covering_starts(n_rows, length)
         return [self._fixed(n_rows, length, start) for start in starts.tolist()]
 
-    def even_crops(self, rows: Any, count: int) -> list[Any]:
+    def even_segments(self, rows: Any, count: int) -> list[Any]:
         """A few segments of each length, spread evenly over a clip."""
         return [
             self.cut(rows, self._fixed(len(rows), length, start), length)
@@ -77,27 +82,27 @@ class Input:
             for start in segments.even_starts(len(rows), length, count).tolist()
         ]
 
-    def crops(self, rows: Any, *, n_crops: int, seed: int, clip: str) -> list[Any]:
-        """The segments of a held-out clip: random for the re-crop rule, else such as cover it.
+    def prediction_segments(
+        self, rows: Any, *, aggregation: Aggregation, n_crops: int, seed: int, clip: str
+    ) -> list[Any]:
+        """The segments of a clip that is predicted: random for confident_crop, else a cover.
 
-        With several lengths they come in turn, so that a clip that stays doubtful is tried at each.
-        A clip that is not longer than a segment has one crop of that length.
+        With several lengths they come in turn, so that a clip without a confident crop is tried at
+        each. A clip that is not longer than a segment has one crop of that length.
         """
         rng = rng_for(seed, "crop", clip)
-        by_length = [
-            [
-                self.cut(rows, place, length)
-                for place in self._places(len(rows), length, n_crops, rng)
-            ]
-            for length in self.lengths
-        ]
-        return [crop for crop in chain(*zip_longest(*by_length)) if crop is not None]
+        by_length = []
+        for length in self.lengths:
+            if aggregation == "mean":
+                crops = self.covering_crops(len(rows), length)
+            else:
+                crops = self._random_crops(len(rows), length, n_crops, rng)
+            by_length.append([self.cut(rows, crop, length) for crop in crops])
+        return [segment for segment in chain(*zip_longest(*by_length)) if segment is not None]
 
-    def _places(
+    def _random_crops(
         self, n_rows: int, length: int, n_crops: int, rng: np.random.Generator
     ) -> list[Crop]:
-        if self.aggregation == "mean":
-            return self.covering_crops(n_rows, length)
         n_drawn = n_crops if n_rows > length else 1
         starts = [segments.random_start(n_rows, length, rng) for _ in range(n_drawn)]
         return [self._fixed(n_rows, length, start) for start in starts]
@@ -105,18 +110,22 @@ class Input:
     def _fixed(self, n_rows: int, length: int, start: int) -> Crop:
         return segments.fixed_crop(n_rows, length, self.padding, start)
 
-    def stack(self, crops: Sequence[Any]) -> Any:
-        return np.stack(crops)
+    def stack(self, batch: Sequence[Any]) -> Any:
+        return np.stack(batch)
 
     def raw(self, batch: Any, device: str) -> Tensor:
         """Segments as stored `(B, S, ...)` -> float32, never in the memory of `batch`."""
         return torch.from_numpy(batch).to(device, torch.float32, copy=True)
 
+    def mix(self, raw: Any, mix: Mix, at: Literal["features", "waveform"]) -> Any:
+        """Mixup of raw segments, as they are or as if their waveforms had been mixed."""
+        return self.feature_type.mix_as_waveforms(raw, mix) if at == "waveform" else mix(raw)
+
     def standardise(self, x: Tensor) -> Tensor:
-        """What the network reads, in place; patches are stacked in time to `(B, S * 96, 64)`."""
+        """What the network reads, in place."""
         mean, std = (torch.tensor(v, device=x.device) for v in (self.mean, self.std))
-        x = x.sub_(mean).div_(std)
-        return x.flatten(1, 2) if self.kind == "patches" else x
+        view: Tensor = self.feature_type.network_view(x.sub_(mean).div_(std))
+        return view
 
     def tensor(self, batch: Any, device: str) -> Any:
         return self.standardise(self.raw(batch, device))
@@ -135,8 +144,8 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JointInput(Input):
-    """A waveform and its frames, cut at the same place (Lederle & Wilhelm, section 2).
+class FusionInput(Input):
+    """A waveform and its frames, cut at the same moment (Lederle & Wilhelm, section 2).
 
     What Input holds is that of the frames.
     """
@@ -144,22 +153,25 @@ class JointInput(Input):
     audio: Input
     hop_length: int
 
-    def cut(self, rows: Any, place: Crop, n_rows: int | None = None) -> Any:
-        audio = self.audio.cut(rows.audio, place.scaled(self.hop_length))
-        return Pair(audio, super().cut(rows.spec, place, n_rows))
+    def cut(self, rows: Any, crop: Crop, n_rows: int | None = None) -> Any:
+        audio = self.audio.cut(rows.audio, crop.scaled(self.hop_length))
+        return Pair(audio, super().cut(rows.spec, crop, n_rows))
 
-    def stack(self, crops: Sequence[Any]) -> Any:
-        return Pair(np.stack([c.audio for c in crops]), np.stack([c.spec for c in crops]))
+    def stack(self, batch: Sequence[Any]) -> Any:
+        return Pair(np.stack([c.audio for c in batch]), np.stack([c.spec for c in batch]))
 
     def raw(self, batch: Any, device: str) -> Any:
         return self.audio.raw(batch.audio, device), super().raw(batch.spec, device)
+
+    def mix(self, raw: Any, mix: Mix, at: Literal["features", "waveform"]) -> Any:
+        return self.audio.mix(raw[0], mix, at), super().mix(raw[1], mix, at)
 
     def standardise(self, x: Any) -> Any:
         return self.audio.standardise(x[0]), super().standardise(x[1])
 
 
 @dataclass(frozen=True)
-class JointStore:
+class FusionStore:
     """Two stores of the same clips and variants, read as one."""
 
     audio: Store

@@ -20,7 +20,7 @@ from earmark.errors import UserError
 from earmark.networks import Network, VGGish, build
 from earmark.params import Runtime
 from earmark.store import read_json, whole_folder, write_json
-from earmark.taggers.input import Input, JointInput
+from earmark.taggers.input import FusionInput, Input
 
 FORMAT = 2
 
@@ -185,7 +185,7 @@ def save_tensors(
 def _input_of(metadata: dict[str, Any]) -> Input:
     if "audio" not in metadata:
         return Input(**metadata)
-    return JointInput(**{**metadata, "audio": Input(**metadata["audio"])})
+    return FusionInput(**{**metadata, "audio": Input(**metadata["audio"])})
 
 
 def head_names(name: str, options: dict[str, Any]) -> set[str]:

@@ -16,7 +16,7 @@ from earmark.features.segments import Crop, random_crop
 from earmark.labels import SEPARATOR, is_multi_label, tags_of, targets_of
 from earmark.params import Recipe
 from earmark.store import Store
-from earmark.taggers.input import Input, JointStore
+from earmark.taggers.input import FusionStore, Input
 
 # Variants that are clips of their own, made by the mix stage; all others replace their clip.
 NEW_CLIPS = frozenset({"same_class", "pitch_fill"})
@@ -51,7 +51,7 @@ class Task:
 class Examples:
     """The clips of one role in a fold: for each its lines in the store, original first."""
 
-    store: Store | JointStore
+    store: Store | FusionStore
     task: Task
     clips: list[str]
     lines: list[list[int]]
@@ -60,7 +60,7 @@ class Examples:
 
     @classmethod
     def select(
-        cls, store: Store | JointStore, clips: pd.DataFrame, task: Task, *, with_new: bool = False
+        cls, store: Store | FusionStore, clips: pd.DataFrame, task: Task, *, with_new: bool = False
     ) -> "Examples":
         """Join a table with columns clip, label, verified and event to the lines of the store.
 

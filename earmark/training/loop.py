@@ -303,7 +303,7 @@ def validate(
     """Probabilities `(V, K)`: the mean over a few evenly spaced segments of each clip."""
     crops, counts = [], []
     for position in range(len(examples)):
-        found = tagger.input.even_crops(examples.original(position), recipe.validation_crops)
+        found = tagger.input.even_segments(examples.original(position), recipe.validation_crops)
         crops += found
         counts.append(len(found))
     said = tagger.clip_probabilities(crops, device, batch_size=recipe.batch_size)

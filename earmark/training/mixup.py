@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earmark.params import Recipe
-from earmark.taggers.input import Input, JointInput
-
-SPECTRAL = frozenset({"logmel", "patches"})  # from which powers can be had again
-_DB_FLOOR, _VGGISH_OFFSET = 1e-10, 0.01  # of the two front-ends
+from earmark.taggers.input import Input
 
 
 @dataclass(frozen=True)
@@ -46,31 +43,9 @@ def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
 def mixed_input(batch: Any, input_: Input, recipe: Recipe, mix: Mix | None, device: str) -> Any:
     """Segments as stored -> what the network reads, mixed as features or as waveforms."""
     raw = input_.raw(batch, device)
-    if mix is None:
-        return input_.standardise(raw)
-    if isinstance(input_, JointInput):
-        audio, frames = raw
-        return input_.standardise((mix(audio), _blend(frames, "logmel", recipe, mix)))
-    return input_.standardise(_blend(raw, input_.kind, recipe, mix))
-
-
-def _blend(x: Tensor, kind: str, recipe: Recipe, mix: Mix) -> Tensor:
-    as_waveforms = recipe.mixup_at == "waveform" and kind in SPECTRAL
-    return mix_powers(x, mix, kind) if as_waveforms else mix(x)
-
-
-def mix_powers(x: Tensor, mix: Mix, kind: str) -> Tensor:
-    """Blend spectra as if their waveforms had been blended: the powers of two sounds add.
-
-    What is left out is the cross term, which is 0 on average for sounds that know nothing of each
-    other. `logmel` holds 10 log10 of power, `patches` the log of magnitude plus 0.01.
-    """
-    ours, theirs = mix.share**2, (1 - mix.share) ** 2
-    if kind == "logmel":
-        powers = 10 ** (x / 10)
-        return 10 * torch.log10((ours * powers + theirs * powers[mix.partner]).clamp(_DB_FLOOR))
-    powers = (x.exp() - _VGGISH_OFFSET).clamp(0) ** 2
-    return torch.log((ours * powers + theirs * powers[mix.partner]).sqrt() + _VGGISH_OFFSET)
+    if mix is not None:
+        raw = input_.mix(raw, mix, recipe.mixup_at)
+    return input_.standardise(raw)
 
 
 def masked(x: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:

@@ -1,37 +1,165 @@
 """One training from start to finish: tracked, resumable, and kept with its learning curve."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from earmark.errors import UserError
 from earmark.evaluation.points import confusion_matrix
+from earmark.features import build as build_feature
+from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
-from earmark.params import Network, Params, Recipe
+from earmark.params import Model, Network, Params, Recipe
+from earmark.params.roster import EMBEDDING, FUSION, PATCHES, member_name, model_of, recipe_of
+from earmark.seeding import seed_for
 from earmark.store import Store, read_table, write_table
-from earmark.taggers.input import Input, JointStore
-from earmark.taggers.tagger import Tagger
-from earmark.training.batches import Examples, Task
+from earmark.taggers.fusion import fusion_tagger, open_fusion
+from earmark.taggers.input import FusionStore, Input
+from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
+from earmark.training.batches import Examples, Sampler, Task, standardisation
 from earmark.training.checkpoints import code_digest, work_folder
 from earmark.training.loop import Fitted, Job, fit, job_key
 from earmark.training.tracking import TrackedRun, tracked
 
 logger = logging.getLogger(__name__)
 
+RANDOM = "random values: no weight file was given, so nothing was learned from other sound"
+
 # What decides the course of a training; a checkpoint of other code is never continued.
 _CODE = (
     "earmark/training",
     "earmark/networks",
-    "earmark/taggers/tagger.py",
-    "earmark/taggers/input.py",
-    "earmark/features/segments.py",
+    "earmark/taggers",
+    "earmark/features",
 )
 
 
+def train_model(
+    params: Params, layout: Layout, group: str, model: str, fold: str, extractor: str | None
+) -> Fitted:
+    """Train a model of the roster on one fold, and keep it under models/<member>/<fold>/."""
+    entry = model_of(params, group, model)
+    recipe = recipe_of(params, entry)
+    member = member_name(model, extractor)
+    torch.manual_seed(seed_for(recipe.seed, "weights", member, fold) >> 1)
+    metadata = {"extractor": extractor} if extractor else {}
+    frozen, head = tuple(entry.training.frozen), frozenset[str]()
+    if group == FUSION:
+        store: Store | FusionStore = open_fusion(layout, params.fusion)
+        train, validation, _ = fold_examples(layout, store, fold, recipe)
+        tagger = fusion_tagger(layout, model, fold)
+    else:
+        folder = layout.embeddings(extractor, fold) if extractor else layout.features(group)
+        store = Store.open(folder, in_memory=True)
+        train, validation, task = fold_examples(layout, store, fold, recipe)
+        input_ = _input(params, entry, group, store, train)
+        tagger = new_tagger(entry.network, task, input_, f"models.{group}.{model}")
+        head = _start(tagger, entry, layout)
+        if entry.training.init_from:
+            metadata["weights_from"] = entry.training.init_from
+    job = Job(
+        name=f"{member}-{fold}",
+        seed=recipe.seed,
+        recipe=recipe,
+        tagger=tagger,
+        sampler=Sampler(examples=train, input=tagger.input, recipe=recipe),
+        validation=validation,
+        device=Device.choose(params.runtime),
+        frozen=frozen,
+        head=head,
+    )
+    return train_and_keep(
+        job, params, layout, stage=f"train_{group}", member=member, fold=fold, metadata=metadata
+    )
+
+
+def train_extractor(params: Params, layout: Layout, extractor: str, fold: str) -> Fitted:
+    """Fine-tune an extractor on the patches of one fold (Xu et al., section 3)."""
+    settings = params.extractors[extractor]
+    store = Store.open(layout.features(PATCHES), in_memory=True)
+    recipe = recipe_of(params, settings)
+    train, validation, task = fold_examples(layout, store, fold, recipe)
+    feature = params.features[PATCHES]
+    input_ = Input(
+        feature=PATCHES,
+        type=feature.type,
+        options=feature.options,
+        sample_rate=params.decode.sample_rate,
+        lengths=[1],
+        padding="tile",
+        silence=store.metadata["silence"],
+        mean=[0.0],
+        std=[1.0],
+    )
+    torch.manual_seed(seed_for(recipe.seed, "weights", extractor, fold) >> 1)
+    tagger = new_tagger(settings.network, task, input_, f"extractors.{extractor}")
+    origin = RANDOM
+    if settings.weights:
+        path = layout.root / settings.weights
+        fresh = load_weights(tagger.network, path, settings.weights_sha256)
+        origin = f"{Path(settings.weights).name} (sha256 {settings.weights_sha256}), fresh: {fresh}"
+    else:
+        logger.warning("VGGish %s starts from %s", extractor, RANDOM)
+    sampler = Sampler(
+        examples=train,
+        input=input_,
+        recipe=recipe,
+        all_rows=True,
+        max_rows=settings.max_patches,
+    )
+    job = Job(
+        name=f"{extractor}-{fold}",
+        seed=recipe.seed,
+        recipe=recipe,
+        tagger=tagger,
+        sampler=sampler,
+        validation=validation,
+        device=Device.choose(params.runtime),
+    )
+    metadata = {"weights_from": origin}
+    return train_and_keep(
+        job, params, layout, stage="finetune", member=extractor, fold=fold, metadata=metadata
+    )
+
+
+def _start(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
+    """Load the backbone that a model starts from, if any; returns what stands fresh on it."""
+    training = entry.training
+    if not training.init_from:
+        return frozenset()
+    head = head_names(tagger.network_name, tagger.network_options)
+    path = layout.root / training.init_from
+    return frozenset(load_weights(tagger.network, path, training.init_sha256, fresh=head))
+
+
+def _input(params: Params, entry: Model, group: str, store: Store, train: Examples) -> Input:
+    """How the network's input is cut and standardised, measured on the training clips."""
+    rate = params.decode.sample_rate
+    if group == EMBEDDING:
+        type_, options = EMBEDDING, {"dims": int(store.metadata["row_shape"][0])}
+    else:
+        type_, options = params.features[group].type, params.features[group].options
+    feature = build_feature(type_, options, sample_rate=rate)
+    mean, std = standardisation(train, per=feature.standardisation, scale=feature.scale)
+    return Input(
+        feature=group,
+        type=type_,
+        options=options,
+        sample_rate=rate,
+        lengths=lengths_in_rows(entry.input, feature),
+        padding=entry.input.padding or feature.padding,
+        silence=store.metadata["silence"],
+        mean=mean,
+        std=std,
+    )
+
+
 def fold_examples(
-    layout: Layout, store: Store | JointStore, fold: str, recipe: Recipe
+    layout: Layout, store: Store | FusionStore, fold: str, recipe: Recipe
 ) -> tuple[Examples, Examples, Task]:
     """Training and validation examples of a fold, and the task that the corpus sets."""
     folds = read_table(layout.folds)
@@ -100,10 +228,9 @@ def train_and_keep(
 
 def _tracked_params(job: Job, params: Params, metadata: dict[str, Any]) -> dict[str, Any]:
     return {
-        "seed": params.seed,
         "recipe": job.recipe.model_dump(),
         "network": {"name": job.tagger.network_name, **job.tagger.network_options},
-        "input": {"kind": job.tagger.input.kind, "lengths": job.tagger.input.lengths},
+        "input": {"feature": job.tagger.input.feature, "lengths": job.tagger.input.lengths},
         "runtime": params.runtime.model_dump(),
         **metadata,
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from earmark.layout import Layout
-from earmark.params import flattened
+from earmark.params.reading import flattened
 from earmark.store import whole_file
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.reports.figures import ACCENT, WARM
 from earmark.store import StoreWriter, write_table
-from earmark.taggers.input import Input, JointInput, Pair
+from earmark.taggers.input import FusionInput, Input, Pair
 from earmark.taggers.tagger import Device, Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
@@ -32,7 +32,7 @@ SPEC = Input(
     kind="logmel", options={"hop_length": HOP}, lengths=[FRAMES], silence=[-100.0] * MELS,
     mean=[-40.0], std=[20.0], **SHARED,
 )  # fmt: skip
-JOINT = JointInput(**{**SPEC.__dict__, "kind": "fusion"}, audio=AUDIO, hop_length=HOP)
+JOINT = FusionInput(**{**SPEC.__dict__, "kind": "fusion"}, audio=AUDIO, hop_length=HOP)
 
 
 def joint() -> Tagger:

@@ -17,7 +17,7 @@ from earmark.analyses.attention import Attention, attend, attention_table, likel
 from earmark.analyses.attention_figure import attention_figure
 from earmark.analyses.trained import Trained, load_trained
 from earmark.errors import UserError
-from earmark.features import LogMel
+from earmark.features.logmel import LogMel
 from earmark.layout import Layout
 from earmark.params import Trim
 from earmark.sound.decoding import as_int16

@@ -10,8 +10,7 @@ import pytest
 from earmark.errors import UserError
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.layout import Layout
-from earmark.params import flattened
-from earmark.params.reading import parse_params, read_yaml
+from earmark.params.reading import flattened, parse_params, read_yaml
 from earmark.published.download.published import PUBLISHED
 from earmark.settings.profiles import BASE, overlay
 from earmark.settings.validation import option_problems

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from earmark.__main__ import app
 from earmark.errors import UserError
-from earmark.features import VggishPatches, vggish_log_mel
+from earmark.features.vggish import VggishPatches, vggish_log_mel
 from earmark.inference.embed import Embedder, postprocess
 from earmark.networks import build
 from earmark.published.weights.conversion import convert

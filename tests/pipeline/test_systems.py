@@ -43,8 +43,14 @@ SETTINGS: dict[str, Any] = {
     "augment": {},
     "runtime": {"threads": 1, "workers": 1, "precision": "float32"},
     "features": {
-        "logmel": {"n_fft": 512, "hop_length": 125, "n_mels": 64, "f_max_hz": 8000.0},
-        "wave44k": {"target_hz": RATE},
+        "logmel": {
+            "type": "logmel",
+            "n_fft": 512,
+            "hop_length": 125,
+            "n_mels": 64,
+            "f_max_hz": 8000.0,
+        },
+        "wave44k": {"type": "waveform", "target_hz": RATE},
     },
     "model": {"batch_size": 4, "epochs": 2, "validation_crops": 1},
     "evaluate": {"n_resamples": 20},
@@ -52,20 +58,21 @@ SETTINGS: dict[str, Any] = {
 }
 AUDIO = {
     "network": {"name": "cnn_audio", "n_samples": 8250, "width": 0.1, "hidden": 8},
-    "segment_samples": 8250,
-    "padding": "tile_gap",
-    "aggregation": "mean",
+    "input": {"segment_samples": 8250, "padding": "tile_gap"},
+    "training": {},
+    "prediction": {"aggregation": "mean"},
 }
 SPEC = {
     "network": {"name": "cnn_spec", "n_frames": 67, "n_mels": 64, "width": 0.05, "hidden": 8},
-    "segment_seconds": 8250 / RATE,
-    "padding": "tile_gap",
-    "aggregation": "mean",
+    "input": {"segment_seconds": 8250 / RATE, "padding": "tile_gap"},
+    "training": {},
+    "prediction": {"aggregation": "mean"},
 }
 DENSENET = {
     "network": {"name": "densenet", "growth": 4, "stem_channels": 4, "units": 1},
-    "segment_seconds": 0.5,
-    "aggregation": "confident_crop",
+    "input": {"segment_seconds": 0.5},
+    "training": {},
+    "prediction": {"aggregation": "confident_crop"},
 }
 
 
@@ -134,7 +141,14 @@ def test_a_joint_model_is_trained_on_its_backbones_and_scored_beside_them(tmp_pa
     roster = {
         "wave44k": {"comb_audio": AUDIO},
         "logmel": {"comb_spec": SPEC},
-        "fusion": {"comb": {"aggregation": "mean", "training": {"circular_shift": True}}},
+        "fusion": {
+            "comb": {
+                "network": {"name": "cnn_comb"},
+                "input": {},
+                "training": {"circular_shift": True},
+                "prediction": {"aggregation": "mean"},
+            }
+        },
     }
     params, layout = workspace(tmp_path, rows_of(8), {"models": roster})
     train_and_predict(
@@ -157,9 +171,9 @@ def test_a_second_task_is_learned_beside_the_first_and_mixtures_share_their_even
         tmp_path,
         rows,
         {"models": {"logmel": {"densenet": DENSENET}}},
-        {"mix": {"same_class": {"copies": 1}, "pitch_fill": {"up_to": 10}}},
+        {"class_mixing": {"same_class": {"copies": 1}, "pitch_fill": {"up_to": 10}}},
     )
-    mixed = Store.open(layout.mixed).index
+    mixed = Store.open(layout.class_mixed).index
     assert mixed["variant"].value_counts().to_dict() == {"same_class": 24, "pitch_fill": 6}
     folds = read_table(layout.folds).set_index("clip")
     for row in mixed[mixed["variant"] == "same_class"].itertuples():
@@ -196,10 +210,10 @@ def test_a_model_starts_from_the_backbone_of_another_with_a_fresh_head(tmp_path:
         "init_from": weights.relative_to(tmp_path).as_posix(),
         "init_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "frozen": ["features"],
-        "training": {"backbone_lr_multiplier": 0.1},
+        "backbone_lr_multiplier": 0.1,
     }
     raw = params.model_dump()
-    overlay(raw, {"models": {"logmel": {"second": {**DENSENET, **start}}}})
+    overlay(raw, {"models": {"logmel": {"second": {**DENSENET, "training": start}}}})
     params, problems = parse_params(raw, "params.yaml")
     assert params is not None, problems
     for fold in params.fold_names:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from earmark.errors import UserError
 from earmark.networks import build
 from earmark.store import Store, StoreWriter
-from earmark.taggers.input import Input, JointInput, JointStore, Pair
+from earmark.taggers.input import FusionInput, FusionStore, Input, Pair
 from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
 
 CPU = Device(name="cpu", precision="float32", channels_last=True)
@@ -135,7 +135,7 @@ def test_a_sigmoid_makes_each_tag_a_question_of_its_own_and_events_are_not_told(
     np.testing.assert_allclose(softmax.sum(axis=1), 1, rtol=1e-5)
 
 
-JOINT = JointInput(
+JOINT = FusionInput(
     kind="fusion", options={}, sample_rate=44_100, lengths=[3], aggregation="mean", padding="tile_gap",
     silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
 )  # fmt: skip
@@ -143,7 +143,7 @@ JOINT = JointInput(
 
 def test_a_joint_crop_is_one_place_in_two_kinds_of_rows() -> None:
     audio = Input(**{**WAVE.__dict__, "lengths": [300]})
-    joint = JointInput(**{**JOINT.__dict__, "audio": audio})
+    joint = FusionInput(**{**JOINT.__dict__, "audio": audio})
     rows = Pair(np.arange(850, dtype=np.int16), np.arange(9)[:, None] * np.ones((1, 2)))
     for crop in joint.crops(rows, n_crops=1, seed=1, clip="c"):
         assert crop.audio.shape == (300,)
@@ -169,7 +169,7 @@ def test_unequal_clips_in_two_stores_are_never_paired(tmp_path: Path) -> None:
             out.append(np.zeros(i + 1, dtype=np.int16), clip=clip, variant="")
         stores.append(Store.open(tmp_path / clip))
     with pytest.raises(AssertionError, match="same clips"):
-        JointStore(*stores)
+        FusionStore(*stores)
 
 
 def vggish() -> torch.nn.Module:

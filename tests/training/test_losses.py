@@ -8,7 +8,7 @@ from earmark.features import build
 from earmark.params import Recipe
 from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
-from earmark.taggers.input import Input, JointInput, Pair
+from earmark.taggers.input import FusionInput, Input, Pair
 from earmark.training.losses import (
     batch_loss,
     binary_cross_entropy,
@@ -112,7 +112,7 @@ def test_a_pair_is_mixed_by_one_draw_its_frames_as_powers_where_waveforms_are_me
         silence=[-100.0], mean=[0.0], std=[1.0],
     )  # fmt: skip
     audio = Input(**{**frames.__dict__, "kind": "wave44k", "lengths": [8]})
-    joint = JointInput(**{**frames.__dict__, "kind": "fusion"}, audio=audio, hop_length=2)
+    joint = FusionInput(**{**frames.__dict__, "kind": "fusion"}, audio=audio, hop_length=2)
     rng = np.random.default_rng(0)
     spec = rng.uniform(-80, 0, (2, 4, 3)).astype(np.float32)
     batch = Pair(rng.normal(size=(2, 8)).astype(np.float32), spec)

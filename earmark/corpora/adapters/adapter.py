@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from earmark.corpora.folds import Scheme
 from earmark.errors import UserError
-from earmark.params import Metric
+from earmark.params import Metric, Scheme
 
 NOT_KNOWN = "not known"
 VALIDATION_FOLD, TRAINING_FOLD = 0, 1  # of a corpus that names its validation clips

@@ -4,21 +4,25 @@ Shapes: T samples at the working rate, R samples at the target rate.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.features.feature_type import FeatureType, Mix
 from earmark.features.spectrum import check_waveform
 from earmark.sound.decoding import Float32, Int16, as_int16, resample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waveform:
+class Waveform(FeatureType):
     """Samples at `target_hz`: rows (R,) int16."""
 
     sample_rate: int
     target_hz: int
 
+    segment_key = "segment_samples"
+    scale = 32768.0  # int16 to [-1, 1]
     dtype = np.dtype(np.int16)
     row_shape = ()
 
@@ -30,8 +34,9 @@ class Waveform:
     def silence(self) -> NDArray[np.int16]:
         return np.zeros(self.row_shape, self.dtype)
 
-    def rows_for(self, seconds: float) -> int:
-        return round(seconds * self.target_hz)
+    @staticmethod
+    def mix_as_waveforms(x: Any, mix: Mix) -> Any:
+        return mix(x)
 
     def __call__(self, waveform: Float32) -> Int16:
         """Samples (R,) int16 of a waveform (T,), R at least 1 however short it is."""

@@ -1,0 +1,78 @@
+"""What every type of feature says of itself, in one place.
+
+Shapes: T samples, N rows of a clip, B segments, S rows of a segment.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.params import Padding
+
+
+class Mix(Protocol):
+    """One draw of mixup: a share of each example, and the rest from its partner."""
+
+    share: float
+    partner: NDArray[np.int64]
+
+    def __call__(self, x: Any) -> Any: ...
+
+
+class FeatureType(ABC):
+    """Turns a waveform into rows to store, and says how segments of them reach a network.
+
+    Attributes:
+        segment_key: the key of a model's `input` that gives the length of a segment.
+        padding: how a clip that is shorter than its segment is filled, unless the model says so.
+        standardisation: by mean and deviation of the whole array, or of each column, or none.
+        scale: what values are divided by where they are not standardised.
+        has_bands: whether a row is a spectrum, whose time and frequency can be masked.
+        row_shape: of one row: (M,) of a frame, (96, 64) of a patch, () of a sample.
+        dtype: that rows are stored in; calls return float32, or int16 for samples.
+        silence: one row of silence, for padding.
+    """
+
+    segment_key: ClassVar[str]
+    padding: ClassVar[Padding] = "right"
+    standardisation: ClassVar[Literal["array", "column", "none"]] = "none"
+    scale: ClassVar[float] = 1.0
+    has_bands: ClassVar[bool] = False
+    dtype: ClassVar[np.dtype[Any]]
+
+    @property
+    @abstractmethod
+    def row_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    @abstractmethod
+    def silence(self) -> NDArray[Any]: ...
+
+    @abstractmethod
+    def __call__(self, waveform: NDArray[np.float32]) -> NDArray[Any]:
+        """Rows (N, *row_shape) of a float32 waveform (T,) at the working rate."""
+
+    def segment_rows(self, length: float) -> int:
+        """How many rows a segment has, from its length in the unit of `segment_key`."""
+        return max(1, round(length))
+
+    @staticmethod
+    def network_view(x: Any) -> Any:
+        """Standardised segments (B, S, *row_shape) in the shape that networks read."""
+        return x
+
+    @staticmethod
+    def mix_as_waveforms(x: Any, mix: Mix) -> Any:
+        """Mixup of segments (B, S, *row_shape) as if their waveforms had been mixed.
+
+        Raises:
+            NotImplementedError: the type keeps too little of the waveform for that.
+        """
+        raise NotImplementedError
+
+
+def can_mix_as_waveforms(feature_type: type[FeatureType]) -> bool:
+    """Whether the type keeps enough of the waveform for `mixup_at: waveform`."""
+    return feature_type.mix_as_waveforms is not FeatureType.mix_as_waveforms

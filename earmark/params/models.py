@@ -1,0 +1,90 @@
+"""The sections `models` and `extractors` of params.yaml: entries of the roster."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from earmark.params.scoring import Aggregation
+from earmark.params.section import Count, OpenSection, Positive, Section, check_pin
+
+Padding = Literal["right", "random", "tile", "tile_gap"]
+
+
+class Network(OpenSection):
+    """A network by name, or `package.module:Class`; other keys are its constructor's options."""
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ModelInput(Section):
+    """The segment that a network reads, in the unit of its feature, and how short clips are padded.
+
+    `lengths` are those of several segments, in segments; None is one of length 1. Padding None is
+    that of the type of feature.
+    """
+
+    segment_seconds: Positive | None = None
+    segment_samples: Count | None = None
+    segment_patches: Count | None = None
+    lengths: Annotated[list[Positive], Field(min_length=1)] | None = None
+    padding: Padding | None = None
+
+
+class ModelTraining(OpenSection):
+    """What a model's training has of its own; further keys override those of `model`.
+
+    `init_from` names the weights.safetensors of a model that earmark trained: its backbone is where
+    this one starts, with a fresh head. Parameters whose names begin with one of `frozen` stay as
+    they are, and their layers in evaluation mode.
+    """
+
+    init_from: str = ""
+    init_sha256: str = ""
+    frozen: list[str] = []
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _weights_are_pinned(self) -> "ModelTraining":
+        check_pin(self.init_from, self.init_sha256, "init_sha256")
+        return self
+
+
+class ModelPrediction(Section):
+    """How the crops of a clip become its probabilities; training does not depend on it."""
+
+    aggregation: Aggregation
+
+
+class Model(Section):
+    """An entry of the roster; a change of its prediction does not train it again."""
+
+    network: Network
+    input: ModelInput
+    training: ModelTraining
+    prediction: ModelPrediction
+
+
+class Extractor(Section):
+    """A fine-tuned VGGish; `training` overrides `finetune`, and `model` leaves it alone."""
+
+    network: Network
+    weights: str
+    weights_sha256: str
+    max_patches: Count
+    training: dict[str, Any] = {}
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        return self.training
+
+    @model_validator(mode="after")
+    def _weights_are_pinned(self) -> "Extractor":
+        check_pin(self.weights, self.weights_sha256, "weights_sha256")
+        return self

@@ -1,0 +1,98 @@
+"""The sections of params.yaml that say what becomes of the recordings before any training."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from earmark.params.section import (
+    Bounds,
+    Count,
+    Name,
+    NotNegative,
+    OpenSection,
+    Positive,
+    Section,
+    Share,
+)
+
+Scheme = Literal["stratified", "grouped", "official", "first_last"]
+
+
+class Runtime(Section):
+    """How this machine computes; workers and checkpoint_seconds change no result."""
+
+    threads: Count
+    workers: Count
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"]
+    channels_last: bool
+    checkpoint_seconds: NotNegative
+
+
+class Corpus(Section):
+    """Where the recordings are, and how they are read; max_quarantined changes no result."""
+
+    name: Name
+    adapter: Name
+    root: Annotated[str, Field(min_length=1)]
+    table: str
+    label_corrections: Annotated[str, Field(min_length=1)]
+    synthetic: bool
+    max_quarantined: Share
+
+
+class Decode(Section):
+    sample_rate: Annotated[int, Field(ge=8000, le=192_000)]
+    shard_seconds: Positive
+
+
+class Trim(Section):
+    top_db: Positive
+    min_seconds: NotNegative
+
+
+class CrossValidation(Section):
+    scheme: Scheme
+    k: Annotated[int, Field(ge=2)]
+    verified_validation_only: bool
+
+
+class SameClass(Section):
+    """Two clips of one class in one (Chen & Gupta, section 1.2); the ranges are Takahashi's."""
+
+    copies: Annotated[int, Field(ge=0)]
+    max_delay_seconds: NotNegative
+    gain_db: NotNegative
+    center_hz: Bounds
+    q: Bounds
+
+
+class PitchFill(Section):
+    """Copies at other pitches until a class has `up_to` clips (Xu et al., section 3.2); 0: none."""
+
+    up_to: Annotated[int, Field(ge=0)]
+    max_semitones: Count
+
+
+class ClassMixing(Section):
+    """New clips from those of a class, so that it must know the labels."""
+
+    same_class: SameClass
+    pitch_fill: PitchFill
+
+
+class Feature(OpenSection):
+    """A named feature: its type, and the options of that type."""
+
+    type: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Fusion(Section):
+    """The features that the two backbones of a fusion model read."""
+
+    audio: Name
+    spec: Name

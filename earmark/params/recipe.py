@@ -1,0 +1,53 @@
+"""The sections `model` and `finetune` of params.yaml: how networks are trained."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from earmark.params.scoring import Metric
+from earmark.params.section import Count, NotNegative, Positive, Section, Share
+
+
+class Recipe(Section):
+    """What every model shares; `training` of a model's entry may override any of it."""
+
+    seed: int
+    batch_size: Annotated[int, Field(ge=2)]
+    sampler: Literal["shuffled", "class_balanced"]
+    crops_per_clip: Literal["one", "all"]
+    class_mixed_clips: bool
+    epochs: Count
+    patience: Count
+    monitor: Metric | Literal["loss"]
+    optimizer: Literal["adam", "sgd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    schedule: Literal["cyclical", "constant", "multistep"]
+    base_lr: Positive
+    max_lr: Positive
+    half_cycle_epochs: Positive
+    lr_decay: NotNegative
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)]
+    plateau_patience: Count
+    multistep_stages: Count
+    backbone_lr_multiplier: Share
+    l2: NotNegative
+    gradient_clip: Positive
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    mixup_alpha: NotNegative
+    mixup_share: Share
+    mixup_at: Literal["features", "waveform"]
+    augmented_share: Share
+    circular_shift: bool
+    mask_frames: Annotated[int, Field(ge=0)]
+    mask_bands: Annotated[int, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    aux_weight: NotNegative
+    noisy_label_weight: Share
+    noisy_label_drop: Annotated[float, Field(ge=0, lt=1)]
+    validation_crops: Count
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "Recipe":
+        if self.schedule == "cyclical" and self.max_lr < self.base_lr:
+            raise ValueError("max_lr is below base_lr; swap or raise it")
+        return self

@@ -1,0 +1,17 @@
+"""What a call refuses, as lines for a report of all problems at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+from earmark.errors import UserError
+
+
+def objections(function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
+    """What a call objects to, as one line for each problem; [] where it returns."""
+    try:
+        function(*args, **kwargs)
+    except UserError as error:
+        return list(error.problems)
+    except (ValueError, TypeError, RuntimeError) as error:  # torch: an impossible size
+        return [" ".join(str(error).split())]
+    return []

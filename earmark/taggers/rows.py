@@ -1,0 +1,44 @@
+"""From a waveform to the rows that a trained tagger reads: for inference and for analyses alike.
+
+Shapes: T samples, N rows.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from earmark.features import build
+from earmark.features.extraction import extract
+from earmark.sound.decoding import Int16
+from earmark.taggers.tagger import Device
+from earmark.taggers.input import FusionInput, Input, Pair
+from earmark.taggers.tagger import Tagger
+
+BATCH = 64
+
+
+class WaveformFeatures:
+    """The features of one waveform, each extracted once, whatever number of taggers reads it."""
+
+    def __init__(self, waveform: Int16) -> None:
+        self.waveform = waveform
+        self._rows: dict[str, NDArray[Any]] = {}
+
+    def of(self, input_: Input) -> NDArray[Any]:
+        """The rows (N, *row_shape) of the feature that an input reads."""
+        key = f"{input_.type} {sorted(input_.options.items())} {input_.sample_rate}"
+        if key not in self._rows:
+            feature = build(input_.type, input_.options, sample_rate=input_.sample_rate)
+            self._rows[key] = extract(self.waveform, feature)
+        return self._rows[key]
+
+
+def rows_read(
+    features: WaveformFeatures, tagger: Tagger, extractor: Tagger | None, device: Device
+) -> Any:
+    """The rows that a tagger reads: features, a pair of them, or embeddings of an extractor."""
+    if extractor is not None:
+        return extractor.embeddings(features.of(extractor.input), device, batch_size=BATCH)
+    if isinstance(tagger.input, FusionInput):
+        return Pair(features.of(tagger.input.audio), features.of(tagger.input))
+    return features.of(tagger.input)
