@@ -28,7 +28,7 @@ from stages import stage
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     found = Results.read(layout, params.evaluate)
     how = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
-    names = [*found.metadata["members"], "ensemble"]
+    names = [*found.about["members"], "ensemble"]
     said = {name: found.said(name) for name in names}
     bar = tqdm(said.items(), desc="evaluate", disable=None)
     scored = {name: score_member(one, found.task, **how) for name, one in bar}
@@ -37,8 +37,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         "metric": found.task.metric,
         "ensemble": scored.pop("ensemble"),
         "models": scored,
-        "weights": found.metadata["weights"],
-        "notes": [*_notes(params, found), *found.metadata["notes"]],
+        "weights": found.about["weights"],
+        "notes": [*_notes(params, found), *found.about["notes"]],
     }
     if len(scored) > 1:
         best = said[best_member(scores, found.task.metric)]
@@ -80,13 +80,13 @@ def _write_tables_and_report(
         found.rows,
         found.targets,
         found.probabilities("ensemble"),
-        found.metadata["temperature"],
+        found.about["temperature"],
         is_multi_label=found.task.is_multi_label,
         rejection_threshold=params.evaluate.rejection_threshold,
         seed=params.seed,
         n_resamples=params.evaluate.n_resamples,
     )
-    tables = tag_tables(held_out, tags, found.metadata["temperature"])
+    tables = tag_tables(held_out, tags, found.about["temperature"])
     paths = sorted(layout.all_learning_curves.glob("*.csv"))
     curves = pd.concat([pd.read_csv(p, dtype={"fold": str}) for p in paths], ignore_index=True)
     predicted = predicted_tags(ensemble, found.task)

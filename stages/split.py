@@ -13,6 +13,7 @@ from earmark.errors import UserError
 from earmark.labels import tags_of
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.params.roster import folds_of
 from earmark.store import read_table, write_json, write_table
 from stages import stage
 
@@ -30,7 +31,7 @@ def run(params: Params, layout: Layout) -> pd.DataFrame:
             train.assign(source=merged_sources(train)),
             scheme=params.cv.scheme,
             k=params.cv.k,
-            folds=params.cv.fold_names,  # all, so that a fold more retrains no other
+            folds=folds_of(params.cv),  # all, so that a fold more retrains no other
             seed=params.seed,
             verified_validation_only=params.cv.verified_validation_only,
         )
@@ -55,6 +56,6 @@ if __name__ == "__main__":
         s.log.info(
             "split: %d clips in folds %s, %d test clips",
             (folds["split"] == "train").sum(),
-            ", ".join(s.params.cv.fold_names),
+            ", ".join(folds_of(s.params.cv)),
             (folds["split"] == "test").sum(),
         )

@@ -56,6 +56,7 @@ class Job:
     sampler: Sampler
     validation: Examples
     device: Device
+    checkpoint_seconds: float = 60.0
     frozen: tuple[str, ...] = ()
     head: frozenset[str] = frozenset()
 
@@ -171,7 +172,7 @@ def _train_epoch(job: Job, state: State, checkpoint: Path) -> None:
         progress.loss_sum += _train_step(job, state, order[progress.step])
         progress.step += 1
         progress.plateau.stage_updates += 1
-        if time.monotonic() - saved_at > job.recipe.checkpoint_seconds:
+        if time.monotonic() - saved_at > job.checkpoint_seconds:
             state.save(checkpoint)
             saved_at = time.monotonic()
 
@@ -350,7 +351,7 @@ def job_key(job: Job, fold_clips: dict[str, list[str]], code: str) -> dict[str, 
     return {
         "name": job.name,
         "seed": job.seed,
-        "recipe": job.recipe.model_dump(exclude={"checkpoint_seconds"}),
+        "recipe": job.recipe.model_dump(),
         "network": [job.tagger.network_name, job.tagger.network_options],
         "frozen": [job.frozen, sorted(job.head)],
         "input": json.dumps(job.tagger.input.__dict__, sort_keys=True, default=str),

@@ -69,6 +69,7 @@ def train_model(
         sampler=Sampler(examples=train, input=tagger.input, recipe=recipe),
         validation=validation,
         device=Device.choose(params.runtime),
+        checkpoint_seconds=params.runtime.checkpoint_seconds,
         frozen=frozen,
         head=head,
     )
@@ -119,6 +120,7 @@ def train_extractor(params: Params, layout: Layout, extractor: str, fold: str) -
         sampler=sampler,
         validation=validation,
         device=Device.choose(params.runtime),
+        checkpoint_seconds=params.runtime.checkpoint_seconds,
     )
     metadata = {"weights_from": origin}
     return train_and_keep(
