@@ -239,6 +239,18 @@ def networks() -> None:
 
 
 @app.command()
+def code(
+    stage: Annotated[str, typer.Argument(help="A stage or key, as train.NAME; all without.")] = "",
+) -> None:
+    """Say what code stands behind a stage's results, and what changed since the last commit."""
+    from earmark.code_digests import committed, explain
+
+    layout = Layout.here()
+    params = read_yaml(layout.params)
+    typer.echo("\n".join(explain(layout.root, params, stage, old=committed(layout.root))))
+
+
+@app.command()
 def mlflow_uri() -> None:
     """Make the MLflow store if it is not there, and print its address (for `make mlflow`)."""
     from earmark.training.tracking import prepare_store
