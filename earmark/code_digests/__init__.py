@@ -3,8 +3,7 @@
 from earmark.code_digests.changes import check, committed, explain
 from earmark.code_digests.keys import CODE_JSON, EXCLUDED, REGISTRIES, Code, Key, code_keys
 
-__all__ = ["CODE_JSON", "EXCLUDED", "REGISTRIES", "Code", "Key", "check", "code_keys"]
-__all__ += ["committed", "explain"]
+__all__ = [
     "CODE_JSON",
     "EXCLUDED",
     "REGISTRIES",
