@@ -32,7 +32,7 @@ def run(params: Params, layout: Layout) -> int:
     ]
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
     made = map_ordered(
-        partial(_make, trimmed, line_of), plan, workers=params.runtime.workers, description="mix"
+        partial(_make, trimmed, line_of), plan, workers=params.runtime.workers, description="class_mixing"
     )
     with StoreWriter(
         layout.class_mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata
@@ -55,5 +55,5 @@ def _make(trimmed: Store, line_of: dict[str, int], new: NewClip) -> NDArray[np.i
 
 
 if __name__ == "__main__":
-    with stage("mix") as s:
-        s.log.info("mix: %d new clips", run(s.params, s.layout))
+    with stage("class_mixing") as s:
+        s.log.info("class_mixing: %d new clips", run(s.params, s.layout))
