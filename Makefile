@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test quick lint ci mlflow setup
+.PHONY: repro test quick lint ci docs mlflow setup
 
 repro: setup ## run the pipeline of params.yaml to its metrics and report
 	python -m earmark validate
@@ -20,7 +20,7 @@ test: setup lint ## all tests, one real pipeline included
 quick: setup lint ## the unit tests alone
 	$(PYTEST) -m "not slow"
 
-lint: setup
+lint: setup ## what the hooks of .pre-commit-config.yaml run before each commit
 	ruff check .
 	ruff format --check .
 	mypy
@@ -28,6 +28,11 @@ lint: setup
 ci: test ## what pull requests pass: tests, the gate, and a retrain of a small profile
 	.ci/gate
 	.ci/retrain
+
+docs: setup ## the API reference of docs/api.txt, as pages in docs/api/
+	python -m pdoc --docformat google --no-show-source -o docs/api \
+	  $$(grep -oE '^[a-z_.]+' docs/api.txt | sort -u)
+	@echo "docs: see docs/api/index.html"
 
 mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKING_URI
 	mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
