@@ -37,7 +37,9 @@ def validate(
         problems += option_problems(params)
         problems += weight_problems(params, layout)
         if not params_only:
-            problems += corpus_problems(params, layout)
+            from earmark.code_digests import version_problems
+
+            problems += corpus_problems(params, layout) + version_problems(layout.root)
     if problems:
         raise UserError(*problems)
     typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")

@@ -78,6 +78,22 @@ def explain(
     return lines
 
 
+def version_problems(
+    root: Path, *, version_of: Callable[[str], str] = installed_version
+) -> list[str]:
+    """Versions in code.json that are not those of this machine, one line each.
+
+    DVC runs the stage `code` again when requirements.txt changes, but does not see what is
+    installed.
+    """
+    return [
+        f"code.json: written with {name} {version}, but {version_of(name)} is here; install the "
+        f"former, or run {FORCE_CODE}"
+        for name, version in read_code_json(root).get("versions", {}).items()
+        if version_of(name) != version
+    ]
+
+
 def _digest_in(content: Mapping[str, Any], key: Key) -> str:
     """What code.json has for a key; "" where it has none."""
     found = content.get(key.stage, "")
