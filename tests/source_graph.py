@@ -8,32 +8,46 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("earmark", "stages")
 
 
-def module_path(name: str) -> Path | None:
-    """The file of a module of ours, relative to the root; None if it is not a module."""
-    base = Path(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if (ROOT / path).exists():
-            return path
-    return None
+def sources(*folders: str) -> list[Path]:
+    """Every Python file below these folders, relative to the root."""
+    return [p.relative_to(ROOT) for one in folders for p in sorted((ROOT / one).rglob("*.py"))]
+
+
+def package_of(path: Path) -> str:
+    """`training` of earmark/training/loop.py, `store` of earmark/store.py, and `stages`."""
+    return path.parts[1].removesuffix(".py") if path.parts[0] == "earmark" else path.parts[0]
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
+def names_imported(path: Path) -> set[str]:
+    """Dotted names that a file imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def imports_of(path: Path) -> set[Path]:
-    """Files of ours that a file imports, at its top or inside a function."""
-    found: set[Path] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name.split(".")[0] in PACKAGES:
-                parts = name.split(".")
-                # importing a.b.c runs a/__init__.py and a/b/__init__.py too
-                prefixes = [".".join(parts[: i + 1]) for i in range(len(parts))]
-                found |= {p for p in map(module_path, prefixes) if p is not None}
-    return found - {path}
+    """Files of ours that a file imports, with the packages that they lie in."""
+    files: set[Path] = set()
+    for name in names_imported(path):
+        parts = name.split(".")
+        if parts[0] in PACKAGES:
+            # importing a.b.c runs a/__init__.py and a/b/__init__.py too
+            files |= {p for n in range(len(parts)) if (p := _module_path(parts[: n + 1]))}
+    return files - {path}
+
+
+def libraries_of(path: Path) -> set[str]:
+    """Top-level names that a file imports and that are not ours."""
+    return {name.split(".")[0] for name in names_imported(path)} - set(PACKAGES)
 
 
 @cache
@@ -41,7 +55,13 @@ def closure(path: Path) -> frozenset[Path]:
     """A file and all files of ours that it imports, directly or not."""
     seen, to_read = {path}, [path]
     while to_read:
-        for found in imports_of(to_read.pop()) - seen:
-            seen.add(found)
-            to_read.append(found)
+        new = imports_of(to_read.pop()) - seen
+        seen |= new
+        to_read += new
     return frozenset(seen)
+
+
+def _module_path(parts: list[str]) -> Path | None:
+    base = Path(*parts)
+    paths = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in paths if (ROOT / path).exists()), None)

@@ -1,6 +1,7 @@
-"""The repository keeps its word: import direction, deps, paths, headers, params.yaml, file map."""
+"""The repository keeps its word: import direction, stages, params, outs, headers, file map."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -12,58 +13,66 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from earmark.code_digests import Code
+from earmark.code_digests.keys import EXCLUDED
 from earmark.layout import Layout
 from earmark.params import Params, Section
-from earmark.params.reading import flattened, read_yaml
-from earmark.params.roster import member_name
+from earmark.params.reading import flattened, parse_params, read_yaml
+from earmark.params.roster import member_name, members_of
 from earmark.settings import profiles
-from tests.source_graph import ROOT, closure, imports_of
+from tests.source_graph import (
+    ROOT,
+    closure,
+    imports_of,
+    libraries_of,
+    package_of,
+    sources,
+    tree_of,
+)
 
-# From the bottom to the top: a module imports from its own level and those below it.
+# From the bottom to the top: a package imports only from those on lines above its own, so that no
+# import goes back up and no circle can form. Packages of one line do not know each other.
 LEVELS = [
-    "errors layout seeding tags segments containers audio silence splitting scoring ensembling "
-    "pages synthesis features",
-    "networks",
-    "store params edits clips sox engine loading mixing",
-    "inputs",
-    "corpora audit inference training members evaluation catalogue download weights embedding "
-    "results runs paired comparison",
-    "tracking profiles validation tagging fusion",
-    "fitting analyses",
+    "errors layout seeding processes labels networks",
+    "params store code_digests",
+    "sound corpora published",
+    "features evaluation audit",
+    "taggers ensemble reports",
+    "training inference analyses settings",
     "__main__",
 ]
-
-# No output can depend on them (messages, MLflow), so that a change need not train anything anew.
-NEVER_A_DEP = {"earmark/__init__.py", "earmark/errors.py", "earmark/training/tracking.py"}
-FOR_MLFLOW_ALONE = {
-    "train": {"earmark/reports/figures.py"},
-    "finetune": {"earmark/reports/figures.py"},
-}
-
-
-def sources(*folders: str) -> list[Path]:
-    return [
-        p.relative_to(ROOT) for folder in folders for p in sorted((ROOT / folder).rglob("*.py"))
-    ]
-
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 
 LIBRARY = [path for path in sources("earmark") if path != Path("earmark/__init__.py")]
 STAGES = [path for path in sources("stages") if path.name != "__init__.py"]
+TOP_LEVEL = [".ci", ".dvc", ".dvcignore", ".github", ".gitignore", ".pre-commit-config.yaml"]
+TOP_LEVEL += ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks"]
+TOP_LEVEL += ["code.json", "data", "docs", "dvc.lock", "dvc.yaml", "earmark", "experiments"]
+TOP_LEVEL += ["extensions", "metrics", "models", "params.yaml", "profiles", "pyproject.toml"]
+TOP_LEVEL += ["requirements.in", "requirements.txt", "stages", "tests"]
 
 
-def by_name(path: object) -> str | None:
-    return path.as_posix() if isinstance(path, Path) else None
+def as_posix(value: object) -> str | None:
+    return value.as_posix() if isinstance(value, Path) else None
 
 
 @cache
 def dvc_stages() -> dict[str, dict[str, Any]]:
-    stages: dict[str, dict[str, Any]] = YAML(typ="safe", pure=True).load(
-        (ROOT / "dvc.yaml").read_text()
-    )["stages"]
-    return stages
+    """The stages of dvc.yaml by name, anchors resolved and each stage's own vars put in."""
+    content = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
+    return {name: with_vars(stage) for name, stage in content["stages"].items()}
+
+
+def with_vars(stage: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(stage)
+    for name, value in {k: v for one in stage.get("vars", []) for k, v in one.items()}.items():
+        text = text.replace(f"${{{name}}}", value)
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def stages_of(module: Path) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml that run a module."""
     command = f"python -m stages.{module.stem}"
     return {
         name: stage
@@ -72,44 +81,38 @@ def stages_of(module: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def names_of(entries: list[Any]) -> list[str]:
-    """Outs, metrics and plots, with options or without."""
-    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
-
-
 def outs_of(stage: dict[str, Any]) -> list[str]:
-    return [name for kind in ("outs", "metrics", "plots") for name in names_of(stage.get(kind, []))]
+    entries = [one for field in ("outs", "metrics", "plots") for one in stage.get(field, [])]
+    return [one if isinstance(one, str) else next(iter(one)) for one in entries]
 
 
-def outside_imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
-    return found - {"earmark", "stages"}
+def tracked_in(stage: dict[str, Any], file: str) -> list[str]:
+    """The keys of a params file that a stage tracks, such as `models.logmel.${item.model}`."""
+    keys: list[str] = []
+    for one in stage.get("params", []):
+        by_file = {"params.yaml": [one]} if isinstance(one, str) else one
+        keys += by_file.get(file, [])
+    return keys
 
 
-def level_of(path: Path) -> int:
-    name = path.parts[1].removesuffix(".py")
-    for level, names in enumerate(LEVELS):
-        if name in names.split():
-            return level
-    pytest.fail(f"{path}: give {name} a level in tests/test_truth.py")
+@pytest.mark.parametrize("path", LIBRARY, ids=as_posix)
+def test_a_module_imports_nothing_from_above_or_beside_its_package(path):
+    home = package_of(path)
+    assert home in LEVEL, f"{path}: give {home} a level in tests/test_truth.py"
+    others = {package_of(p) for p in imports_of(path) if p != Path("earmark/__init__.py")} - {home}
+    assert "stages" not in others
+    assert [name for name in sorted(others) if LEVEL[name] >= LEVEL[home]] == []
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=by_name)
-def test_a_module_imports_nothing_from_above_itself(path):
-    ours = [found for found in imports_of(path) if found != Path("earmark/__init__.py")]
-    above = [str(p) for p in ours if p.parts[0] == "stages" or level_of(p) > level_of(path)]
-    assert above == []
+def test_every_level_is_that_of_a_package():
+    assert {package_of(path) for path in LIBRARY} == set(LEVEL)
 
 
 def test_networks_know_torch_and_nothing_of_ours():
     for path in sources("earmark/networks"):
-        assert {p.parts[1] for p in imports_of(path)} <= {"networks", "__init__.py"}, path
-        assert outside_imports(path) <= {"torch", *sys.stdlib_module_names}, path
+        ours = {package_of(p) for p in imports_of(path) if p != Path("earmark/__init__.py")}
+        assert ours <= {"networks"}, path
+        assert libraries_of(path) <= {"torch", *sys.stdlib_module_names}, path
 
 
 def test_stages_do_not_import_each_other():
@@ -118,19 +121,34 @@ def test_stages_do_not_import_each_other():
         assert ours == {Path("stages/__init__.py")}, path
 
 
+def test_no_stage_module_imports_torch_before_its_threads_are_set():
+    code = "import importlib, sys\n"
+    code += "".join(f"importlib.import_module('stages.{path.stem}')\n" for path in STAGES)
+    code += "sys.exit('torch is there' if 'torch' in sys.modules else 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"import it inside run() of the stage: {done.stderr}"
+
+
 def test_mlflow_is_imported_in_one_place():
-    found = [p for p in sources("earmark", "stages") if "mlflow" in outside_imports(p)]
+    found = [path for path in sources("earmark", "stages") if "mlflow" in libraries_of(path)]
     assert found == [Path("earmark/training/tracking.py")]
 
 
 def test_the_sox_program_is_run_in_one_place():
-    found = []
+    found = set()
     for path in sources("earmark", "stages"):
-        tree = ast.parse((ROOT / path).read_text())
-        words = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
-        if words & {"sox", "/usr/bin/sox"} or "sox" in outside_imports(path):
-            found.append(path)
-    assert found == [Path("earmark/sound/sox.py")]
+        words = {n.value for n in ast.walk(tree_of(path)) if isinstance(n, ast.Constant)}
+        if words & {"sox", "/usr/bin/sox"} or "sox" in libraries_of(path):
+            found.add(path.as_posix())
+    # code_digests puts the program's version into digests: it asks for that alone
+    assert found - {"earmark/code_digests/keys.py"} == {
+        "earmark/code_digests/versions.py",
+        "earmark/sound/sox.py",
+    }
+    versions = (ROOT / "earmark/code_digests/versions.py").read_text()
+    assert re.findall(r'\["sox".*?\]', versions) == ['["sox", "--version"]']
 
 
 def test_every_stage_of_dvc_yaml_runs_a_module_and_every_module_is_run():
@@ -139,143 +157,185 @@ def test_every_stage_of_dvc_yaml_runs_a_module_and_every_module_is_run():
     assert [str(module) for module in STAGES if not stages_of(module)] == []
 
 
-@pytest.mark.parametrize("module", STAGES, ids=by_name)
-def test_deps_are_the_modules_that_a_stage_imports(module):
-    needed = {p.as_posix() for p in closure(module)}
-    free = NEVER_A_DEP | FOR_MLFLOW_ALONE.get(module.stem, set())
-    for name, stage in stages_of(module).items():
-        deps = [dep for dep in stage["deps"] if dep.startswith(("earmark", "stages"))]
-        assert len(deps) == len(set(deps)), name
-        covered = {dep: set(files_of(dep)) for dep in deps}
-        listed = set().union(*covered.values())
-        assert sorted(needed - listed - free) == [], f"{name} imports these; add them to its deps"
-        strangers = [dep for dep, files in covered.items() if not files & needed]
-        assert strangers == [], f"{name} does not import these; take them out of its deps"
+def test_every_stage_but_code_tracks_exactly_its_key_of_code_json():
+    for module in STAGES:
+        for name, stage in stages_of(module).items():
+            assert tracked_in(stage, "code.json") == key_of(module.stem), name
 
 
-def files_of(dep: str) -> list[str]:
-    place = ROOT / dep
-    assert place.exists(), f"dvc.yaml: dep {dep} is not there"
-    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
-    return [path.relative_to(ROOT).as_posix() for path in files]
+def key_of(module: str) -> list[str]:
+    item = {
+        "decode": "${corpus.adapter}",
+        "features": "${item.feature}",
+        **dict.fromkeys(("finetune", "embed"), "${item.extractor}"),
+        **dict.fromkeys(("train", "predict"), "${item.model}"),
+    }
+    if module == "code":
+        return []
+    return [f"{module}.{item[module]}" if module in item else module]
 
 
-SAMPLE = {"model": "M", "extractor": "E", "fold": "F", "kind": "K", "corpus": "C"}
+def test_code_json_has_a_key_for_every_stage_and_for_nothing_else():
+    keys = Code(ROOT, read_yaml(ROOT / "params.yaml")).keys
+    assert {key.stage for key in keys} == {module.stem for module in STAGES} - {"code"}
+
+
+def test_modules_that_no_digest_counts_are_there_and_say_why():
+    for path, reason in EXCLUDED.items():
+        assert (ROOT / path).is_file(), path
+        assert reason
+
+
+def test_stage_code_depends_on_all_sources_and_no_other_stage_on_any():
+    for name, stage in dvc_stages().items():
+        deps = {dep for dep in stage.get("deps", []) if dep.split("/")[0] in {"earmark", "stages"}}
+        assert deps == ({"earmark", "stages"} if name == "code" else set()), name
+
+
+SAMPLE = {"model": "M", "extractor": "E", "fold": "F", "feature": "K", "corpus": "C"}
 
 
 def instantiated(template: str) -> str:
-    return re.sub(r"\$\{item\.(\w+)\}", lambda found: SAMPLE[found[1]], template)
+    return re.sub(r"\$\{item\.(\w+)\}", lambda match: SAMPLE[match[1]], template)
 
 
 def test_outs_of_dvc_yaml_are_the_paths_of_the_layout():
     layout = Layout(Path("/"))
-    both = member_name("M", "E")
+    of_extractor = member_name("M", "E")
     known = {
-        *(layout.demo("C"), layout.clips, layout.decoded, layout.trimmed, layout.augmented),
-        *(layout.mixed, layout.audit),
-        *(layout.folds, layout.features("K"), layout.embeddings("E", "F"), layout.plan),
-        *(layout.ensemble, layout.report),
+        *(layout.code, layout.demo("C"), layout.clips, layout.decoded, layout.trimmed),
+        *(layout.augmented, layout.class_mixed, layout.audit, layout.audit_sound, layout.folds),
+        *(layout.features("K"), layout.embeddings("E", "F"), layout.plan, layout.ensemble),
+        layout.report,
     }
-    for member in ("M", "E", both):
+    for member in ("M", "E", of_extractor):
         known |= {layout.model(member, "F"), layout.learning_curve(member, "F")}
-    known |= {layout.predictions(member, "F") for member in ("M", both)}
+    known |= {layout.predictions(member, "F") for member in ("M", of_extractor)}
     outs = {Path("/") / instantiated(o) for stage in dvc_stages().values() for o in outs_of(stage)}
     assert known - outs == set()
     assert {out for out in outs - known if out.parent != layout.metrics} == set()
 
 
-def test_every_data_dep_is_an_out_or_the_one_folder_of_several_outs():
-    outs = {o for stage in dvc_stages().values() for o in outs_of(stage)}
-    made = {re.sub(r"\$\{.*?\}", "*", out) for out in outs}
+def test_every_dep_is_an_out_a_setting_or_a_folder_of_several_outs():
+    given = {"earmark", "stages", "requirements.txt", "${extensions}"}
+    given |= {"${corpus.root}", "${corpus.label_corrections}"}
+    whole_folders = {"data/predictions", "data/training"}
+    outs = {out for stage in dvc_stages().values() for out in outs_of(stage)}
+    made = [re.escape(re.sub(r"\$\{.*?\}", "*", out)).replace(r"\*", r"[^/]+") for out in outs]
     for name, stage in dvc_stages().items():
-        for dep in stage["deps"]:
-            if dep.startswith(("earmark", "stages", "${corpus.")):
-                continue
+        for dep in set(stage.get("deps", [])) - given - whole_folders:
             generic = re.sub(r"\$\{.*?\}", "*", dep)
-            is_made = any(re.fullmatch(one.replace("*", r"[^/]+"), generic) for one in made)
-            fans_in = dep in {"data/predictions", "data/training"}
-            assert is_made or fans_in, f"{name}: no stage makes {dep}"
+            assert any(re.fullmatch(out, generic) for out in made), f"{name}: no stage makes {dep}"
 
 
 def header_of(module: Path) -> dict[str, str]:
     """The lines `Reads: ...` and so on of a stage's docstring, each with what is indented under."""
-    text = ast.get_docstring(ast.parse((ROOT / module).read_text())) or ""
-    found: dict[str, str] = {}
-    for line in text.splitlines()[1:]:
+    header: dict[str, str] = {}
+    for line in (ast.get_docstring(tree_of(module)) or "").splitlines()[1:]:
         if start := re.match(r"(Reads|Writes|Params): ", line):
-            found[start[1]] = line[start.end() :]
-        elif line.startswith("    ") and found:
-            found[list(found)[-1]] += f" {line.strip()}"
-    return found
+            header[start[1]] = line[start.end() :]
+        elif line.startswith("    ") and header:
+            header[list(header)[-1]] += f" {line.strip()}"
+    return header
 
 
-@pytest.mark.parametrize("module", STAGES, ids=by_name)
+@pytest.mark.parametrize("module", STAGES, ids=as_posix)
 def test_a_stage_is_short_and_its_header_says_what_it_reads_and_writes(module):
-    header = header_of(module)
     starts_from_nothing = module.stem in {"plan", "demo"}
     expected = ["Writes", "Params"] if starts_from_nothing else ["Reads", "Writes", "Params"]
-    assert list(header) == expected
+    if all(
+        "params" not in s or not tracked_in(s, "params.yaml") for s in stages_of(module).values()
+    ):
+        expected.remove("Params")
+    assert list(header_of(module)) == expected
     assert len((ROOT / module).read_text().splitlines()) <= 160
 
 
-@pytest.mark.parametrize("module", STAGES, ids=by_name)
+@pytest.mark.parametrize("module", STAGES, ids=as_posix)
 def test_the_header_names_every_out_and_dep_of_data(module):
     header = header_of(module)
     for stage in stages_of(module).values():
-        for line, paths in (("Reads", stage["deps"]), ("Writes", outs_of(stage))):
+        for line, paths in (("Reads", stage.get("deps", [])), ("Writes", outs_of(stage))):
             for path in paths:
                 if path.startswith(("data/", "models/", "metrics/")):
-                    place = Path(path.split("${")[0])
-                    # by its whole path, among other files of its folder, or as <kind> of a folder
-                    ways = (place.as_posix(), place.name, f"{place.parent.as_posix()}/<")
+                    fixed = Path(path.split("${")[0])
+                    # by its whole path, among other files of its folder, or as <name> of a folder
+                    ways = (fixed.as_posix(), fixed.name, f"{fixed.parent.as_posix()}/<")
                     assert any(way in header[line] for way in ways), (line, path)
 
 
-@pytest.mark.parametrize("module", STAGES, ids=by_name)
+@pytest.mark.parametrize("module", STAGES, ids=as_posix)
 def test_the_params_that_a_header_names_are_tracked(module):
+    named = header_of(module).get("Params", "")
     for name, stage in stages_of(module).items():
-        tracked = [re.sub(r"\$\{item\.\w+\}", "*", place) for place in stage["params"]]
-        for place in header_of(module)["Params"].split(", "):
-            generic = re.escape(re.sub(r"<\w+>", "*", place)).replace(r"\*", r"[\w*]+")
+        tracked = [re.sub(r"\$\{[\w.]+\}", "*", key) for key in tracked_in(stage, "params.yaml")]
+        for key in re.split(r", (?![^(]*\))", named) if named else []:
+            generic = re.escape(re.sub(r"<\w+>", "*", key.split(" (")[0])).replace(r"\*", r"[\w*]+")
             is_tracked = any(re.match(rf"{generic}(\.|$)", one) for one in tracked)
-            assert is_tracked, f"{name}: params lack {place}"
+            assert is_tracked, f"{name}: params lack {key}"
 
 
-# What a property or method of Params reads. Workers change no result, and the working rate comes
-# with the stored features that models are trained on.
-READS = {"fold_names": "folds", "recipe": "model", "entry": "models", "members": "models"}
-READS["rows_read"] = "features"
-UNTRACKED = {"runtime.workers"}
-REFUSES_ONLY = {"decode": {"cv"}}
-COMES_WITH_THE_DATA = {"train": {"decode.sample_rate"}, "finetune": {"decode.sample_rate"}}
+# What a property of Params or a function of the roster reads.
+READS = {"fold_names": "folds"}
+# Read, and free to change: the figures stay, or the stored data that a stage depends on has them.
+NO_RESULT = {"runtime.workers", "runtime.checkpoint_seconds", "corpus.max_quarantined"}
+COMES_WITH_THE_DATA = {"decode.sample_rate"}
+# Read to refuse, to name a run, or on the way to the entry of another stage. The stages of fusion
+# depend on the folders of the two features that `fusion` names.
+READ_WITHOUT_EFFECT = {
+    "decode": {"cv"},
+    "train": {"corpus.name", "finetune", "extractors", "fusion"},
+    "finetune": {"corpus.name", "model"},
+    "predict": {"fusion"},
+}
 
 
-@pytest.mark.parametrize("module", STAGES, ids=by_name)
+@pytest.mark.parametrize("module", STAGES, ids=as_posix)
 def test_the_params_that_a_stage_reads_are_tracked(module):
-    read = params_read(module) - UNTRACKED - COMES_WITH_THE_DATA.get(module.stem, set())
-    read -= REFUSES_ONLY.get(module.stem, set())
+    read = params_read(module) - NO_RESULT - COMES_WITH_THE_DATA
+    read -= READ_WITHOUT_EFFECT.get(module.stem, set())
     for name, stage in stages_of(module).items():
-        tracked = [place.split(".${")[0] for place in stage["params"]]
-        for place in read:
-            near = [t for t in tracked if f"{place}.".startswith(f"{t}.") or t.startswith(place)]
-            assert near, f"{name} reads {place}, which its params in dvc.yaml lack"
+        tracked = [key.split(".${")[0] for key in tracked_in(stage, "params.yaml")]
+        for key in read:
+            near = [t for t in tracked if f"{key}.".startswith(f"{t}.") or t.startswith(key)]
+            assert near, f"{name} reads {key}, which its params in dvc.yaml lack"
 
 
 def params_read(module: Path) -> set[str]:
-    """Places such as `decode.sample_rate` that a stage reads as `params.decode.sample_rate`."""
-    found = set()
-    reads = READS | ({"recipe": "finetune"} if module.stem == "finetune" else {})
-    for node in ast.walk(ast.parse((ROOT / module).read_text())):
-        chain = re.match(r"(?:s\.)?params\.(\w+)(?:\.(\w+))?$", ast.unparse(node))
-        if not isinstance(node, ast.Attribute) or chain is None:
-            continue
-        section = reads.get(chain[1], chain[1])
-        annotation = Params.model_fields[section].annotation
-        is_section = isinstance(annotation, type) and issubclass(annotation, Section)
-        key = chain[2] if is_section and chain[2] in annotation.model_fields else None
-        found.add(f"{section}.{key}" if key else section)
-    whole = {place.split(".")[0] for place in found if "." in place}  # the chain's own beginning
-    return found - whole
+    """Keys such as `decode.sample_rate` that a stage reads, itself or in a function it reaches."""
+    keys: set[str] = set()
+    for function in functions_with_params(module):
+        for node in ast.walk(function):
+            chain = re.match(r"(?:s\.)?params\.(\w+)(?:\.(\w+))?$", ast.unparse(node))
+            if isinstance(node, ast.Attribute) and chain:
+                keys |= key_read(READS.get(chain[1], chain[1]), chain[2])
+    whole = {key.split(".")[0] for key in keys if "." in key}  # the chain's own beginning
+    return keys - whole
+
+
+def key_read(section: str, field: str | None) -> set[str]:
+    if section not in Params.model_fields:
+        return set()
+    annotation = Params.model_fields[section].annotation
+    is_section = isinstance(annotation, type) and issubclass(annotation, Section)
+    return {f"{section}.{field}" if is_section and field in annotation.model_fields else section}
+
+
+def functions_with_params(module: Path) -> list[ast.AST]:
+    """The stage's code, and every function with an argument `params` that it may call."""
+    known: dict[str, list[ast.AST]] = {}
+    for path in closure(module) - {module, Path("stages/__init__.py")}:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef) and "params" in {a.arg for a in node.args.args}:
+                known.setdefault(node.name, []).append(node)
+    reached: list[ast.AST] = []
+    to_read: list[ast.AST] = [tree_of(module)]
+    while to_read:
+        reached.append(function := to_read.pop())
+        for node in ast.walk(function):
+            name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
+            to_read += known.pop(name, [])
+    return reached
 
 
 def test_a_demo_params_yaml_has_the_keys_that_the_profile_writes(tmp_path):
@@ -287,6 +347,23 @@ def test_a_demo_params_yaml_has_the_keys_that_the_profile_writes(tmp_path):
         assert flattened(shipped).keys() == flattened(fresh).keys()
 
 
+def test_ci_expects_a_figure_of_every_member_of_its_profile(tmp_path):
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    layout = Layout(tmp_path)
+    profiles.use(layout, "ci", root="", table="", cwd=tmp_path)
+    params, problems = parse_params(read_yaml(layout.params), "params.yaml")
+    assert params is not None, problems
+    expected = json.loads((ROOT / ".ci/expected.json").read_text())["values"]
+    assert {key.split("/")[0] for key in expected} == {"ensemble", *members_of(params)}
+
+
+def test_the_hooks_of_a_commit_run_what_make_lint_runs():
+    hooks = YAML(typ="safe", pure=True).load((ROOT / ".pre-commit-config.yaml").read_text())
+    commands = [hook["entry"].split("/")[-1] for hook in hooks["repos"][0]["hooks"]]
+    recipe = (ROOT / "Makefile").read_text().split("\nlint:")[1].split("\n\n")[0]
+    assert commands == [line.strip() for line in recipe.splitlines()[1:]]
+
+
 def tracked_files() -> list[Path]:
     done = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -296,17 +373,28 @@ def tracked_files() -> list[Path]:
     return [Path(name) for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-def test_the_readme_maps_every_module_and_folder():
-    readme = (ROOT / "README.md").read_text()
-    assert "\n## Files\n" in readme
-    section = readme.split("\n## Files\n")[1].split("\n## ")[0]
-    modules = [*(ROOT / "earmark").glob("*.py"), *(ROOT / "stages").glob("*.py")]
-    packages = [path.parent for path in (ROOT / "earmark").glob("*/__init__.py")]
-    folders = {path.parts[0] for path in tracked_files() if len(path.parts) > 1}
-    names = {path.name for path in modules if path.name != "__init__.py"}
-    names |= {f"{path.name}/" for path in packages} | {f"{name}/" for name in folders}
+def test_the_top_level_of_a_clone_is_as_it_is_meant():
+    files = tracked_files()
+    assert sorted({path.parts[0] for path in files}, key=str.lower) == sorted(
+        TOP_LEVEL, key=str.lower
+    )
+    for folder in ("data", "models"):
+        assert [p for p in files if p.parts[0] == folder] == [Path(folder, "README.md")]
+
+
+def test_the_readme_maps_every_package_and_folder():
+    section = (ROOT / "README.md").read_text().split("\n## Files\n")[1].split("\n## ")[0]
+    files = tracked_files()
+    names = {path.name for path in (ROOT / "earmark").glob("*.py")} - {"__init__.py"}
+    names |= {f"{path.parent.name}/" for path in (ROOT / "earmark").glob("*/__init__.py")}
+    names |= {f"{path.parts[0]}/" for path in files if len(path.parts) > 1}
     lacking = [n for n in sorted(names) if not re.search(rf"(?<![\w.]){re.escape(n)}", section)]
     assert lacking == []
+
+
+@pytest.mark.parametrize(("name", "n_lines"), [("dvc.yaml", 450), ("README.md", 150)])
+def test_a_file_is_no_longer_than_it_is_meant_to_be(name, n_lines):
+    assert len((ROOT / name).read_text().splitlines()) <= n_lines
 
 
 def test_no_tracked_file_is_large_or_names_a_home():
