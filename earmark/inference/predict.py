@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.corpora.adapters.folder import AUDIO_SUFFIXES, is_recording
 from earmark.ensemble.combining import confident_crop, join, mean_over_folds
 from earmark.errors import UserError
 from earmark.evaluation.calibration import temper
@@ -19,6 +18,7 @@ from earmark.features import build as build_features
 from earmark.layout import Layout
 from earmark.params import BACKBONES, Runtime
 from earmark.sound.decoding import as_float, decode
+from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
 from earmark.taggers.input import Input, JointInput, Pair

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from earmark.corpora.folds import Scheme
+from earmark.corpora.schemes import Scheme
 from earmark.errors import UserError
 from earmark.params import Metric
 

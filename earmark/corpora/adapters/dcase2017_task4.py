@@ -12,11 +12,11 @@ from earmark.corpora.adapters.adapter import (
     refuse_table,
     wrong_layout,
 )
-from earmark.corpora.adapters.folder import is_recording
 from earmark.corpora.adapters.tables import read_cells, tag_name
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
+from earmark.sound.recordings import is_recording
 
 TRAINING, TESTING, EVALUATION = "training", "testing", "evaluation"
 _COLUMNS = ("file", "start", "end", "label")

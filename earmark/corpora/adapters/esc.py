@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from earmark.corpora.adapters.adapter import Adapter, refuse_table, wrong_layout
-from earmark.corpora.adapters.folder import is_recording
 from earmark.corpora.adapters.tables import flags, read_csv, tag_name, whole_numbers
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
+from earmark.sound.recordings import is_recording
 
 LICENCE, ESC10_LICENCE = "CC BY-NC 3.0", "CC BY 3.0"
 

@@ -11,10 +11,10 @@ from earmark.corpora.adapters.tables import flags, read_csv, seconds, tag_name, 
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
+from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 
 logger = logging.getLogger(__name__)
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 EXCERPT_COLUMNS = ("start_seconds", "end_seconds")
 OPTIONAL_COLUMNS = (
     *("fold", "source", "verified", "split", "usage", "licence", "aux_label"),
@@ -35,12 +35,6 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; set it to where the recordings lie")
     return _from_table(root / table) if table else _from_class_folders(root)
-
-
-def is_recording(path: Path) -> bool:
-    """Whether a name is that of audio; a Mac leaves ._name.wav beside name.wav, with no sound."""
-    is_hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix.lower() in AUDIO_SUFFIXES and not is_hidden
 
 
 def _from_class_folders(root: Path) -> pd.DataFrame:
