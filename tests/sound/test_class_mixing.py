@@ -11,7 +11,7 @@ from earmark.sound import class_mixing
 from earmark.sound.class_mixing import equalise, mix, plan_mixtures, plan_pitches
 from tests.source_graph import ROOT
 
-SHARED = read_yaml(ROOT / "profiles" / "base.yaml")["mix"]
+SHARED = read_yaml(ROOT / "profiles" / "base.yaml")["class_mixing"]
 FLAT = {"center_hz": 1000.0, "gain_db": 0.0, "q": 1.0}
 
 
