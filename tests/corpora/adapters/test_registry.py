@@ -117,7 +117,9 @@ def test_a_corpus_is_valid_and_goes_through_decode_and_split(trees, tmp_path, na
 
 @pytest.mark.parametrize("name", [name for name in ADAPTERS if name != "folder"])
 def test_a_wrong_layout_says_what_was_expected_where(tmp_path, name):
-    with pytest.raises(UserError, match=rf"^corpus\.root: {tmp_path} has no .*; set it to where"):
+    with pytest.raises(
+        UserError, match=rf"^corpus\.root: {tmp_path} has no .*; set it to the folder"
+    ):
         find(name).read_clips(tmp_path, "")
     gone = tmp_path / "gone"
     with pytest.raises(UserError, match=r"^corpus\.root: .*gone is not a folder; set it"):
