@@ -28,8 +28,8 @@ def read_clips(root: Path, table: str, *, development: bool) -> pd.DataFrame:
     The challenge trains on the training set, develops on the testing set and ranks on the
     evaluation set: these are our training, validation and test clips. With `development` the
     testing set is the test, as in Lee et al., table 1, and cv.scheme takes validation clips from
-    the training set. The tables may be in `root` or in a folder in it. The audio may be in any folder
-    and format, under its name in the tables or with the prefix Y.
+    the training set. The tables may be in `root` or in a folder in it. The audio may be in any
+    folder and format, under its name in the tables or with the prefix Y.
 
     Raises:
         UserError: a table is missing, or has other columns.
