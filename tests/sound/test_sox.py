@@ -92,7 +92,7 @@ def test_one_value_or_a_choice_may_stand_for_a_range() -> None:
         ("reverb", {"room_scale": 1}, r"missing option high_freq_damping, pre_delay_ms, rever"),
         ("tempo", {"factor": [0, 2]}, r"tempo.factor: must be 0.25 to 4; got 0"),
         ("tempo", {"factor": [1.2, 0.8]}, r"tempo.factor: \[1.2, 0.8\] is not a range"),
-        ("tempo", {"factor": [0.8, 0.9, 1.1]}, r"is not a range; write \[low, high\] with low <= high, or \{among"),
+        ("tempo", {"factor": [0.8, 0.9, 1.1]}, r"is not a range; .* low <= high, or \{among"),
         ("tempo", {"factor": []}, r"got none"),
         ("tempo", {"factor": True}, r"got True"),
         ("tempo", {"factor": float("nan")}, r"got nan"),
