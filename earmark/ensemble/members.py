@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.corpora.folds import merged_sources
+from earmark.corpora.sources import merged_sources
 from earmark.ensemble.combining import (
     cross_fitted_ensemble,
     join,

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.corpora.adapters.folder import AUDIO_SUFFIXES, is_recording
 from earmark.ensemble.combining import confident_crop, join, mean_over_folds
 from earmark.errors import UserError
 from earmark.evaluation.calibration import temper
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.sound.decoding import decode
+from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
 from earmark.taggers.rows import WaveformFeatures, rows_read

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from earmark.features import build
 from earmark.features.extraction import extract
 from earmark.sound.decoding import Int16
-from earmark.taggers.tagger import Device
 from earmark.taggers.input import FusionInput, Input, Pair
-from earmark.taggers.tagger import Tagger
+from earmark.taggers.tagger import Device, Tagger
 
 BATCH = 64
 

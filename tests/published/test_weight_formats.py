@@ -437,5 +437,5 @@ def test_convert_prints_both_checksums(tmp_path: Path, layers: dict[str, Arrays]
 
 def test_convert_writes_safetensors_alone(tmp_path: Path, layers: dict[str, Arrays]) -> None:
     source = write_soundnet(tmp_path / "soundnet8_final.t7", "t7", layers)
-    with pytest.raises(UserError, match="let the name end"):
+    with pytest.raises(UserError, match=r"end its name with \.safetensors"):
         convert(source, source)
