@@ -12,5 +12,15 @@ def seed_for(seed: int, *keys: str | int) -> int:
 
 
 def rng_for(seed: int, *keys: str | int) -> np.random.Generator:
-    """Return a generator that is the same for the same seed and key, on every machine."""
+    """Return a generator that is the same for the same seed and key, on every machine.
+
+    Args:
+        seed: of the corpus (`seed` of params.yaml) or of a training (`model.seed`).
+        keys: what is drawn, and for which clip, epoch or step.
+
+    >>> rng_for(20181119, "pitch", "dog.wav").integers(100, size=4)
+    array([50, 95, 63, 91])
+    >>> rng_for(20181119, "pitch", "cat.wav").integers(100, size=4)
+    array([62, 50, 18, 22])
+    """
     return np.random.Generator(np.random.PCG64(seed_for(seed, *keys)))

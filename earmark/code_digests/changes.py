@@ -25,7 +25,14 @@ def check(
     """Refuse to run a stage whose key in code.json is not that of the present code.
 
     `dvc repro --single-item STAGE` does not run the stage `code`, so each stage asks for itself.
-    Without a name, all keys of the stage are checked (`augment` has one for each effect).
+
+    Args:
+        root: the folder that holds dvc.yaml.
+        params: the plain mapping of params.yaml.
+        stage: a stage's module, such as `train`.
+        name: the model, feature, extractor or adapter whose key it is; without one, all keys of the
+            stage are checked (`augment` has one for each effect).
+        version_of: says the version of a library or program.
 
     Returns:
         The digest, or those of all the stage's keys in one text.

@@ -217,6 +217,11 @@ def code_keys(
 ) -> dict[str, Any]:
     """The content of code.json.
 
+    Args:
+        root: the folder that holds dvc.yaml.
+        params: the plain mapping of params.yaml.
+        version_of: says the version of a library or program.
+
     Returns:
         {stage: digest} or, where a model, extractor, feature, effect or adapter decides,
         {stage: {name: digest}}; with the digests of all `modules` and the `versions` behind them.
