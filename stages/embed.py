@@ -7,13 +7,14 @@ Params: runtime
 
 import sys
 
+import numpy as np
 from tqdm import tqdm
 
 from earmark.layout import Layout
-from earmark.networks import VGGish
 from earmark.params import Params
 from earmark.store import Store, StoreWriter
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 from stages import stage
 
 BATCH = 128
@@ -22,16 +23,16 @@ BATCH = 128
 def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
     device = Device.choose(params.runtime)
     tagger = Tagger.load(layout.model(extractor, fold), device)
-    assert isinstance(tagger.network, VGGish)
     store = Store.open(layout.features("patches"))
     metadata = {"silence": [0.0], "extractor": extractor, "fold": fold}
-    shape = (tagger.network.embedding_dim,)
+    shape = (tagger.embedding_dim,)
     with StoreWriter(
         layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", metadata=metadata
     ) as out:
         for line in tqdm(range(len(store)), desc="embed", unit="clip", disable=None):
             row = store.index.iloc[line]
-            rows = tagger.embeddings(store.rows(line), device, batch_size=BATCH)
+            patches = store.rows(line)[:, np.newaxis]  # segments of one patch
+            rows = tagger.embeddings(patches, device, batch_size=BATCH)
             place = {key: row[key] for key in ("clip", "split", "variant", "partner")}
             out.append(rows, **place)
     return len(store)

@@ -12,8 +12,9 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.seeding import seed_for
 from earmark.store import Store
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, load_weights
+from earmark.taggers.weights import load_weights
 from earmark.training.batches import Sampler
 from earmark.training.loop import Fitted, Job
 from earmark.training.run import fold_examples, new_tagger, train_and_keep

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from earmark.layout import Layout
 from earmark.params import Params, member_name
 from earmark.store import Store, StoreWriter, read_table
+from earmark.taggers.device import Device
 from earmark.taggers.joint import open_joint
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 from stages import stage
 
 BATCH = 32

@@ -14,9 +14,11 @@ from earmark.layout import Layout
 from earmark.params import Model, Params, member_name
 from earmark.seeding import seed_for
 from earmark.store import Store
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input, default_padding
 from earmark.taggers.joint import joint_tagger, open_joint
-from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
+from earmark.taggers.tagger import Tagger
+from earmark.taggers.weights import load_weights
 from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.loop import Fitted, Job
 from earmark.training.run import fold_examples, new_tagger, train_and_keep
@@ -68,7 +70,7 @@ def _start(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
     """Load the backbone that a model starts from, if any; returns what stands fresh on it."""
     if not entry.init_from:
         return frozenset()
-    head = head_names(tagger.network_name, tagger.network_options)
+    head = tagger.network.tag_tensors()
     path = layout.root / entry.init_from
     return frozenset(load_weights(tagger.network, path, entry.init_sha256, fresh=head))
 

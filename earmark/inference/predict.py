@@ -21,8 +21,9 @@ from earmark.params import BACKBONES, Runtime
 from earmark.sound.decoding import as_float, decode
 from earmark.sound.trimming import trim
 from earmark.store import read_json
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input, JointInput, Pair
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 Floats = NDArray[np.floating[Any]]
 
@@ -158,7 +159,7 @@ class Ensemble:
         if extractor is None:
             return features(tagger.input.kind, tagger.input)
         patches = features(extractor.input.kind, extractor.input)
-        return extractor.embeddings(patches, self.device, batch_size=64)
+        return extractor.embeddings(patches[:, np.newaxis], self.device, batch_size=64)
 
     def _clip(self, tagger: Tagger, rows: Any, clip: str) -> tuple[Floats, int]:
         """Probabilities `(1, K)` by the member's rule, and how many crops they took.

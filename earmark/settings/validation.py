@@ -24,7 +24,8 @@ from earmark.layout import Layout
 from earmark.networks import build, find
 from earmark.params import KINDS, Model, Network, Params
 from earmark.sound import sox
-from earmark.taggers.tagger import Device, head_names, load_weights
+from earmark.taggers.device import Device
+from earmark.taggers.weights import load_weights
 
 
 def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
@@ -95,12 +96,12 @@ def _model_problems(entry: Model, params: Params, kind: str, place: str) -> list
 
 def _network_problems(network: Network, kind: str, place: str) -> list[str]:
     try:
-        kinds = find(network.name).input_kinds
+        types = find(network.name).feature_types
     except ValueError as error:
         return [f"{place}.name: {error}"]
-    if kind not in kinds:
+    if ("waveform" if kind.startswith("wave") else kind) not in types:
         return [
-            f"{place}.name: {network.name} reads {', '.join(sorted(kinds))}, not {kind}; move it"
+            f"{place}.name: {network.name} reads {', '.join(sorted(types))}, not {kind}; move it"
         ]
     sizes = {key: value for key, value in network.options.items() if type(value) is int}
     if small := [key for key, value in sizes.items() if value < 1]:
@@ -202,8 +203,7 @@ def weight_problems(params: Params, layout: Layout) -> list[str]:
         if path:
             try:
                 built = build(network.name, 2, network.options)
-                head = head_names(network.name, network.options)
-                load_weights(built, layout.root / path, sha256, fresh=head)
+                load_weights(built, layout.root / path, sha256, fresh=built.tag_tensors())
             except UserError as error:
                 problems += [f"params.yaml: {place}: {line}" for line in error.problems]
     return problems

@@ -6,8 +6,9 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import BACKBONES
 from earmark.store import Store
+from earmark.taggers.device import Device
 from earmark.taggers.input import JointInput, JointStore
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 _CPU = Device(name="cpu", precision="float32", channels_last=False)
 _BACKBONE_NETWORKS = {"audio": "cnn_audio", "spec": "cnn_spec"}

@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 _CODE = (
     "earmark/training",
     "earmark/networks",
+    "earmark/taggers/device.py",
     "earmark/taggers/tagger.py",
+    "earmark/taggers/weights.py",
     "earmark/taggers/input.py",
     "earmark/features/segments.py",
 )

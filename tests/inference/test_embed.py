@@ -78,7 +78,7 @@ def test_embeddings_are_those_of_the_network_on_the_patches(weights: Path, tmp_p
     assert (found.shape, found.dtype) == ((2, 128), np.float32)
     patches = vggish_log_mel(waveform)[:192].reshape(2, 96, 64)
     with torch.inference_mode():
-        expected = embedder.network.embed(torch.from_numpy(patches)).numpy()
+        expected = embedder.network.forward_features(torch.from_numpy(patches)).numpy()
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
     relu = Embedder.load(weights, activation="relu").embed(tmp_path / "a.wav")
     assert found.min() < 0
@@ -141,14 +141,14 @@ def test_a_trained_extractor_may_be_used_and_others_are_refused(
         return tmp_path / f"{name}.safetensors"
 
     trained = saved("vggish", {"width": 1 / 64, "fc": 512, "embedding_dim": 16})
-    assert Embedder.load(trained, activation="relu").network.embedding_dim == 16
+    assert Embedder.load(trained, activation="relu").network.feature_dim == 16
     with pytest.raises(UserError, match="for embeddings of 128 values, these have 16"):
         Embedder.load(trained, activation="relu", pca=pca)
     with pytest.raises(UserError, match="no weights of VGGish"):
         Embedder.load(saved("soundnet", {"width": 0.0625}), activation="relu")
     with pytest.raises(UserError, match="no post-processor"):
         Embedder.load(weights, activation="relu", pca=weights)
-    with pytest.raises(UserError, match=r"not there; .*convert"):
+    with pytest.raises(UserError, match=r"there is no such file; .*convert"):
         Embedder.load(tmp_path / "none.safetensors", activation="relu")
     with pytest.raises(UserError, match="no safetensors file"):
         Embedder.load(tmp_path / "vggish_model.ckpt", activation="relu")
@@ -162,7 +162,7 @@ def test_published_weights_give_the_published_statistics() -> None:
     patches = torch.from_numpy(VggishPatches(sample_rate=RATE)(sine(3.0)))
     embedder = Embedder.load(Path(REAL), activation="none")
     with torch.inference_mode():
-        embeddings = embedder.network.cpu().embed(patches).numpy()
+        embeddings = embedder.network.cpu().forward_features(patches).numpy()
     assert embeddings.shape == (3, 128)
     # tensorflow/models, vggish_smoke_test.py since 2023-07-25, which allows 10 % of either; the
     # mean is near zero and turns on the last digit, so it is held to 1 % of the deviation

@@ -1,13 +1,13 @@
 """The layers that networks share: the ways to compute a convolution agree."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from earmark.networks.layers import Conv1d, Network, folded
+from earmark.networks import Network
+from earmark.networks.layers import Conv1d, folded
 from earmark.networks.samplecnn import ConvBlock
+from tests.networks.small_networks import conv1d
 
 
 class OneConvolution(Network):
@@ -15,12 +15,8 @@ class OneConvolution(Network):
         super().__init__()
         self.conv = conv
 
-
-@pytest.fixture(autouse=True)
-def seed() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+    def forward_features(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3, 8])
@@ -81,3 +77,11 @@ def test_a_convolution_block_rectifies_and_pools_in_either_order() -> None:
     conv, norm = block[0], block[1]
     expected = nn.functional.max_pool2d(norm(conv(x)).relu(), (1, 3))
     torch.testing.assert_close(block(x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (2, 1), (32, 1), (32, 3), (9, 4)])
+def test_a_flat_convolution_is_a_one_dimensional_one(kernel: int, stride: int) -> None:
+    conv, x = Conv1d(2, 3, kernel, stride=stride), torch.randn(2, 2, 50)
+    out = conv(x[:, :, None])[:, :, 0]
+    assert out.shape == (2, 3, -(-50 // stride))
+    torch.testing.assert_close(out, conv1d(conv, x))
