@@ -51,20 +51,20 @@ def test_postprocess_is_the_direct_formula() -> None:
     rng = np.random.default_rng(9)
     embeddings, means = rng.normal(size=(5, 128)), rng.normal(size=128)
     vectors = rng.normal(size=(128, 128)) / 8
-    found = postprocess(embeddings, pca_eigen_vectors=vectors, pca_means=means)
-    assert (found.dtype, found.shape) == (np.uint8, (5, 128))
+    quantised = postprocess(embeddings, pca_eigen_vectors=vectors, pca_means=means)
+    assert (quantised.dtype, quantised.shape) == (np.uint8, (5, 128))
     for patch in range(5):
         for i in range(128):
             value = sum(vectors[i, j] * (embeddings[patch, j] - means[j]) for j in range(128))
-            assert found[patch, i] == int((min(2.0, max(-2.0, value)) + 2) * 63.75)
-    assert 0 < found.mean() < 255
-    assert found.std() > 50
+            assert quantised[patch, i] == int((min(2.0, max(-2.0, value)) + 2) * 63.75)
+    assert 0 < quantised.mean() < 255
+    assert quantised.std() > 50
 
 
 def test_postprocess_cuts_the_fraction_off() -> None:
     values = np.array([[-9.0, -2.0, -1.999, 0.0, 1.99, 2.0, 9.0]])
-    found = postprocess(values, pca_eigen_vectors=np.eye(7), pca_means=np.zeros(7))
-    assert found.tolist() == [[0, 0, 0, 127, 254, 255, 255]]  # rounded, 127 would be 128
+    quantised = postprocess(values, pca_eigen_vectors=np.eye(7), pca_means=np.zeros(7))
+    assert quantised.tolist() == [[0, 0, 0, 127, 254, 255, 255]]  # rounded, 127 would be 128
 
 
 # Recordings
@@ -74,15 +74,15 @@ def test_embeddings_are_those_of_the_network_on_the_patches(weights: Path, tmp_p
     waveform = sine(2.5)
     soundfile.write(tmp_path / "a.wav", waveform, RATE, subtype="FLOAT")
     embedder = Embedder.load(weights, activation="none")
-    found = embedder.embed(tmp_path / "a.wav")
-    assert (found.shape, found.dtype) == ((2, 128), np.float32)
+    embeddings = embedder.embed(tmp_path / "a.wav")
+    assert (embeddings.shape, embeddings.dtype) == ((2, 128), np.float32)
     patches = vggish_log_mel(waveform)[:192].reshape(2, 96, 64)
     with torch.inference_mode():
         expected = embedder.network.forward_features(torch.from_numpy(patches)).numpy()
-    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+    np.testing.assert_allclose(embeddings, expected, atol=0.02 * np.abs(expected).max())
     relu = Embedder.load(weights, activation="relu").embed(tmp_path / "a.wav")
-    assert found.min() < 0
-    np.testing.assert_array_equal(relu, np.maximum(found, 0))
+    assert embeddings.min() < 0
+    np.testing.assert_array_equal(relu, np.maximum(embeddings, 0))
 
 
 def test_embed_writes_a_row_a_patch_and_passes_over_what_is_unusable(

@@ -74,7 +74,7 @@ def test_vggish_backbone_has_the_published_names_and_count() -> None:
     backbone = {key: tuple(v.shape) for key, v in state.items() if not key.startswith("head.")}
     layers = [f"features.{i}" for i in (0, 3, 6, 8, 11, 13)]
     layers += [f"embeddings.{i}" for i in (0, 2, 4)]
-    assert list(backbone) == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    assert list(backbone) == [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
     assert backbone["features.11.weight"] == (512, 256, 3, 3)
     assert backbone["embeddings.0.weight"] == (4096, 12_288)
     assert sum(torch.Size(shape).numel() for shape in backbone.values()) == 72_141_184
