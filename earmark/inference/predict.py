@@ -20,8 +20,9 @@ from earmark.sound.decoding import decode
 from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
+from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 Floats = NDArray[np.floating[Any]]
 
