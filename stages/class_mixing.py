@@ -1,8 +1,8 @@
 """Make new training clips from those of a class: mixtures of two, and others at another pitch.
 
 Reads: data/trimmed/, data/folds.parquet
-Writes: data/mixed/
-Params: mix, seed
+Writes: data/class_mixed/
+Params: class_mixing, seed
 """
 
 import json

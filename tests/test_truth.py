@@ -35,9 +35,10 @@ from tests.source_graph import (
 LEVELS = [
     "errors layout seeding processes labels networks",
     "params store code_digests",
-    "sound corpora published",
-    "features evaluation audit",
-    "taggers ensemble reports",
+    "sound published",
+    "corpora features",
+    "taggers evaluation audit",
+    "ensemble reports",
     "training inference analyses settings",
     "__main__",
 ]
