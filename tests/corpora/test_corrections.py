@@ -53,7 +53,7 @@ def test_corrections_change_drop_and_verify_and_move_no_other_clip(tmp_path):
     assert (label["00.wav"], label["01.wav"], label["03.wav"]) == ("drum", "drum", "bark")
     assert "02.wav" not in label
     assert set(after.loc[after["verified"], "clip"]) == {"00.wav", "01.wav", "03.wav"}
-    folds = [name for name in before if name.startswith("fold_")]
+    folds = [name for name in before if str(name).startswith("fold_")]
     left = before[before["clip"] != "02.wav"].reset_index(drop=True)
     pd.testing.assert_frame_equal(after[["clip", *folds]], left[["clip", *folds]])
     assert summary["label_corrections"] | {"note": ""} == {

@@ -43,8 +43,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 def spectrum(signal: Signal) -> tuple[Signal, Signal]:
     """Return frequencies and magnitudes, padded to bins of about 0.1 Hz."""
     n_fft = 1 << 19
-    magnitudes = np.abs(np.fft.rfft(signal * np.hanning(len(signal)), n_fft))
-    return np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE), magnitudes
+    window: Signal = np.hanning(len(signal))
+    magnitudes: Signal = np.abs(np.fft.rfft(signal * window, n_fft)).astype(np.float64)
+    bins_hz: Signal = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE).astype(np.float64)
+    return bins_hz, magnitudes
 
 
 def peak_near(signal: Signal, frequency_hz: float, *, within: float = 0.06) -> tuple[float, float]:
