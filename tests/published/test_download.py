@@ -827,10 +827,10 @@ def test_the_next_command_uses_a_profile_that_is_there_and_looks_where_the_files
     folder = downloads.default_folder(published)
     use, add = next_commands(published, folder)
     assert add == f"dvc add {folder}"
-    found = re.fullmatch(r"python -m earmark profile use (\w+)(?: --root (\S+))?", use)
-    assert found is not None
-    profile = read_yaml(ROOT / "profiles" / f"{found[1]}.yaml")
-    assert (found[2] or profile["corpus"]["root"]) == folder.as_posix()
+    match = re.fullmatch(r"python -m earmark profile use (\w+)(?: --root (\S+))?", use)
+    assert match is not None
+    profile = read_yaml(ROOT / "profiles" / f"{match[1]}.yaml")
+    assert (match[2] or profile["corpus"]["root"]) == folder.as_posix()
 
 
 def test_the_next_command_converts_the_weights_wherever_the_archive_has_them(tmp_path):

@@ -23,8 +23,8 @@ from tests.waveforms import noise
 RATE = 44_100
 
 
-def written(path: Path, samples: np.ndarray, rate: int = RATE, **how: str) -> Path:
-    soundfile.write(path, samples, rate, **how)
+def written(path: Path, samples: np.ndarray, rate: int = RATE, **options: str) -> Path:
+    soundfile.write(path, samples, rate, **options)
     return path
 
 
