@@ -201,7 +201,7 @@ def write(
     names: list[str] = []
     chosen = [fold] if fold else trained_folds(layout, model)
     tags = _joint(layout, model, chosen[0], device).tags
-    store, folds = open_fusion(layout), read_table(layout.folds)
+    store, folds = open_fusion(layout, params.fusion), read_table(layout.folds)
     for one in chosen:
         joint = _joint(layout, model, one, device)
         backbones: dict[Backbone, Tagger] = {

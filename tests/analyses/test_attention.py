@@ -31,7 +31,7 @@ RATE = 44_100
 TRIM = Trim(top_db=60.0, min_seconds=0.1)
 TAGS = ["Bark", "Cough", "Rain"]
 PATCHES = Input(
-    kind="patches", options={}, sample_rate=RATE, lengths=[2], aggregation="mean", padding="tile",
+    feature="patches", type="patches", options={}, sample_rate=RATE, lengths=[2], padding="tile",
     silence=[-4.6], mean=[-2.0], std=[2.0],
 )  # fmt: skip
 BAG = Input(**{**PATCHES.__dict__, "kind": "embedding", "mean": [0.0], "std": [1.0]})

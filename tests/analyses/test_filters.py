@@ -131,7 +131,7 @@ def test_a_command_that_is_refused_says_so_and_leaves_no_folder(
 ) -> None:
     layout = Layout(tmp_path)
     input_ = Input(
-        kind="logmel", options={}, sample_rate=44_100, lengths=[64], aggregation="mean", padding="end",
+        feature="logmel", type="logmel", options={}, sample_rate=44_100, lengths=[64], padding="end",
         silence=[0.0], mean=[0.0], std=[1.0],
     )  # fmt: skip
     tagger = Tagger.new("cnn2d", {"base_width": 2}, tags=["a", "b"], input_=input_)
@@ -175,8 +175,8 @@ def test_the_folder_holds_a_picture_a_layer_and_the_numbers_behind_it(
     monkeypatch.setattr(filters, "N_LAYERS", 2)
     monkeypatch.setattr(filters, "N_SHOWN", 2)
     input_ = Input(
-        kind="wave16k", options={"target_hz": RATE}, sample_rate=44_100, lengths=[4374],
-        aggregation="mean", padding="end", silence=[0.0], mean=[0.0], std=[32_768.0],
+        feature="wave16k", type="waveform", options={"target_hz": RATE}, sample_rate=44_100, lengths=[4374],
+        padding="end", silence=[0.0], mean=[0.0], std=[32_768.0],
     )  # fmt: skip
     torch.manual_seed(0)
     tagger = Tagger.new("samplecnn", SMALL, tags=["a", "b"], input_=input_)

@@ -172,7 +172,7 @@ def test_several_tags_a_clip_leave_the_labels_out(tmp_path, params):
 
 
 def test_without_decoded_clips_there_is_one_line(tmp_path, params):
-    with pytest.raises(UserError, match="not there; run `dvc repro`"):
+    with pytest.raises(UserError, match="does not exist; run `dvc repro`"):
         audit_corpus(params, Layout(tmp_path))
 
 
