@@ -123,6 +123,22 @@ class StoreWriter:
     """Append the rows of one clip after another; the folder appears whole when the block ends.
 
     A shard is closed once it holds `shard_rows` rows; no clip is split between shards.
+
+    Args:
+        folder: is made, or replaced if it is there.
+        row_shape: of one row: () of a sample, (M,) of a frame, (96, 64) of a patch.
+        dtype: of the rows.
+        shard_rows: after how many rows another file is begun; None is one file.
+        metadata: further entries of store.json.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> frames = np.zeros((173, 80), np.float16)
+    >>> with TemporaryDirectory() as name:
+    ...     with StoreWriter(Path(name) / "logmel", row_shape=(80,), dtype="float16") as writer:
+    ...         writer.append(frames, clip="dog.wav")
+    ...     store = Store.open(Path(name) / "logmel", in_memory=True)
+    >>> list(store.index["clip"]), store.rows(0).shape
+    (['dog.wav'], (173, 80))
     """
 
     def __init__(
@@ -148,7 +164,11 @@ class StoreWriter:
         return self
 
     def append(self, rows: NDArray[Any], **columns: object) -> None:
-        """Add one clip's rows `(R, *row_shape)`, and its columns to the index."""
+        """Add one clip's rows `(R, *row_shape)`, and its columns to the index.
+
+        Raises:
+            ValueError: the rows have another shape or type than the store.
+        """
         if rows.shape[1:] != self.row_shape or rows.dtype != self.dtype:
             raise ValueError(
                 f"expected rows (R, {self.row_shape}) {self.dtype}, got {rows.shape} {rows.dtype}"
@@ -223,7 +243,22 @@ class StoreWriter:
 
 @dataclass(frozen=True)
 class Store:
-    """An opened store: `index` has one entry per clip or variant, in the order of their rows."""
+    """An opened store.
+
+    Attributes:
+        folder: where it lies.
+        index: one entry per clip or variant, in the order of their rows.
+        metadata: the entries of store.json.
+        shards: the rows (R, *row_shape) of each file, in memory or mapped.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as name:
+    ...     with StoreWriter(Path(name) / "wave", row_shape=(), dtype="int16") as writer:
+    ...         writer.append(np.arange(5, dtype=np.int16), clip="dog.wav")
+    ...     store = Store.open(Path(name) / "wave", in_memory=True)
+    >>> store.rows(0)
+    array([0, 1, 2, 3, 4], dtype=int16)
+    """
 
     folder: Path
     index: pd.DataFrame

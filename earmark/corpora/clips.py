@@ -36,7 +36,15 @@ COLUMNS = list(SCHEMA.columns)
 
 
 def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
-    """A clips table of the given columns; in the others no value is known yet."""
+    """A clips table of the given columns; in the others no value is known yet.
+
+    Args:
+        columns: name of a column of SCHEMA -> a value for each clip, or one for all.
+
+    >>> table = clips_table({"clip": ["a.wav"], "path": ["dog/a.wav"], "label": ["dog"]})
+    >>> table[["clip", "label", "verified", "split"]].to_dict("records")
+    [{'clip': 'a.wav', 'label': 'dog', 'verified': True, 'split': 'train'}]
+    """
     table = pd.DataFrame(columns)
     unknown: dict[str, Any] = {
         "label": "",
@@ -74,7 +82,16 @@ def problems_of(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> list
 
 
 def check_clips(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> None:
-    """Raise UserError with every problem of the table."""
+    """Refuse a clips table that the pipeline cannot use.
+
+    Args:
+        clips: a table of SCHEMA.
+        root: the folder that its paths start from.
+        cv: whose folds the clips must be enough for.
+
+    Raises:
+        UserError: every problem of the table, one line each, with its fix.
+    """
     problems = problems_of(clips, root=root, cv=cv)
     if problems:
         raise UserError(*problems)

@@ -31,8 +31,21 @@ def assign_folds(clips: pd.DataFrame, *, scheme: FoldScheme, k: int, seed: int) 
     clips as evenly as the sources allow (to within one clip where no source is shared). grouped
     requires that sources are known. Official folds are renumbered from 0 in rising order.
 
+    Args:
+        clips: the training clips, with the columns clip, label, source, verified and fold.
+        scheme: how clips are assigned.
+        k: the number of folds.
+        seed: of the order of clips that are alike.
+
     Raises:
         ValueError: the table or the scheme is wrong, or a class has fewer than k clips.
+
+    >>> from earmark.corpora.clips import clips_table
+    >>> names = [f"{i}.wav" for i in range(6)]
+    >>> clips = clips_table({"clip": names, "path": names, "label": ["cat", "dog"] * 3})
+    >>> fold = assign_folds(clips, scheme="stratified", k=3, seed=1)
+    >>> [sorted(clips["label"][fold == n]) for n in range(3)]
+    [['cat', 'dog'], ['cat', 'dog'], ['cat', 'dog']]
     """
     check_table(clips)
     if k < 2:

@@ -39,6 +39,9 @@ def find(name: str) -> type[Network]:
 
     Raises:
         ValueError: there is no such network, or the class is no complete `Network`.
+
+    >>> find("samplecnn").feature_types
+    frozenset({'waveform'})
     """
     module_name, separator, class_name = NETWORKS.get(name, name).partition(":")
     if not separator or not all(part.isidentifier() for part in module_name.split(".")):

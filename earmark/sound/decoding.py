@@ -84,8 +84,23 @@ def decode(path: Path, *, sample_rate: int) -> Decoded:
     and clipped to int16. The header of an mp3 does not tell its length, so an mp3 that was cut
     short is read as far as it goes.
 
+    Args:
+        path: a wav, flac, ogg or mp3 file.
+        sample_rate: of the result, in Hz.
+
+    Returns:
+        The waveform (T,), int16 and mono, with what is known of the file.
+
     Raises:
         UnusableAudio: the file cannot be used; `.reason` is one of REASONS.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> stereo = np.full((8000, 2), 0.5)  # 1 s at 8 kHz
+    >>> with NamedTemporaryFile(suffix=".wav") as file:
+    ...     soundfile.write(file.name, stereo, 8000)
+    ...     decoded = decode(Path(file.name), sample_rate=16_000)
+    >>> decoded.waveform.shape, decoded.waveform.dtype
+    ((16000,), dtype('int16'))
     """
     (decoded,) = decode_excerpts(path, [WHOLE], sample_rate=sample_rate)
     if isinstance(decoded, UnusableAudio):

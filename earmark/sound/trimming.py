@@ -40,6 +40,13 @@ def trim(waveform: Int16, *, top_db: float, min_samples: int) -> Trimmed:
     Args:
         waveform: (T,), T at least 1.
         top_db: how far below the loudest frame a frame counts as silence.
+        min_samples: of what is left.
+
+    >>> waveform = np.zeros(30_000, np.int16)
+    >>> waveform[10_240:20_480] = 1000
+    >>> trimmed = trim(waveform, top_db=60.0, min_samples=4410)
+    >>> len(trimmed.waveform) < 15_000, int(trimmed.waveform.max())
+    (True, 32767)
     """
     ends = trim_ends(waveform, top_db=top_db)
     if ends.end - ends.start < min_samples:

@@ -31,6 +31,9 @@ def find(name: str) -> Adapter:
 
     Raises:
         UserError: there is no such adapter; the message suggests the nearest name.
+
+    >>> find("esc10").k
+    5
     """
     if name not in ADAPTERS:
         near = difflib.get_close_matches(name, ADAPTERS, n=1)
