@@ -86,6 +86,10 @@ class Layout:
         return self.data / "audit"
 
     @property
+    def audit_sound(self) -> Path:
+        return self.data / "audit_sound"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics"
 

@@ -14,7 +14,7 @@ COLUMNS = ["clip", "decision", "label"]
 
 
 def read_corrections(path: Path) -> pd.DataFrame:
-    """The decisions of a csv such as the audit's suspects.csv: columns clip, decision, label.
+    """The decisions of a csv such as the audit's label_issues.csv: columns clip, decision, label.
 
     Rows without a decision are left out. `label` is what to change to: the column label or, where
     that is empty, the column suggested.
@@ -33,7 +33,7 @@ def read_corrections(path: Path) -> pd.DataFrame:
         raise UserError(f"corpus.label_corrections: {path}: no readable csv: {text}") from None
     missing = [name for name in ("clip", "decision") if name not in raw]
     if missing:
-        fix = "begin from data/audit/suspects.csv"
+        fix = "begin from data/audit/label_issues.csv"
         raise UserError(
             f"corpus.label_corrections: {path}: no column {' and '.join(missing)}; {fix}"
         )

@@ -77,7 +77,7 @@ def render_report(
         curves = picture(learning_curve_figure(learning_curves, metric), "Learning curves")
         sections.append(section("Learning curves", "<p>One line per fold.</p>", curves))
     sections.append(section("Quarantine", _quarantine(quarantine)))
-    return page(title, synthetic, "\n".join(sections))
+    return page(title, synthetic=synthetic, body="\n".join(sections))
 
 
 def _validate(scores: Mapping[str, Any], weights: Mapping[str, float]) -> None:

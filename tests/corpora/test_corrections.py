@@ -102,7 +102,7 @@ def test_a_clip_that_is_decided_twice_is_refused(tmp_path):
 def test_a_file_that_cannot_be_used_says_why(tmp_path):
     with pytest.raises(UserError, match="is not there; correct the path, or clear it"):
         read_corrections(tmp_path / "lost.csv")
-    with pytest.raises(UserError, match="no column decision; begin from data/audit/suspects"):
+    with pytest.raises(UserError, match="no column decision; begin from data/audit/label_issues"):
         read_corrections(write(tmp_path / "mine.csv", "00.wav,x", header="clip,label"))
 
 
