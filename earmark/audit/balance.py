@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.audit.findings import Finding, counted, first_of
+from earmark.audit.findings import Finding
 from earmark.labels import tags_of, targets_of
+from earmark.wording import counted, first_of
 
 TOPIC = "balance"
 _FEW_CLIPS = 10

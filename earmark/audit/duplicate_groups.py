@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from earmark.audit.duplicates import DuplicateSearch
-from earmark.audit.findings import Finding, counted, first_of
+from earmark.audit.findings import Finding
 from earmark.audit.pairs import group_of
+from earmark.wording import counted, first_of
 
 TOPIC = "duplicates"
 TEST_LEAK, FOLD_LEAK = "train and test", "training and validation"

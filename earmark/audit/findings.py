@@ -31,14 +31,3 @@ class Finding:
 def by_severity(findings: Sequence[Finding]) -> list[Finding]:
     """Sort the most severe first; the order within a severity is kept."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def first_of(names: Sequence[str], *, limit: int = 3) -> str:
-    """The first `limit` names as text, and how many more there are."""
-    text = ", ".join(map(str, names[:limit]))
-    return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
-
-
-def counted(n: int, one: str, many: str = "") -> str:
-    """A number with its noun: "1 pair", "2 pairs"."""
-    return f"{n} {one if n == 1 else many or one + 's'}"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from earmark.audit.findings import Finding, counted, first_of
+from earmark.audit.findings import Finding
 from earmark.audit.label_noise import Floats, Ints, LabelNoise, estimate_label_noise
 from earmark.audit.label_ranking import against_truth, true_labels
 from earmark.audit.result import LabelAudit
@@ -15,6 +15,7 @@ from earmark.labels import is_multi_label, label_indices
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json, read_table
+from earmark.wording import counted, first_of
 
 TOPIC = "labels"
 _NOISY = 0.1  # a class is named if the interval of its estimated noise lies above this

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from earmark.audit.findings import Finding, Severity, counted, first_of
+from earmark.audit.findings import Finding, Severity
+from earmark.wording import counted, first_of
 
 _NAMES = {
     "by": "CC BY",

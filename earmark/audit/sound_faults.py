@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from earmark.audit.findings import Finding, first_of
+from earmark.audit.findings import Finding
+from earmark.wording import first_of
 
 TOPIC = "sound"
 MAX_CLIPPED_SHARE, MAX_DC_OFFSET, MAX_SILENT_SHARE, MIN_BANDWIDTH_SHARE = 1e-4, 0.01, 0.5, 0.9

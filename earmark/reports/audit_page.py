@@ -5,12 +5,14 @@ from html import escape
 
 import pandas as pd
 
-from earmark.audit.findings import Finding, by_severity, counted
+from earmark.audit.findings import Finding, by_severity
 from earmark.audit.label_noise import USER_COLUMNS
 from earmark.audit.result import Audit
 from earmark.audit.shortcuts import ALL, PROPERTIES
 from earmark.reports.audit_figures import balance_figure, bandwidth_figure, noise_figure
+from earmark.reports.figures import METRIC_NAMES
 from earmark.reports.parts import details, page, paragraphs, picture, section, table
+from earmark.wording import counted
 
 _COLOURS = {"critical": "#b71c1c", "serious": "#d1603d", "minor": "#1f6fb2", "note": "#90a4ae"}
 _MAX_ROWS = 20
@@ -48,9 +50,9 @@ def _findings(findings: Sequence[Finding]) -> str:
 def _duplicates(audit: Audit) -> list[str]:
     null, n_listed = audit.search.null, len(audit.duplicates)
     search = (
-        f"{counted(audit.search.n_candidates, 'pair')} of clips share fingerprint codes. The "
-        f"fingerprints of {null.n_tests} of them agree, and their waveforms were compared. "
-        f"duplicates.csv lists {counted(n_listed, 'pair')}, exact copies included."
+        f"Search: {counted(audit.search.n_candidates, 'pair')} of clips with common fingerprint "
+        f"codes, {null.n_tests} of them with similar fingerprints. The waveforms of these were "
+        f"compared. duplicates.csv lists {counted(n_listed, 'pair')}, exact copies included."
     )
     unknown = (
         f"Only {counted(null.n_pairs, 'pair')} of unrelated clips of one class could be compared. "
@@ -71,7 +73,8 @@ def _labels(audit: Audit) -> list[str]:
         return [paragraphs(audit.labels.note)]
     text = (
         f"label_issues.csv lists {counted(len(noise.label_issues), 'label')}, the most likely "
-        "wrong first. The score is the log odds that the label is wrong."
+        "wrong first. p is the ensemble's out-of-fold probability of a tag, and score is the log "
+        "odds that the label is wrong."
     )
     issues = noise.label_issues.drop(columns=[*USER_COLUMNS, "path"])
     matrix = picture(
@@ -111,7 +114,10 @@ def _balance(audit: Audit) -> list[str]:
     parts = [picture(balance_figure(audit.class_sizes), "Number of training clips of each class")]
     baselines = audit.metrics["balance"].get("trivial_baselines")
     if baselines:
-        rows = [{"answer": _BASELINES[name], **scores} for name, scores in baselines.items()]
+        rows = [
+            {"answer": _BASELINES[name]} | {METRIC_NAMES[m]: value for m, value in scores.items()}
+            for name, scores in baselines.items()
+        ]
         text = "Scores of trivial baselines, which any model must exceed:"
         parts += [paragraphs(text), table(pd.DataFrame(rows))]
     return parts

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from earmark.audit.findings import SEVERITIES, Finding, by_severity, counted, first_of
+from earmark.audit.findings import SEVERITIES, Finding, by_severity
 from earmark.audit.run import audit_corpus
 from earmark.errors import UserError
 from earmark.layout import Layout
@@ -94,10 +94,3 @@ def test_findings_keep_their_order_within_a_severity():
     one = Finding("minor", "a", "1", "", "")
     two, three = replace(one, severity="critical", title="2"), replace(one, title="3")
     assert [finding.title for finding in by_severity([one, two, three])] == ["2", "1", "3"]
-
-
-def test_long_lists_are_cut_and_nouns_agree_with_their_numbers():
-    assert first_of(["a", "b"]) == "a, b"
-    assert first_of(list("abcde")) == "a, b, c and 2 more"
-    assert (counted(1, "pair"), counted(2, "pair")) == ("1 pair", "2 pairs")
-    assert counted(2, "class", "classes") == "2 classes"
