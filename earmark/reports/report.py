@@ -117,13 +117,13 @@ def _folds(split: Mapping[str, Any] | None) -> list[str]:
             "clips in both the training clips and the test set",
         ),
     }
-    found = [
+    sentences = [
         f"{counted(split[key], one, many)} {what}"
         for key, (one, many, what) in leaks.items()
         if split.get(key)
     ]
-    if found:
-        texts.append(f"The scores are too high, because of leaks: {'; '.join(found)}.")
+    if sentences:
+        texts.append(f"The scores are too high, because of leaks: {'; '.join(sentences)}.")
     return texts
 
 

@@ -149,12 +149,12 @@ def a_table() -> pd.DataFrame:
 
 
 def test_the_posters_conclusions_are_counted_without_ties() -> None:
-    found = conclude(a_table())
-    assert (found.audio_wins, found.audio_agrees) == (2, 1)
-    assert (found.spec_wins, found.spec_agrees) == (2, 1)
-    assert (found.fusion_wins, found.fusion_ties, found.n_tags) == (3, 1, 5)
-    assert found.map_at_3["audio"] == pytest.approx((3.6 + 1.8 + 0.4 + 0.4 + 5) / 20)
-    first, *others = found.lines()
+    result = conclude(a_table())
+    assert (result.audio_wins, result.audio_agrees) == (2, 1)
+    assert (result.spec_wins, result.spec_agrees) == (2, 1)
+    assert (result.fusion_wins, result.fusion_ties, result.n_tags) == (3, 1, 5)
+    assert result.map_at_3["audio"] == pytest.approx((3.6 + 1.8 + 0.4 + 0.4 + 5) / 20)
+    first, *others = result.lines()
     assert first.endswith("; fusion is the best")
     assert others[0].startswith("audio beats spec in 2 of 5 categories; in 1 of them,")
     assert others[2].startswith("fusion beats both backbones in 3 of 5")

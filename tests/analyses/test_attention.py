@@ -63,21 +63,21 @@ def cbir(**options: int | str | bool) -> Tagger:
 
 
 def test_levels_attend_to_whole_patches_and_their_weights_sum_to_one(extractor: Tagger) -> None:
-    found = attend(loud(5.0), multilevel(levels=2), extractor, CPU, trim_=TRIM)
-    assert found.weights.shape == (2, 5, 3)  # of the tags, without the auxiliary labels
-    assert found.levels == ["level 2", "level 3"]
-    np.testing.assert_allclose(found.weights.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(found.edges_seconds, np.arange(6) * 0.96)
-    assert found.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    result = attend(loud(5.0), multilevel(levels=2), extractor, CPU, trim_=TRIM)
+    assert result.weights.shape == (2, 5, 3)  # of the tags, without the auxiliary labels
+    assert result.levels == ["level 2", "level 3"]
+    np.testing.assert_allclose(result.weights.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(result.edges_seconds, np.arange(6) * 0.96)
+    assert result.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("branches", [1, 2])
 def test_cbir_attends_to_thirds_of_seconds_and_its_weights_sum_to_one(branches: int) -> None:
-    found = attend(loud(3.0), cbir(branches=branches), None, CPU, trim_=TRIM)
-    assert found.weights.shape == (branches, 9, 3)
-    assert found.levels == ["branch P", "branch R"][:branches]
-    np.testing.assert_allclose(found.weights.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(np.diff(found.edges_seconds), 0.32)
+    result = attend(loud(3.0), cbir(branches=branches), None, CPU, trim_=TRIM)
+    assert result.weights.shape == (branches, 9, 3)
+    assert result.levels == ["branch P", "branch R"][:branches]
+    np.testing.assert_allclose(result.weights.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.diff(result.edges_seconds), 0.32)
 
 
 def test_a_tag_that_depends_on_one_dim_of_cbir_has_the_attention_of_that_dim() -> None:
@@ -102,17 +102,17 @@ def test_a_tag_that_depends_on_one_dim_of_cbir_has_the_attention_of_that_dim() -
 
 
 def test_steps_lie_where_the_sound_is_and_not_in_trimmed_silence(extractor: Tagger) -> None:
-    found = attend(loud(2.0, before=1.5), multilevel(), extractor, CPU, trim_=TRIM)
+    result = attend(loud(2.0, before=1.5), multilevel(), extractor, CPU, trim_=TRIM)
     frame = 2048 / RATE
-    assert found.edges_seconds[0] == pytest.approx(1.5, abs=frame)
-    assert len(found.edges_seconds) == 3
-    np.testing.assert_allclose(np.diff(found.edges_seconds), 0.96)
+    assert result.edges_seconds[0] == pytest.approx(1.5, abs=frame)
+    assert len(result.edges_seconds) == 3
+    np.testing.assert_allclose(np.diff(result.edges_seconds), 0.96)
 
 
 def test_a_clip_shorter_than_a_patch_has_one_step_of_its_own_length(extractor: Tagger) -> None:
-    found = attend(loud(0.4), multilevel(), extractor, CPU, trim_=TRIM)
-    np.testing.assert_allclose(found.edges_seconds, [0, 0.4], atol=1e-4)
-    np.testing.assert_allclose(found.weights, 1)
+    result = attend(loud(0.4), multilevel(), extractor, CPU, trim_=TRIM)
+    np.testing.assert_allclose(result.edges_seconds, [0, 0.4], atol=1e-4)
+    np.testing.assert_allclose(result.weights, 1)
 
 
 def test_any_network_with_a_method_attention_will_do() -> None:
@@ -139,39 +139,39 @@ def example() -> Attention:
 
 
 def test_the_table_has_the_most_probable_tag_first_and_every_drawn_weight() -> None:
-    found = example()
-    table = attention_table(found, TAGS)
+    result = example()
+    table = attention_table(result, TAGS)
     assert table["tag"].unique().tolist() == ["Cough", "Bark", "Rain"]
     assert len(table) == 2 * 4 * 3
     sums = table.groupby(["tag", "level"])["weight"].sum()
     np.testing.assert_allclose(sums, 1)
     one = table[(table["tag"] == "Rain") & (table["level"] == "level 3")]
-    np.testing.assert_allclose(one["weight"], found.weights[1, :, 2])
-    np.testing.assert_allclose(one["start_seconds"], found.edges_seconds[:-1])
+    np.testing.assert_allclose(one["weight"], result.weights[1, :, 2])
+    np.testing.assert_allclose(one["start_seconds"], result.edges_seconds[:-1])
 
 
 def test_the_most_probable_come_first_and_equal_ones_in_their_order() -> None:
     assert most_probable(np.array([0.1, 0.4, 0.4, 0.05]), 3) == [1, 2, 0]
 
 
-def drawn(found: Attention, tags: list[str]) -> Figure:
+def drawn(result: Attention, tags: list[str]) -> Figure:
     return attention_figure(
         np.random.default_rng(0).normal(size=(50, 8)), mel_hz=np.geomspace(100, 8000, 8),
-        seconds=5.0, weights=found.weights, edges_seconds=found.edges_seconds, levels=found.levels,
-        tags=tags, probabilities=found.probabilities.tolist(), title="a_$b$",
+        seconds=5.0, weights=result.weights, edges_seconds=result.edges_seconds,
+        levels=result.levels, tags=tags, probabilities=result.probabilities.tolist(), title="a_$b$",
     )  # fmt: skip
 
 
 def test_the_picture_has_time_in_seconds_and_attention_that_sums_to_one_on_it() -> None:
-    found = example()
-    figure = drawn(found, TAGS)
+    result = example()
+    figure = drawn(result, TAGS)
     assert all(axes.get_xlim() == (0, 5.0) for axes in figure.axes)
     for column, axes in enumerate(figure.axes[1:]):
         area, *lines = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
         for values, edges, _ in (patch.get_data() for patch in (area, *lines)):
             assert values.sum() == pytest.approx(1)
-            np.testing.assert_array_equal(edges, found.edges_seconds)
-        np.testing.assert_array_equal(lines[1].get_data()[0], found.weights[1, :, column])
+            np.testing.assert_array_equal(edges, result.edges_seconds)
+        np.testing.assert_array_equal(lines[1].get_data()[0], result.weights[1, :, column])
         assert TAGS[column] in [text.get_text() for text in axes.texts]
 
 

@@ -1,4 +1,4 @@
-"""The waveform that activates a filter most is found, and filters are sorted by its peak."""
+"""The waveform that activates a filter most is result, and filters are sorted by its peak."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,10 +49,10 @@ def maximised(layer: nn.Module, n_filters: int, n_starts: int = 1) -> Filters:
 
 def test_a_tuned_linear_filter_is_activated_most_by_its_frequency() -> None:
     tuned_hz = [3000.0, 700.0, 6200.0, 1500.0]
-    found = maximised(tuned(tuned_hz), 4)
-    assert found.index.tolist() == [1, 3, 0, 2]
+    result = maximised(tuned(tuned_hz), 4)
+    assert result.index.tolist() == [1, 3, 0, 2]
     # A Hann kernel of 121 taps is 4 / 121 of the rate wide: its peak is found well within that.
-    np.testing.assert_allclose(found.peaks_hz, sorted(tuned_hz), atol=RATE / 121)
+    np.testing.assert_allclose(result.peaks_hz, sorted(tuned_hz), atol=RATE / 121)
 
 
 def test_maximising_raises_the_activation_of_every_filter() -> None:
@@ -66,11 +66,11 @@ def test_maximising_raises_the_activation_of_every_filter() -> None:
 def test_filters_are_sorted_by_peak_and_equal_ones_by_number_and_silent_ones_last() -> None:
     time = np.arange(N) / RATE
     sines = [np.sin(2 * np.pi * bin_ * RATE / N * time) for bin_ in (200, 30, 30, 5)]
-    found = sort_by_peak(np.array([sines]), np.array([[1.0, 1, 1, 0]]), sample_rate=RATE)
-    assert found.index.tolist() == [1, 2, 0, 3]
-    np.testing.assert_allclose(found.peaks_hz, np.array([30, 30, 200, np.nan]) * RATE / N)
-    np.testing.assert_array_equal(found.waveforms[0], sines[1])
-    assert found.activations.tolist() == [1, 1, 1, 0]
+    result = sort_by_peak(np.array([sines]), np.array([[1.0, 1, 1, 0]]), sample_rate=RATE)
+    assert result.index.tolist() == [1, 2, 0, 3]
+    np.testing.assert_allclose(result.peaks_hz, np.array([30, 30, 200, np.nan]) * RATE / N)
+    np.testing.assert_array_equal(result.waveforms[0], sines[1])
+    assert result.activations.tolist() == [1, 1, 1, 0]
 
 
 def test_the_spectrum_of_a_sine_is_the_logarithm_of_its_power_and_a_constant_has_none() -> None:

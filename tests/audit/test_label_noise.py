@@ -30,9 +30,9 @@ def planted(
     verified = rng.random(n) < 0.4
     is_wrong = ~verified & (rng.random(n) < wrong_share)
     given = np.where(is_wrong, (truth + rng.integers(1, 4, n)) % 4, truth)
-    heard = np.where(rng.random(n) < 0.9, truth, rng.integers(4, size=n))
+    answers = np.where(rng.random(n) < 0.9, truth, rng.integers(4, size=n))
     logits = rng.normal(0, 1, (n, 4))
-    logits[np.arange(n), heard] += 3
+    logits[np.arange(n), answers] += 3
     weights = np.exp(logits) * np.array([1, 1, 1, shy])
     rows = pd.DataFrame(
         {
@@ -101,9 +101,9 @@ def test_verified_labels_need_more_evidence_against_them():
 def test_a_tag_of_low_probabilities_makes_no_label_issues():
     rows, probabilities, given, is_wrong = planted(wrong_share=0.33, shy=0.05)
     noise = estimate_label_noise(rows, probabilities, given, TAGS, seed=0)
-    found = against_truth(noise, probabilities, given, is_wrong, seed=0)["rankings"]
-    by_loss = found["loss_and_prior"]["average_precision"]
-    assert found["ours"]["average_precision"] > by_loss + 0.05
+    rankings = against_truth(noise, probabilities, given, is_wrong, seed=0)["rankings"]
+    by_loss = rankings["loss_and_prior"]["average_precision"]
+    assert rankings["ours"]["average_precision"] > by_loss + 0.05
 
 
 def test_ranking_quality_of_perfect_and_half_right_rankings():
