@@ -19,7 +19,7 @@ from tqdm import tqdm
 from earmark.analyses.ablation_figure import ablation_figure
 from earmark.analyses.drawing import keep
 from earmark.analyses.trained import load_trained, trained_folds
-from earmark.ensemble.combining import tag_clips
+from earmark.ensemble.crops import aggregate_clip
 from earmark.errors import UserError
 from earmark.evaluation.points import average_precision_at
 from earmark.labels import label_indices
@@ -174,13 +174,10 @@ def held_out(
         rows = store.rows(line)
         crops = joint.input.crops(rows, n_crops=how.n_crops, seed=params.seed, clip=clip)
         for name, found in probabilities_of(joint, backbones, crops, device).items():
-            joined = tag_clips(
-                found,
-                np.zeros(1, np.int64),
-                aggregation=joint.input.aggregation,
-                confidence=how.confidence,
+            clip_prediction = aggregate_clip(
+                found, aggregation=joint.input.aggregation, confidence=how.confidence
             )
-            said[name].append(joined)
+            said[name].append(clip_prediction.probabilities[np.newaxis])
         labels.append(label_of[clip])
     return {name: np.concatenate(parts) for name, parts in said.items()}, labels
 
