@@ -127,11 +127,11 @@ def test_a_figure_that_the_corpus_has_not_is_refused_with_the_ones_it_has(trees,
     layout = Layout(tmp_path / "here")
     params = params_for("magnatagatune", layout, trees["magnatagatune"])
     (problem,) = corpus_problems(changed(params, metric="accuracy"), layout)
-    assert "evaluate.metric: accuracy is not for a corpus of several tags a clip" in problem
+    assert "evaluate.metric: accuracy does not fit a corpus with several tags per clip" in problem
     assert "roc_auc" in problem
     params = params_for("esc50", layout, trees["esc50"])
     (problem,) = corpus_problems(changed(params, metric="roc_auc"), layout)
-    assert "roc_auc is not for a corpus of one tag a clip; choose one of map_at_3" in problem
+    assert "roc_auc does not fit a corpus with one tag per clip; set one of map_at_3" in problem
 
 
 def test_merged_tags_must_be_those_of_the_corpus(trees, tmp_path):
