@@ -112,8 +112,8 @@ def doubts_of(params: Params, layout: Layout, clips: pd.DataFrame) -> Doubts:
         note = "Left out: with several tags a clip, each tag would have to be judged alone."
         return Doubts(None, [], note, None)
     tags = read_json(layout.ensemble / "ensemble.json")["tags"]
-    rows = read_table(layout.ensemble / "clips.parquet")[["clip", "role"]]
-    held_out = (rows["role"] == "validation") & rows["clip"].isin(clips["clip"])
+    rows = read_table(layout.ensemble / "clips.parquet")[["clip", "split"]]
+    held_out = (rows["split"] == "validation") & rows["clip"].isin(clips["clip"])
     said = read_table(layout.ensemble / "ensemble.parquet").to_numpy(dtype=np.float64)
     # A clip that several folds held out (first_last) is judged by the mean of what they said.
     mean = pd.DataFrame(said[held_out]).groupby(rows.loc[held_out, "clip"].to_numpy()).mean()

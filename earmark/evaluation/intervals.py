@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from earmark.evaluation.measures import Answers, Measure, TagMeasure, classes_of
+from earmark.evaluation.measures import Measure, TagMeasure, classes_of
 from earmark.evaluation.points import Floats, Ints, validate, validate_targets
+from earmark.evaluation.thresholds import Answers
 from earmark.seeding import rng_for
 
 CHUNK = 500_000  # counts held at once: what fits a cache is faster than all of them

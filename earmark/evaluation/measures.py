@@ -4,7 +4,7 @@ Shapes: B clips, C cells (clips that fare alike), R resamples, K tags.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from earmark.evaluation.points import (
     rates,
     ratio,
 )
+from earmark.evaluation.thresholds import Answers
 
 CLASS_METRICS = (
     "map_at_1",
@@ -45,13 +46,6 @@ class Measure(Protocol):
     def values(self, counts: Floats) -> dict[str, Floats]:
         """Return every metric, `(R,)` each, for counts `(C, R)`."""
         ...
-
-
-class Answers(NamedTuple):
-    """Which tags a clip is said to have, `(B, K)`: by one threshold for all, and by one per tag."""
-
-    by_one: Bools
-    by_tag: Bools
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from earmark.evaluation.scores import best_member
 from earmark.reports.figures import METRIC_NAMES
 
 BY_SOURCE = "<sup>r</sup>"  # marks an interval over recordings
@@ -14,7 +15,8 @@ def verdict(scores: Mapping[str, Any], metric: str) -> tuple[bool, str]:
     A member of weight 0 counts too: it could have been used alone instead. `scores["gain"]`, where
     it is there, is `paired.Gain.to_json()` of the ensemble over that member.
     """
-    best, ours = best_member(scores, metric), scores["ensemble"]["out_of_fold"][metric]["value"]
+    best = best_member(scores["models"], metric)
+    ours = scores["ensemble"]["out_of_fold"][metric]["value"]
     theirs = scores["models"][best]["out_of_fold"][metric]["value"]
     name = METRIC_NAMES[metric]
     if len(scores["models"]) == 1:
@@ -33,13 +35,6 @@ def verdict(scores: Mapping[str, Any], metric: str) -> tuple[bool, str]:
         n_members = len(scores["models"])
         return True, f"The ensemble beats every one of its {n_members} members: {numbers}."
     return False, f"The ensemble does NOT beat every one of its members: {numbers}."
-
-
-def best_member(scores: Mapping[str, Any], metric: str) -> str:
-    """The model with the highest out-of-fold value; of equals the first by name."""
-    models = scores["models"]
-    names: list[str] = sorted(models)
-    return max(names, key=lambda name: float(models[name]["out_of_fold"][metric]["value"]))
 
 
 def ends_of(e: Mapping[str, float]) -> tuple[float, float, str]:

@@ -68,7 +68,7 @@ def _recipes(params: Params) -> dict[str, Recipe]:
         recipes["finetune"] = params.finetune
     for name, extractor in params.extractors.items():
         if "monitor" in extractor.overrides:
-            recipes[f"extractors.{name}"] = recipe_of(params, extractor)
+            recipes[f"extractors.{name}.training"] = recipe_of(params, extractor)
     return recipes
 
 

@@ -74,7 +74,7 @@ def ensemble(layout: Layout, *, wrong: list[int], n: int = 24) -> None:
     shares = np.where(says_first, 0.9, 0.1) + np.random.default_rng(0).normal(0, 0.02, n)
     names = [f"{i:02}.wav" for i in range(n)]
     labels = [TAGS[i % 2] for i in range(n)]
-    rows = pd.DataFrame({"clip": names, "role": "validation", "fold": "0", "label": labels})
+    rows = pd.DataFrame({"clip": names, "split": "validation", "fold": "0", "label": labels})
     write_table(layout.ensemble / "clips.parquet", rows)
     said = pd.DataFrame({TAGS[0]: shares, TAGS[1]: 1 - shares})
     write_table(layout.ensemble / "ensemble.parquet", said)
