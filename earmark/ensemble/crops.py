@@ -4,14 +4,15 @@ Shapes: B clips, C crops of one clip, R crops of all clips, K tags.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.params import Aggregation
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
-Aggregation = Literal["confident_crop", "mean"]
 
 
 class ClipProbabilities(NamedTuple):

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from earmark.corpora.folds import merged_sources
 from earmark.ensemble.combining import combine, mean_over_folds
-from earmark.ensemble.crops import Aggregation, aggregate_clips
+from earmark.ensemble.crops import aggregate_clips
 from earmark.ensemble.weights import combine_cross_fitted, learn_weights
 from earmark.errors import UserError
 from earmark.evaluation.predictions import ENSEMBLE, Predictions
 from earmark.labels import Task, targets_of
+from earmark.params import Aggregation
 from earmark.seeding import seed_for
 from earmark.store import Store, read_json
 

@@ -97,7 +97,14 @@ def test_json_holds_the_answer_and_the_likeliest_tags():
 
 def test_an_ensemble_that_is_not_there_or_too_old_is_refused(tmp_path):
     layout = Layout(tmp_path)
-    runtime = Runtime(threads=1, workers=1, device="cpu", precision="float32", channels_last=False)
+    runtime = Runtime(
+        threads=1,
+        workers=1,
+        device="cpu",
+        precision="float32",
+        channels_last=False,
+        checkpoint_seconds=60,
+    )
     with pytest.raises(UserError, match="no trained ensemble here; run `dvc repro`"):
         load_ensemble(runtime, layout)
     write_json(layout.ensemble / "ensemble.json", {"tags": TAGS})
