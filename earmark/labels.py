@@ -44,7 +44,7 @@ def targets_of(labels: Sequence[str], tags: Sequence[str]) -> NDArray[np.float32
 class Task:
     """What a corpus asks for: its tags, one or several per clip, and its auxiliary labels.
 
-    Which metrics fit a task is said in `earmark.evaluation.points`.
+    `earmark.evaluation.points` knows the metrics that fit a task.
     """
 
     tags: list[str]

@@ -164,7 +164,7 @@ def compare(
 
     def values(side: Sequence[Predictions]) -> SeedValues:
         scores = {one.name: score(answered([one]), seed=0, n_resamples=1) for one in side}
-        return SeedValues({name: found[metric].value for name, found in scores.items()})
+        return SeedValues({name: one[metric].value for name, one in scores.items()})
 
     before, after = answered(first), answered(second)
     return Comparison(

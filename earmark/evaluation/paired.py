@@ -141,17 +141,17 @@ def _swaps(
 ) -> Iterator[Floats]:
     """Yield how many clips of each pair are swapped, `(D, r)`: each clip or group by a coin."""
     sizes = np.bincount(pair_of)
-    held: csr_array | None = None
+    clips_of: csr_array | None = None  # (D, G): how many clips of each group are of each pair
     if groups is not None:
         shape = (len(sizes), int(groups.max()) + 1)
-        held = csr_array((np.ones(len(groups)), (pair_of, groups)), shape=shape)
-    step = max(1, CHUNK // max(len(sizes), held.shape[1] if held is not None else 0))
+        clips_of = csr_array((np.ones(len(groups)), (pair_of, groups)), shape=shape)
+    step = max(1, CHUNK // max(len(sizes), clips_of.shape[1] if clips_of is not None else 0))
     for start in range(0, n_draws, step):
         size = min(step, n_draws - start)
-        if held is None:
+        if clips_of is None:
             yield rng.binomial(sizes[:, np.newaxis], 0.5, size=(len(sizes), size)).astype(float)
         else:
-            yield held @ rng.integers(0, 2, size=(held.shape[1], size)).astype(float)
+            yield clips_of @ rng.integers(0, 2, size=(clips_of.shape[1], size)).astype(float)
 
 
 @dataclass(frozen=True)

@@ -213,9 +213,9 @@ def ratio(numerator: Any, denominator: Any) -> Floats:
 
 def ranks_of(probabilities: Floats, labels: Ints) -> Ints:
     """Rank of the true tag, from 1; among equals the lower index comes first."""
-    own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)  # (B, 1)
+    true = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)  # (B, 1)
     earlier = np.arange(probabilities.shape[1]) < labels[:, np.newaxis]  # (B, K)
-    ranks: Ints = 1 + ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
+    ranks: Ints = 1 + ((probabilities > true) | ((probabilities == true) & earlier)).sum(axis=1)
     return ranks
 
 
