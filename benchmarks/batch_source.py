@@ -26,8 +26,8 @@ Shape = tuple[Any, ...]
 
 def kind_of(form: PaperConfig) -> str:
     """The first kind of input that a form's network reads, 44.1 kHz before 16."""
-    kinds = find(form.network).input_kinds
-    return "wave44k" if "wave44k" in kinds else min(kinds)
+    types = find(form.network).feature_types
+    return "wave44k" if "waveform" in types else min(types)
 
 
 def base_recipe(**values: object) -> Recipe:

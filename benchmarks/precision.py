@@ -23,8 +23,9 @@ from earmark.params import Recipe
 from earmark.seeding import rng_for
 from earmark.sound.decoding import Int16, as_float, decode
 from earmark.store import Store, StoreWriter
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.loop import Job, fit, validate
 

@@ -59,10 +59,10 @@ def test_ragged_rows_come_back_and_no_clip_is_split(
     write(folder, clips, shard_rows=shard_rows)
     store = Store.open(folder, in_memory=in_memory)
     assert len(store) == len(clips)
-    for line, rows in enumerate(clips):
-        found = store.rows(line)
-        assert found.dtype == rows.dtype
-        np.testing.assert_array_equal(found, rows)
+    for position, rows in enumerate(clips):
+        stored = store.rows(position)
+        assert stored.dtype == rows.dtype
+        np.testing.assert_array_equal(stored, rows)
     index = store.index
     ends = index["start"] + index["length"]
     sizes = [len(shard) for shard in store.shards]
@@ -282,7 +282,7 @@ def test_json_and_tables_come_back_and_missing_ones_say_who_makes_them(tmp_path)
     write_table(tmp_path / "t.csv", table)
     assert (tmp_path / "t.csv").read_bytes() == b"clip,n\na,1\n"
     for read in (read_json, read_table, Store.open):
-        with pytest.raises(UserError, match="not there; run `dvc repro`, which makes it"):
+        with pytest.raises(UserError, match="does not exist; run `dvc repro`, which makes it"):
             read(tmp_path / "nothing")
 
 

@@ -27,9 +27,10 @@ from earmark.layout import Layout
 from earmark.networks import Network
 from earmark.params import Params
 from earmark.store import read_table
+from earmark.taggers.device import Device
 from earmark.taggers.fusion import open_fusion
 from earmark.taggers.input import FusionInput, FusionStore, Pair
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 Floats = NDArray[np.floating[Any]]
 Backbone = Literal["audio", "spec"]
@@ -46,21 +47,24 @@ class WithoutInput(Network):
     silence. The poster does not say at which scale its zero is meant.
     """
 
-    input_kinds = frozenset({"fusion"})
+    feature_types = frozenset({"fusion"})
 
     def __init__(self, network: Network, silenced: Backbone) -> None:
         super().__init__()
         self.network, self.silenced = network, silenced
 
-    def forward(self, segments: tuple[Tensor, Tensor]) -> Tensor:
-        """Tag waveforms (B, T) and frames (B, N, M), one of which is not looked at."""
-        waveform, frames = segments
+    def forward_features(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the features of waveforms (B, T) and frames (B, N, M), one of which is ignored."""
+        waveform, frames = x
         if self.silenced == "audio":
             waveform = torch.zeros_like(waveform)
         else:
             frames = torch.zeros_like(frames)
-        logits: Tensor = self.network((waveform, frames))  # (B, K)
-        return logits
+        return self.network.forward_features((waveform, frames))  # (B, D)
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return the logits (B, K)."""
+        return self.network.forward_head(features)
 
 
 @dataclass(frozen=True)

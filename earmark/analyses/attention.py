@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from earmark.analyses.attention_figure import attention_figure
 from earmark.analyses.drawing import keep
@@ -22,13 +20,12 @@ from earmark.features import build as build_features
 from earmark.features.logmel import LogMel, slaney_mel_weights
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
 from earmark.layout import Layout
-from earmark.networks.attention import MultiLevelAttention
-from earmark.networks.cbir import CBIR
 from earmark.params import Trim
 from earmark.sound.decoding import Int16, UnusableAudio, as_float, decode
 from earmark.sound.trimming import trim
 from earmark.store import Store
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 
 PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / SAMPLE_RATE
 Floats = NDArray[np.floating[Any]]
@@ -62,7 +59,9 @@ def attend(
     Raises:
         UserError: the network has no attention over time.
     """
-    _check(tagger)
+    if not tagger.network.attention_levels:
+        fix = "name a model of multilevel_attention, or of cbir with attention"
+        raise UserError(f"{tagger.network_name} has no attention over time; {fix}")
     sample_rate = tagger.input.sample_rate
     n_shortest = round(trim_.min_seconds * sample_rate)
     trimmed = trim(waveform, top_db=trim_.top_db, min_samples=n_shortest)
@@ -70,7 +69,7 @@ def attend(
     extract = build_features(front.kind, front.options, sample_rate=sample_rate)
     rows = np.asarray(extract(as_float(trimmed.waveform))).astype(extract.dtype)  # (P, 96, 64)
     if extractor is not None:
-        rows = extractor.embeddings(rows, device, batch_size=64)  # (P, D)
+        rows = extractor.embeddings(rows[:, np.newaxis], device, batch_size=64)  # (P, D)
     weights, levels = attention_weights(tagger, rows, device)
     edges = np.linspace(0, len(rows) * PATCH_SECONDS, weights.shape[1] + 1)
     # A clip under a patch was repeated to fill it: its step ends where the clip does.
@@ -86,38 +85,8 @@ def attention_weights(
     network = tagger.network
     network.eval()
     x = tagger.input.tensor(rows[np.newaxis], device.name)
-    if isinstance(network, CBIR):
-        weights = branch_attention(network, x, n_tags=len(tagger.tags))
-        names = ["branch P", "branch R"][: len(weights)]
-    else:
-        assert isinstance(network, MultiLevelAttention)
-        with torch.inference_mode():
-            weights = network.attention(x)[:, 0, :, : len(tagger.tags)]  # (L, S, K)
-        names = [f"level {level}" for level in range(4 - len(weights), 4)]  # the last of three
-    return weights.float().cpu().numpy(), names
-
-
-def branch_attention(network: CBIR, patches: Tensor, *, n_tags: int) -> Tensor:
-    """Each branch's attention for each of the first outputs, `(branches, S, K)`, of `(1, N, 64)`.
-
-    CBIR weighs each of its D dims over time by itself, for no tag in particular. A tag's attention
-    is here the mean of the dims' weights, each dim counting by how much it moves the tag's logit:
-    the magnitude of gradient times value. The paper draws no attention; this is our reading.
-    """
-    pooled: list[Tensor] = []
-    hooks = [p.register_forward_hook(lambda *found: pooled.append(found[2])) for p in network.pools]
-    x = patches.detach().requires_grad_()  # a frozen branch has a gradient by its input alone
-    try:
-        logits = network(x)[0, :n_tags]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    of_tags = [torch.autograd.grad(logit, pooled, retain_graph=True) for logit in logits]
-    with torch.no_grad():
-        dims = network.attention(patches)[:, 0]  # (branches, S, D)
-        moves = torch.stack([torch.stack(g)[:, 0] for g in of_tags], 2)  # (branches, D, K)
-        moves = (moves * torch.stack(pooled)[:, 0, :, None]).abs() + torch.finfo().tiny
-        return dims @ (moves / moves.sum(1, keepdim=True))
+    weights = network.attention(x)[:, 0, :, : len(tagger.tags)].detach()  # (L, S, K)
+    return weights.float().cpu().numpy(), network.attention_levels
 
 
 def attention_table(found: Attention, tags: list[str]) -> pd.DataFrame:
@@ -200,11 +169,3 @@ def mel_centres_hz(kind: LogMel) -> Floats:
     bins_hz = np.fft.rfftfreq(kind.n_fft, 1 / kind.sample_rate)
     centres: Floats = bins_hz @ weights / weights.sum(axis=0)
     return centres
-
-
-def _check(tagger: Tagger) -> None:
-    network = tagger.network
-    has = isinstance(network, MultiLevelAttention) or (isinstance(network, CBIR) and network.pools)
-    if not has:
-        kinds = "multilevel_attention, or a cbir with attention"
-        raise UserError(f"{tagger.network_name} does not attend to time; name a model of {kinds}")

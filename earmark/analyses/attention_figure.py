@@ -93,7 +93,7 @@ def _draw_log_mel(axes: "Axes", log_mel: Floats, mel_hz: Floats, seconds: float)
 
 def _draw_attention(axes: "Axes", weights: Floats, edges: Floats, hue: str, top: float) -> None:
     """One tag's attention `(L, S)` as an area of steps, and each level's as a thin line."""
-    axes.stairs(weights.mean(0), edges, padding=True, color=hue, alpha=0.35, linewidth=0)
+    axes.stairs(weights.mean(0), edges, fill=True, color=hue, alpha=0.35, linewidth=0)
     for level, values in enumerate(weights):
         alpha = 0.35 + 0.65 * (level + 1) / len(weights)
         axes.stairs(values, edges, color=hue, linewidth=0.9, alpha=alpha, baseline=None)

@@ -14,7 +14,7 @@ from earmark.processes import set_up_process
 
 if TYPE_CHECKING:
     from earmark.params import Params
-    from earmark.taggers.tagger import Device
+    from earmark.taggers.device import Device
 
 app = typer.Typer(no_args_is_help=True, help="Look into what trained models have learned.")
 
@@ -89,7 +89,7 @@ def _start() -> "tuple[Layout, Params, Device]":
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)  # before torch is imported
-    from earmark.taggers.tagger import Device
+    from earmark.taggers.device import Device
 
     device = Device.choose(params.runtime)
     return layout, params, replace(device, precision="float32")

@@ -27,7 +27,7 @@ from earmark.networks import Network
 from earmark.networks.rese2multi import ReSE2Multi
 from earmark.networks.samplecnn import SampleCNN
 from earmark.seeding import rng_for
-from earmark.taggers.tagger import Device
+from earmark.taggers.device import Device
 
 N_LAYERS = 6  # the paper's: six strides of 3 bring 729 samples down to one step
 N_SAMPLES = 3**N_LAYERS

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.store import read_json
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 
 
 @dataclass(frozen=True)

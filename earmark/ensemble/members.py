@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.corpora.folds import merged_sources
+from earmark.corpora.sources import merged_sources
 from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.crops import aggregate_clips
 from earmark.ensemble.weights import combine_cross_fitted, learn_weights

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.corpora.adapters.folder import AUDIO_SUFFIXES, is_recording
 from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.errors import UserError
@@ -21,10 +20,12 @@ from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.sound.decoding import decode
+from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
+from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 Floats = NDArray[np.floating[Any]]
 

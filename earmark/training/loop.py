@@ -24,7 +24,8 @@ from earmark.evaluation.points import check_metric, point_values
 from earmark.networks import Network
 from earmark.params import Recipe
 from earmark.seeding import rng_for, seed_for
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 from earmark.training.batches import Examples, Sampler
 from earmark.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from earmark.training.losses import batch_loss, clip_losses, smoothed

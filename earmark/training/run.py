@@ -18,9 +18,11 @@ from earmark.params import Model, Network, Params, Recipe
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES, member_name, model_of, recipe_of
 from earmark.seeding import seed_for
 from earmark.store import Store, read_table, write_table
+from earmark.taggers.device import Device
 from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
-from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
+from earmark.taggers.tagger import Tagger
+from earmark.taggers.weights import load_weights
 from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.checkpoints import code_digest, work_folder
 from earmark.training.loop import Fitted, Job, fit, job_key
@@ -134,7 +136,7 @@ def _start(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
     training = entry.training
     if not training.init_from:
         return frozenset()
-    head = head_names(tagger.network_name, tagger.network_options)
+    head = tagger.network.tag_tensors()
     path = layout.root / training.init_from
     return frozenset(load_weights(tagger.network, path, training.init_sha256, fresh=head))
 

@@ -17,8 +17,9 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.reports.figures import ACCENT, WARM
 from earmark.store import StoreWriter, write_table
+from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input, Pair
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 TAGS = ["Bark", "Cough", "Rain"]
@@ -67,7 +68,7 @@ def deaf_to(backbone: str) -> Tagger:
     """A joint model whose dense layers ignore one backbone's map."""
     tagger = joint()
     network = tagger.network
-    n_audio = network.audio.n_pooled
+    n_audio = network.audio.feature_dim
     ignored = slice(None, n_audio) if backbone == "audio" else slice(n_audio, None)
     with torch.no_grad():
         network.head[0].weight[:, ignored] = 0

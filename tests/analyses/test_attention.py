@@ -22,15 +22,16 @@ from earmark.layout import Layout
 from earmark.params import Trim
 from earmark.sound.decoding import as_int16
 from earmark.store import StoreWriter
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 RATE = 44_100
 TRIM = Trim(top_db=60.0, min_seconds=0.1)
 TAGS = ["Bark", "Cough", "Rain"]
 PATCHES = Input(
-    kind="patches", options={}, sample_rate=RATE, lengths=[2], aggregation="mean", padding="repeat",
+    kind="patches", options={}, sample_rate=RATE, lengths=[2], aggregation="mean", padding="tile",
     silence=[-4.6], mean=[-2.0], std=[2.0],
 )  # fmt: skip
 BAG = Input(**{**PATCHES.__dict__, "kind": "embedding", "mean": [0.0], "std": [1.0]})
@@ -51,19 +52,19 @@ def multilevel(**options: int | float | str) -> Tagger:
     torch.manual_seed(1)
     return Tagger.new(
         "multilevel_attention", {"n_inputs": 128, "n_units": 16, **options},
-        tags=TAGS, input_=BAG, events=["indoors", "outdoors"],
+        tags=TAGS, input_=BAG, aux_labels=["indoors", "outdoors"],
     )  # fmt: skip
 
 
 def cbir(**options: int | str | bool) -> Tagger:
     torch.manual_seed(2)
     small = {"width": 0.03, "hidden": 8, "frozen": True, **options}
-    return Tagger.new("cbir", small, tags=TAGS, input_=PATCHES, events=["indoors"])
+    return Tagger.new("cbir", small, tags=TAGS, input_=PATCHES, aux_labels=["indoors"])
 
 
 def test_levels_attend_to_whole_patches_and_their_weights_sum_to_one(extractor: Tagger) -> None:
     found = attend(loud(5.0), multilevel(levels=2), extractor, CPU, trim_=TRIM)
-    assert found.weights.shape == (2, 5, 3)  # of the tags, not of the second task's events
+    assert found.weights.shape == (2, 5, 3)  # of the tags, not of the auxiliary task
     assert found.levels == ["level 2", "level 3"]
     np.testing.assert_allclose(found.weights.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found.edges_seconds, np.arange(6) * 0.96)
@@ -77,25 +78,6 @@ def test_cbir_attends_to_thirds_of_seconds_and_its_weights_sum_to_one(branches: 
     assert found.levels == ["branch P", "branch R"][:branches]
     np.testing.assert_allclose(found.weights.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(np.diff(found.edges_seconds), 0.32)
-
-
-def test_a_tag_that_hangs_on_one_dim_of_cbir_has_that_dims_attention() -> None:
-    tagger = cbir(branches=1)
-    network = tagger.network.eval()
-    linear, output = network.head[0], network.head[4]  # type: ignore[index]
-    with torch.no_grad():
-        linear.weight.zero_()
-        linear.weight[0, 5] = linear.weight[1, 7] = 1.0
-        linear.bias.fill_(1.0)  # keeps the ReLU open
-        output.weight.zero_()
-        output.weight[0, 0] = output.weight[1, 1] = 1.0
-        network.pools[0].value.bias.fill_(1.0)  # type: ignore[union-attr, index]
-    x = torch.randn(1, 192, 64)
-    weights = attention.branch_attention(network, x, n_tags=3)  # type: ignore[arg-type]
-    dims = network.attention(x)[0, 0]  # type: ignore[operator]
-    torch.testing.assert_close(weights[0, :, 0], dims[:, 5])
-    torch.testing.assert_close(weights[0, :, 1], dims[:, 7])
-    torch.testing.assert_close(weights[0, :, 2], dims.mean(1))  # that hangs on none: all alike
 
 
 def test_steps_lie_where_the_sound_is_and_not_in_trimmed_silence(extractor: Tagger) -> None:
@@ -114,7 +96,7 @@ def test_a_clip_under_a_patch_has_one_step_as_long_as_itself(extractor: Tagger) 
 
 def test_networks_without_attention_are_refused_by_name(extractor: Tagger) -> None:
     for tagger in (extractor, cbir(branches=1, attention=False, n_patches=2)):
-        with pytest.raises(UserError, match=f"{tagger.network_name} does not attend to time"):
+        with pytest.raises(UserError, match=f"{tagger.network_name} has no attention over time"):
             attend(loud(1.0), tagger, None, CPU, trim_=TRIM)
 
 

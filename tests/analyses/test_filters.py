@@ -18,8 +18,9 @@ from earmark.analyses.trained import Trained
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.networks import build
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 RATE = 16_000

@@ -313,15 +313,15 @@ def test_an_excerpt_is_what_a_file_of_that_part_would_be(tmp_path: Path, suffix:
     spans = [(0.5, 1.25), (2.0, nan), (nan, 0.1), (nan, nan)]
     bounds = [(0.5, 1.25), (2.0, 3.0), (0.0, 0.1), (0.0, 3.0)]
     for rate in (RATE, 16000):
-        for found, (start, end) in zip(
+        for excerpt, (start, end) in zip(
             decode_excerpts(path, spans, sample_rate=rate), bounds, strict=True
         ):
             part = samples[round(start * RATE) : round(end * RATE)]
             alone = decode(written(tmp_path / "part.wav", part), sample_rate=rate)
-            assert isinstance(found, Decoded)
-            np.testing.assert_array_equal(found.waveform, alone.waveform)
-            assert found.sha256 == alone.sha256
-            assert found.duration_seconds == pytest.approx(end - start)
+            assert isinstance(excerpt, Decoded)
+            np.testing.assert_array_equal(excerpt.waveform, alone.waveform)
+            assert excerpt.sha256 == alone.sha256
+            assert excerpt.duration_seconds == pytest.approx(end - start)
 
 
 def test_a_file_is_read_once_for_all_of_its_excerpts(
@@ -343,10 +343,10 @@ def test_a_file_is_read_once_for_all_of_its_excerpts(
 def test_an_excerpt_beyond_the_end_says_where_the_end_is(tmp_path: Path) -> None:
     path = written(tmp_path / "a.wav", noise(RATE))
     spans = [(0.5, 1.5), (1.0, float("nan")), (3.0, 4.0), (0.5, 1.005), (0.0, 1.0)]
-    found = decode_excerpts(path, spans, sample_rate=RATE)
-    assert [getattr(one, "reason", "") for one in found] == ["beyond_end"] * 3 + ["", ""]
-    assert str(found[0]).startswith("a.wav: it is 1.000 s long, its excerpt 0.500 to 1.500 s; ")
-    rounded = found[3]
+    excerpts = decode_excerpts(path, spans, sample_rate=RATE)
+    assert [getattr(one, "reason", "") for one in excerpts] == ["beyond_end"] * 3 + ["", ""]
+    assert str(excerpts[0]).startswith("a.wav: it is 1.000 s long, its excerpt 0.500 to 1.500 s; ")
+    rounded = excerpts[3]
     assert isinstance(rounded, Decoded)
     assert rounded.n_frames == RATE // 2  # to the end: tables round their times
 

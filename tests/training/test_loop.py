@@ -19,8 +19,9 @@ from earmark.params import Recipe
 from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
 from earmark.store import Store, StoreWriter
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, Tagger, head_names
+from earmark.taggers.tagger import Tagger
 from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.checkpoints import work_folder
 from earmark.training.loop import Fitted, Job, _validation_scores, fit, validate
@@ -362,7 +363,7 @@ def test_a_backbone_lr_multiplier_of_zero_trains_the_head_alone(
     store: Store, tmp_path: Path
 ) -> None:
     job = make_job(store, recipe=recipe_with(backbone_lr_multiplier=0.0, l2=0.0))
-    head = frozenset(head_names("densenet", OPTIONS))
+    head = job.tagger.network.tag_tensors()
     before = {k: v.clone() for k, v in job.tagger.network.named_parameters()}
     fitted = fit(replace(job, head=head), tmp_path / "checkpoint", Silent())
     for key, value in fitted.tagger.network.named_parameters():
