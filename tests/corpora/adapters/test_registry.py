@@ -15,7 +15,8 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params
 from earmark.settings import profiles
-from earmark.settings.validation import corpus_problems, option_problems
+from earmark.settings.corpus_validation import corpus_problems
+from earmark.settings.validation import option_problems
 from earmark.store import Store, read_json, read_table
 from stages import decode, split
 from tests.corpora.corpus_trees import TREES
