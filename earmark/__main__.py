@@ -222,19 +222,26 @@ def compare(
 
 @app.command()
 def audit() -> None:
-    """Say what is wrong with the decoded corpus, most severe first; writes data/audit/."""
+    """Report the problems of the decoded corpus, the most severe first; writes data/audit/.
+
+    Duplicates and sound are measured first, unless data/audit_sound/ is up to date.
+    """
     from earmark.processes import set_up_process
 
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)
-    from earmark.audit.run import audit_corpus, write_audit
+    from earmark.audit.measurements import are_current, measure_corpus, write_measurements
+    from earmark.audit.run import audit_corpus
+    from earmark.reports.audit_files import write_audit
 
-    found = audit_corpus(params, layout)
-    write_audit(found, params, layout)
-    for finding in found.findings:
-        typer.echo(f"{finding.severity}: {finding.part}: {finding.title}")
-    typer.echo(f"{len(found.findings)} findings; see data/audit/index.html")
+    if not are_current(params, layout):
+        write_measurements(measure_corpus(params, layout), layout.audit_sound)
+    result = audit_corpus(params, layout)
+    write_audit(result, layout, corpus=params.corpus.name)
+    for finding in result.findings:
+        typer.echo(f"{finding.severity}: {finding.topic}: {finding.title}")
+    typer.echo(f"{len(result.findings)} findings; see data/audit/index.html")
 
 
 @app.command()

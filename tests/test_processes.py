@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -55,6 +55,7 @@ def test_few_results_are_in_flight_at_a_time(monkeypatch):
     results = map_ordered(uneven, range(200), workers=2, description="test", chunk=1)
     assert [next(results) for _ in range(5)] == [uneven(i) for i in range(5)]
     assert 5 <= len(submitted) <= 5 + 4 * 2
+    assert isinstance(results, Generator)
     results.close()
 
 

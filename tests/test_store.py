@@ -162,8 +162,8 @@ def test_parts_of_the_dead_go_and_those_of_the_living_and_of_others_stay(tmp_pat
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     alive = os.getppid()
-    own = os.getpid()  # of an earlier process with this number: in a container they come again
-    gone = [f".plan.json.{dead.pid}.part", f".plan.json.{own}.part"]
+    reused = os.getpid()  # of an earlier process with this id: a container reuses the ids
+    gone = [f".plan.json.{dead.pid}.part", f".plan.json.{reused}.part"]
     kept = [
         f".plan.json.{alive}.part",
         f".plan.json.more.{dead.pid}.part",

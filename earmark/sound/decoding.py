@@ -37,8 +37,8 @@ class UnusableAudio(ValueError):  # noqa: N818 -- it says what the file is
 
     missing: no such file, or a link to a missing file. empty: no samples. truncated: fewer samples
     than the header promises. unreadable: a folder, no permission, or nothing that libsndfile
-    decodes. beyond_end: an excerpt that ends after its recording. not_finite: NaN or infinity among the
-    samples. silent: every sample is zero.
+    decodes. beyond_end: an excerpt that ends after its recording. not_finite: NaN or infinity among
+    the samples. silent: every sample is zero.
     """
 
     def __init__(self, path: Path, reason: str, finding: str, fix: str) -> None:

@@ -53,7 +53,7 @@ def test_corrections_change_drop_and_verify_and_move_no_other_clip(tmp_path):
     assert (label["00.wav"], label["01.wav"], label["03.wav"]) == ("drum", "drum", "bark")
     assert "02.wav" not in label
     assert set(after.loc[after["verified"], "clip"]) == {"00.wav", "01.wav", "03.wav"}
-    folds = [name for name in before if name.startswith("fold_")]
+    folds = [name for name in before if str(name).startswith("fold_")]
     left = before[before["clip"] != "02.wav"].reset_index(drop=True)
     pd.testing.assert_frame_equal(after[["clip", *folds]], left[["clip", *folds]])
     assert summary["label_corrections"] | {"note": ""} == {
@@ -93,8 +93,8 @@ def test_a_file_without_decisions_changes_nothing(tmp_path):
 )
 def test_each_error_is_one_line_that_names_the_clip_and_the_fix(tmp_path, row, problem):
     corrections = read_corrections(write(tmp_path / "mine.csv", row))
-    (found,) = problems_of(corrections, clips_of())
-    assert found.startswith(f"corpus.label_corrections: {problem}")
+    (line,) = problems_of(corrections, clips_of())
+    assert line.startswith(f"corpus.label_corrections: {problem}")
     with pytest.raises(UserError, match=r"corpus\.label_corrections"):
         run_split(tmp_path, corrections="mine.csv")
 
@@ -103,8 +103,8 @@ def test_a_clip_that_is_decided_twice_is_refused(tmp_path):
     corrections = read_corrections(
         write(tmp_path / "mine.csv", "00.wav,drum,keep,", "00.wav,drum,drop,")
     )
-    (found,) = problems_of(corrections, clips_of())
-    assert found == "corpus.label_corrections: clip 00.wav: decided 2 times; keep one row"
+    (line,) = problems_of(corrections, clips_of())
+    assert line == "corpus.label_corrections: clip 00.wav: decided 2 times; keep one row"
 
 
 def test_a_file_that_cannot_be_used_says_why(tmp_path):
@@ -124,8 +124,8 @@ def test_a_class_cannot_be_dropped_out_of_a_fold(tmp_path):
 @pytest.mark.parametrize("label", ["bark;", ";", "bark;bark", "bark;drum"])
 def test_a_change_to_several_tags_is_refused_where_clips_have_one(tmp_path, label):
     corrections = read_corrections(write(tmp_path / "mine.csv", f"00.wav,,change,{label}"))
-    (found,) = problems_of(corrections, clips_of())
-    assert found.startswith(f"corpus.label_corrections: clip 00.wav: label {label!r} has ")
+    (line,) = problems_of(corrections, clips_of())
+    assert line.startswith(f"corpus.label_corrections: clip 00.wav: label {label!r} has ")
 
 
 def test_a_change_may_give_several_tags_where_others_have_them(tmp_path):

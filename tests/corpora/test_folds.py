@@ -26,7 +26,7 @@ def clips_without_sources(draw) -> tuple[pd.DataFrame, int]:
 def clips_with_sources(draw) -> tuple[pd.DataFrame, int]:
     clips, k = draw(clips_without_sources())
     rng = np.random.default_rng(draw(st.integers(0, 999)))
-    source = rng.choice(["", "a", "b", "c", "d", None], len(clips))  # across labels, too
+    source = rng.choice(np.array(["", "a", "b", "c", "d", None]), len(clips))  # across labels, too
     source[0] = "a"
     return clips.assign(source=pd.Series(source, dtype="str")), k
 
@@ -167,7 +167,7 @@ def test_a_table_that_cannot_be_dealt_into_folds_is_refused(spoil, message):
 def test_unknown_schemes_and_a_single_fold_are_refused():
     clips = clips_of(["a", "b"] * 4)
     with pytest.raises(ValueError, match="must be stratified, grouped or official, got 'random'"):
-        assign_folds(clips, scheme="random", k=2, seed=0)
+        assign_folds(clips, scheme="random", k=2, seed=0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"cv\.k must be at least 2, got 1"):
         assign_folds(clips, scheme="stratified", k=1, seed=0)
 

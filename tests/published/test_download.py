@@ -19,7 +19,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,6 +46,7 @@ from earmark.published.download.fetch import (
 )
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
 from earmark.published.download.transfer import fetch
+from tests.source_graph import ROOT
 
 LIMIT = 10**6
 AT_ONCE = (0.0, 0.0)
@@ -174,8 +175,10 @@ def offer(server: Server, contents: dict[str, bytes], *, are_pinned: bool = True
     return Published(name="tiny", description="", licence="CC0", page="", files=files)
 
 
-def get(published: Published, folder: Path, *, keep: bool = False, **pins: str) -> list[str]:
-    return download(published, folder, pins=pins, keep_archives=keep, pauses_seconds=AT_ONCE)
+def get(
+    published: Published, folder: Path, *, keep: bool = False, pins: Mapping[str, str] | None = None
+) -> list[str]:
+    return download(published, folder, pins=pins or {}, keep_archives=keep, pauses_seconds=AT_ONCE)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -388,7 +391,7 @@ main()
 def start(server: Server, folder: Path, content: bytes) -> "subprocess.Popen[str]":
     server.files["a.zip"] = content
     command = [sys.executable, "-c", GET, "a.zip", server.url("a.zip")]
-    root = Path(__file__).parents[2]
+    root = ROOT
     return subprocess.Popen(
         [*command, checksum(content), str(folder)],
         cwd=root,
@@ -495,10 +498,10 @@ def test_a_file_without_a_checksum_is_reported_with_a_pin_that_works(server, tmp
     assert pin is not None
     pins = parse_pins([pin[1]])
     assert pins == {"a.zip": checksum(content, "sha256")}
-    assert len(get(published, tmp_path / "two", **pins)) == 1
+    assert len(get(published, tmp_path / "two", pins=pins)) == 1
     server.files["a.zip"] = zipped({"a/x": b"forged"})
     with pytest.raises(UserError, match="instead of sha256:"):
-        get(published, tmp_path / "three", **pins)
+        get(published, tmp_path / "three", pins=pins)
 
 
 @pytest.mark.parametrize("option", ["a.zip", "a.zip=12", f"={'0' * 64}", f"a.zip={'g' * 64}"])
@@ -510,7 +513,7 @@ def test_a_pin_of_another_form_is_refused(option):
 def test_a_pin_of_no_such_file_names_the_files(server, tmp_path):
     published = offer(server, {"a.zip": zipped({"a": b""})})
     with pytest.raises(UserError, match=r"--sha256 b\.zip: no such file; name one of a\.zip$"):
-        get(published, tmp_path / "tiny", **{"b.zip": f"sha256:{'0' * 64}"})
+        get(published, tmp_path / "tiny", pins={"b.zip": f"sha256:{'0' * 64}"})
 
 
 def test_a_second_run_asks_the_server_nothing(server, tmp_path):
@@ -556,7 +559,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(server, tmp_path, monkey
     n_bytes = len(server.files["a.zip"])
     for free, needs_more in ((2 * n_bytes - 1, True), (2 * n_bytes, False)):
         usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _, usage=usage: usage)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
         if needs_more:
             with pytest.raises(UserError, match=r"KiB needed, .* free; make room"):
                 get(published, tmp_path / "tiny")
@@ -824,10 +827,10 @@ def test_the_next_command_uses_a_profile_that_is_there_and_looks_where_the_files
     folder = downloads.default_folder(published)
     use, add = next_commands(published, folder)
     assert add == f"dvc add {folder}"
-    found = re.fullmatch(r"python -m earmark profile use (\w+)(?: --root (\S+))?", use)
-    assert found is not None
-    profile = read_yaml(Path(__file__).parents[2] / "profiles" / f"{found[1]}.yaml")
-    assert (found[2] or profile["corpus"]["root"]) == folder.as_posix()
+    match = re.fullmatch(r"python -m earmark profile use (\w+)(?: --root (\S+))?", use)
+    assert match is not None
+    profile = read_yaml(ROOT / "profiles" / f"{match[1]}.yaml")
+    assert (match[2] or profile["corpus"]["root"]) == folder.as_posix()
 
 
 def test_the_next_command_converts_the_weights_wherever_the_archive_has_them(tmp_path):

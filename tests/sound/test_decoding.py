@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.seeding import rng_for
 from earmark.sound.decoding import (
     REASONS,
     Decoded,
@@ -19,16 +18,13 @@ from earmark.sound.decoding import (
     decode_excerpts,
     resample,
 )
+from tests.waveforms import noise
 
 RATE = 44_100
 
 
-def noise(n_samples: int = 4410, key: str = "audio") -> np.ndarray:
-    return (rng_for(0, key).standard_normal(n_samples) * 3000).astype(np.int16)
-
-
-def written(path: Path, samples: np.ndarray, rate: int = RATE, **how: str) -> Path:
-    soundfile.write(path, samples, rate, **how)
+def written(path: Path, samples: np.ndarray, rate: int = RATE, **options: str) -> Path:
+    soundfile.write(path, samples, rate, **options)
     return path
 
 
@@ -113,7 +109,7 @@ def test_loud_floats_are_clipped_not_wrapped(tmp_path: Path) -> None:
 
 def test_floats_are_rounded_to_the_nearest() -> None:
     values = np.array([0.6, -0.6, 0.4, -1.4, 32766.6], np.float32) / 32768
-    assert as_int16(values).tolist() == [1, -1, 0, -1, 32767]
+    assert as_int16(values.astype(np.float32)).tolist() == [1, -1, 0, -1, 32767]
 
 
 def test_int16_survives_float_and_back() -> None:

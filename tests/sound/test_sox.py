@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from earmark.errors import UserError
 from earmark.seeding import rng_for
 from earmark.sound import sox
+from tests.waveforms import noise
 
 RATE = 44_100
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -32,10 +33,6 @@ EFFECT_NAMES = pytest.mark.parametrize("effect", list(OPTIONS))
 def tone(frequency_hz: float, seconds: float = 1.0, level: float = 0.5) -> np.ndarray:
     time = np.arange(round(seconds * RATE)) / RATE
     return np.rint(level * 32767 * np.sin(2 * np.pi * frequency_hz * time)).astype(np.int16)
-
-
-def noise(n_samples: int, level: float = 3000) -> np.ndarray:
-    return (rng_for(0, "sox").standard_normal(n_samples) * level).astype(np.int16)
 
 
 def peak_hz(waveform: np.ndarray) -> float:
@@ -211,8 +208,9 @@ def test_pitch_that_ends_a_sample_early_is_filled() -> None:
     assert len(sox.apply(noise(500), RATE, "pitch", {"semitones": -3.5})) == 500
 
 
-def test_what_is_no_int16_waveform_is_refused() -> None:
-    for waveform in (np.zeros(0, np.int16), np.zeros(10, np.float32), np.zeros((2, 9), np.int16)):
+def test_a_waveform_that_is_not_int16_or_has_another_shape_is_refused() -> None:
+    wrong: list[Any] = [np.zeros(0, np.int16), np.zeros(9, np.float32), np.zeros((2, 9), np.int16)]
+    for waveform in wrong:
         with pytest.raises(ValueError, match="expected int16"):
             sox.apply(waveform, RATE, "tempo", {"factor": 1.1})
 

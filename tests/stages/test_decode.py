@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from earmark.corpora.quarantine import COLUMNS as QUARANTINE_COLUMNS
 from earmark.errors import UserError
@@ -16,6 +17,7 @@ from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
 from earmark.store import Store, read_json, read_table
 from stages import decode, split, trim
+from tests import waveforms
 from tests.source_graph import ROOT
 
 RATE = 16000
@@ -30,8 +32,8 @@ BAD = {
 GOOD = [f"{label}/{n}.wav" for label in ("cat", "dog") for n in range(4)]
 
 
-def tone(seconds: float, hertz: float, *, rate: int = RATE) -> np.ndarray:
-    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+def tone(seconds: float, hertz: float, *, rate: int = RATE) -> NDArray[Any]:
+    return waveforms.tone(hertz, seconds=seconds, rate=rate)
 
 
 def write_corpus(root: Path) -> None:
@@ -147,15 +149,16 @@ def test_trimming_cuts_the_ends_alone_and_brings_the_peak_to_full_scale(done):
     decoded, trimmed = Store.open(done.decoded), Store.open(done.trimmed)
     for column in ("clip", "split"):
         assert list(trimmed.index[column]) == list(decoded.index[column])
-    for position, row in enumerate(trimmed.index.itertuples()):
+    entries = trimmed.index[["clip", "trimmed_start"]].itertuples(index=False, name=None)
+    for position, (clip, start) in enumerate(entries):
         before, after = (store.rows(position).astype(float) for store in (decoded, trimmed))
         assert np.abs(after).max() == 32767
-        kept = before[row.trimmed_start : row.trimmed_start + len(after)]
+        kept = before[start : start + len(after)]
         np.testing.assert_allclose(after, kept * 32767 / np.abs(before).max(), atol=0.51)
-        if row.clip in GOOD:
+        if clip in GOOD:
             assert 0.3 <= len(after) / RATE < 0.6
-            assert row.trimmed_start > 0
-        outside = [before[: row.trimmed_start], before[row.trimmed_start + len(after) :]]
+            assert start > 0
+        outside = [before[:start], before[start + len(after) :]]
         assert np.abs(np.concatenate(outside)).max(initial=0) < 40  # 60 dB under the peak
 
 

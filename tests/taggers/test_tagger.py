@@ -16,8 +16,8 @@ from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=True)
 WAVE = Input(
-    kind="wave16k", options={"target_hz": 16_000}, sample_rate=44_100, lengths=[162],
-    aggregation="mean", padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
+    feature="wave16k", type="waveform", options={"target_hz": 16_000}, sample_rate=44_100, lengths=[162],
+    padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
 )  # fmt: skip
 OPTIONS = {"n_samples": 162, "width": 0.1}
 TAGS = ["Bark", "Cough"]
@@ -67,7 +67,7 @@ def test_int16_samples_reach_the_network_between_minus_1_and_1() -> None:
 
 def test_patches_are_stacked_in_time() -> None:
     input_ = Input(
-        kind="patches", options={}, sample_rate=44_100, lengths=[5], aggregation="mean",
+        feature="patches", type="patches", options={}, sample_rate=44_100, lengths=[5],
         padding="tile", silence=[-4.6], mean=[0.0], std=[1.0],
     )  # fmt: skip
     batch = np.random.default_rng(0).normal(size=(2, 5, 96, 64)).astype(np.float16)
@@ -133,7 +133,7 @@ def test_a_sigmoid_treats_each_tag_by_itself_and_aux_labels_are_left_out() -> No
 
 
 JOINT = FusionInput(
-    kind="fusion", options={}, sample_rate=44_100, lengths=[3], aggregation="mean",
+    feature="fusion", type="logmel", options={}, sample_rate=44_100, lengths=[3],
     padding="tile_gap", silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
 )  # fmt: skip
 

@@ -26,10 +26,10 @@ def test_clips_have_the_fifty_most_frequent_tags_and_those_without_are_counted(m
     assert len(names) == 50
     assert "slow" not in names  # in 4 clips, no_voice in 5
     assert {"no_voice", "guitar"} <= names
-    assert clips.set_index("clip").loc["10", "label"].split(";")[:2] == ["common0", "common1"]
+    assert str(clips.set_index("clip").loc["10", "label"]).split(";")[:2] == ["common0", "common1"]
 
 
-def test_directories_are_the_parts_and_segments_of_a_track_share_a_source(music):
+def test_directories_are_the_splits_and_segments_of_a_track_share_a_source(music):
     clips = find("magnatagatune").read_clips(music, "")
     directory = clips["path"].str[0]
     assert dict(zip(directory, clips["split"], strict=True)) == {
