@@ -19,7 +19,7 @@ from tqdm import tqdm
 from earmark.analyses.ablation_figure import ablation_figure
 from earmark.analyses.drawing import keep
 from earmark.analyses.trained import load_trained, trained_folds
-from earmark.ensemble.combining import tag_clips
+from earmark.ensemble.crops import aggregate_clip
 from earmark.errors import UserError
 from earmark.evaluation.points import average_precision_at
 from earmark.labels import label_indices
@@ -189,13 +189,10 @@ def validation_predictions(
         rows = store.rows(index)
         crops = fusion.input.crops(rows, n_crops=options.n_crops, seed=params.seed, clip=clip)
         for name, of_crops in probabilities_of(fusion, backbones, crops, device).items():
-            of_clip = tag_clips(
-                of_crops,
-                np.zeros(1, np.int64),
-                aggregation=fusion.input.aggregation,
-                confidence=options.confidence,
+            of_clip = aggregate_clip(
+                of_crops, aggregation=fusion.input.aggregation, confidence=options.confidence
             )
-            by_system[name].append(of_clip)
+            by_system[name].append(of_clip.probabilities[np.newaxis])
         labels.append(label_of[clip])
     return {name: np.concatenate(parts) for name, parts in by_system.items()}, labels
 

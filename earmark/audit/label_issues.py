@@ -47,8 +47,8 @@ def _out_of_fold(
     layout: Layout, clips: pd.DataFrame, tags: list[str]
 ) -> tuple[pd.DataFrame, Floats]:
     """The clips that are validated in some fold, sorted, and their probabilities (B, K)."""
-    rows = read_table(layout.ensemble / "clips.parquet")[["clip", "role"]]
-    is_validated = (rows["role"] == "validation") & rows["clip"].isin(clips["clip"])
+    rows = read_table(layout.ensemble / "clips.parquet")[["clip", "split"]]
+    is_validated = (rows["split"] == "validation") & rows["clip"].isin(clips["clip"])
     all_rows = read_table(layout.ensemble / "ensemble.parquet").to_numpy(dtype=np.float64)
     # A clip that several folds validate (first_last) gets the mean of their probabilities.
     by_row = pd.DataFrame(all_rows[is_validated])

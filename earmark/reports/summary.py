@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from earmark.evaluation.scores import best_member
 from earmark.reports.figures import METRIC_NAMES
 
 BY_SOURCE = "<sup>r</sup>"  # marks an interval over recordings
@@ -33,7 +34,8 @@ def summary_of(scores: Mapping[str, Any], metric: str) -> Summary:
             `paired.Gain.to_json()` of the ensemble over its best member.
         metric: a key of METRIC_NAMES.
     """
-    best, value = best_member(scores, metric), scores["ensemble"]["out_of_fold"][metric]["value"]
+    best = best_member(scores["models"], metric)
+    value = scores["ensemble"]["out_of_fold"][metric]["value"]
     best_value = scores["models"][best]["out_of_fold"][metric]["value"]
     name, n_members = METRIC_NAMES[metric], len(scores["models"])
     if n_members == 1:
@@ -57,13 +59,6 @@ def _difference(gain: Mapping[str, Any], *, is_better: bool) -> str:
         f"{low:+.4f} to {high:+.4f}; p = {gain['p_value']:.2g} by a permutation test)."
     )
     return f"{text} The improvement may be due to chance." if is_better and low <= 0 else text
-
-
-def best_member(scores: Mapping[str, Any], metric: str) -> str:
-    """The model with the highest out-of-fold value; of equal ones the first by name."""
-    models = scores["models"]
-    names: list[str] = sorted(models)
-    return max(names, key=lambda name: float(models[name]["out_of_fold"][metric]["value"]))
 
 
 def widest_interval(estimate: Mapping[str, float]) -> Interval:

@@ -24,7 +24,7 @@ from earmark.taggers.tagger import Tagger
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 TAGS = ["Bark", "Cough", "Rain"]
 HOP, SAMPLES, FRAMES, MELS = 128, 8192, 65, 64
-SHARED = {"sample_rate": 44_100, "aggregation": "mean", "padding": "tile_gap"}
+SHARED = {"sample_rate": 44_100, "padding": "tile_gap"}
 AUDIO = Input(
     feature="wave44k", type="waveform", options={"target_hz": 44_100}, lengths=[SAMPLES], silence=[0.0],
     mean=[0.0], std=[32_768.0], **SHARED,

@@ -90,7 +90,7 @@ def write_ensemble(layout: Layout, *, wrong: list[int]) -> None:
     first = np.where(is_first, 0.9, 0.1) + noise
     names = [f"{i:02}.wav" for i in range(N_CLIPS)]
     labels = [TAGS[i % 2] for i in range(N_CLIPS)]
-    rows = pd.DataFrame({"clip": names, "role": "validation", "fold": "0", "label": labels})
+    rows = pd.DataFrame({"clip": names, "split": "validation", "fold": "0", "label": labels})
     write_table(layout.ensemble / "clips.parquet", rows)
     probabilities = pd.DataFrame({TAGS[0]: first, TAGS[1]: 1 - first})
     write_table(layout.ensemble / "ensemble.parquet", probabilities)

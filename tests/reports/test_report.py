@@ -13,6 +13,8 @@ from earmark.evaluation.by_tag import per_class, per_tag
 from earmark.evaluation.calibration import calibration_report
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.evaluation.points import confusion_matrix
+from earmark.evaluation.predictions import Predictions
+from earmark.labels import Task
 from earmark.reports.figures import (
     confusion_figure,
     coverage_figure,
@@ -205,17 +207,12 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(3), 60)
     targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 60)]
-    role = np.where(np.arange(60) < 40, "validation", "test")
-    rows = pd.DataFrame({"role": role, "part": "0", "label": "x", "source": ""})
+    split = np.where(np.arange(60) < 40, "validation", "test")
+    columns = {"split": split, "cross_fit_group": "0", "label": "x", "source": ""}
+    task = Task(list("abc"), is_multi_label, [])
+    predictions = Predictions("ensemble", task, pd.DataFrame(columns), targets, probabilities)
     values, reliability, coverage = calibration_report(
-        rows,
-        targets,
-        probabilities,
-        1.5,
-        is_multi_label=is_multi_label,
-        rejection_threshold=rejection_threshold,
-        seed=0,
-        n_resamples=20,
+        predictions, 1.5, rejection_threshold=rejection_threshold, seed=0, n_resamples=20
     )
     return {"calibration": values, "reliability": reliability, "coverage": coverage}
 
