@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from earmark.labels import Task
 from earmark.networks import find
 from earmark.networks.paper_configs import PaperConfig
 from earmark.params import Recipe
@@ -13,7 +14,7 @@ from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
 from earmark.store import Store
 from earmark.taggers.input import FusionInput, FusionStore, Input, default_padding
-from earmark.training.batches import Examples, Sampler, Task
+from earmark.training.batches import Examples, Sampler
 
 HOP_LENGTH = 512
 CLIP_SEGMENTS = 4  # a clip is so many segments long: FSDKaggle2018's mean is 6.8 s

@@ -18,6 +18,7 @@ from earmark.corpora.adapters import find
 from earmark.corpora.synthetic.corpus import DemoOptions, plan_clips, render_clip
 from earmark.evaluation.intervals import Scores, score_classes
 from earmark.features import build
+from earmark.labels import Task
 from earmark.params import Recipe
 from earmark.seeding import rng_for
 from earmark.sound.decoding import Int16, as_float, decode
@@ -25,7 +26,7 @@ from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input
 from earmark.taggers.tagger import Tagger
-from earmark.training.batches import Examples, Sampler, Task, standardisation
+from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.loop import Job, fit, validate
 
 SEED, RATE = 0, 44_100  # of the clips and their roles; of the waveforms

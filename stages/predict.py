@@ -55,7 +55,7 @@ def run(
                 clip=clip,
             )
             probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
-            out.append(probabilities, clip=clip, role=split)
+            out.append(probabilities, clip=clip, split=split)
             n_crops += len(probabilities)
     return n_crops
 

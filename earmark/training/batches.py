@@ -3,7 +3,7 @@
 Shapes: N clips, B of them (or of their patches) in a batch, S rows of a segment, K tags, E events.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -13,38 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earmark.features.segments import Crop, random_crop
-from earmark.labels import SEPARATOR, is_multi_label, tags_of, targets_of
+from earmark.labels import SEPARATOR, Task
 from earmark.params import Recipe
 from earmark.store import Store
 from earmark.taggers.input import FusionStore, Input
 
 # Variants that are clips of their own, made by the mix stage; all others replace their clip.
 NEW_CLIPS = frozenset({"same_class", "pitch_fill"})
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a corpus asks for: its tags, one or several a clip, and the events of a second task."""
-
-    tags: list[str]
-    is_multi_label: bool
-    aux_labels: list[str]
-
-    @classmethod
-    def of(cls, clips: pd.DataFrame) -> "Task":
-        """The task that the labels (and events, where there are some) of training clips set."""
-        aux_labels = tags_of(clips["aux_label"]) if "aux_label" in clips else []
-        return cls(tags_of(clips["label"]), is_multi_label(clips["label"]), aux_labels)
-
-    @property
-    def activation(self) -> Literal["softmax", "sigmoid"]:
-        return "sigmoid" if self.is_multi_label else "softmax"
-
-    def targets(self, labels: Sequence[str], aux_labels: Sequence[str]) -> NDArray[np.float32]:
-        """Return `(B, K + E)`; several events of one clip, of a mixture, share its 1."""
-        second = targets_of(aux_labels, self.aux_labels)
-        second /= np.maximum(second.sum(axis=1, keepdims=True), 1)
-        return np.hstack([targets_of(labels, self.tags), second])
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from earmark.ensemble.crops import mean_over_crops
 from earmark.errors import UserError
-from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS, point_values
+from earmark.evaluation.points import check_metric, point_values
 from earmark.networks import Network
 from earmark.params import Recipe
 from earmark.seeding import rng_for, seed_for
@@ -119,7 +120,8 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
 
 
 def _start(job: Job, checkpoint: Path) -> State:
-    _check_monitor(job)
+    key = f"monitor (model, finetune or the training of {job.name})"
+    check_metric(job.recipe.monitor, job.validation.task, key=key, others=("loss",))
     network = job.device.place(job.tagger.network)
     _freeze(network, job)
     state = State(network, _optimizer(network, job), _copy(network))
@@ -131,17 +133,6 @@ def _start(job: Job, checkpoint: Path) -> State:
     elif job.recipe.ema_decay:
         state.average = _copy(network)
     return state
-
-
-def _check_monitor(job: Job) -> None:
-    is_multi_label = job.tagger.activation == "sigmoid"
-    valid = (*(MULTI_LABEL_METRICS if is_multi_label else MULTI_CLASS_METRICS), "loss")
-    if job.recipe.monitor not in valid:
-        kind = "several tags" if is_multi_label else "one tag"
-        raise UserError(
-            f"{job.name}: monitor {job.recipe.monitor} does not fit a corpus of {kind} a clip; "
-            f"set monitor in model, finetune or its training to one of {', '.join(valid)}"
-        )
 
 
 def _freeze(network: Network, job: Job) -> None:
@@ -309,9 +300,8 @@ def validate(
         crops += found
         counts.append(len(found))
     said = tagger.clip_probabilities(crops, device, batch_size=recipe.batch_size)
-    ends = np.cumsum(counts)
-    sums = np.add.reduceat(said, np.concatenate([[0], ends[:-1]]), axis=0)
-    return np.asarray(sums / np.array(counts)[:, None], dtype=np.float32)
+    clip_starts = np.cumsum([0, *counts[:-1]])
+    return np.asarray(mean_over_crops(said, clip_starts), dtype=np.float32)
 
 
 def _optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:

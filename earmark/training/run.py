@@ -12,6 +12,7 @@ from earmark.errors import UserError
 from earmark.evaluation.points import confusion_matrix
 from earmark.features import build as build_feature
 from earmark.features.segments import lengths_in_rows
+from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Model, Network, Params, Recipe
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES, member_name, model_of, recipe_of
@@ -22,7 +23,7 @@ from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
 from earmark.taggers.tagger import Tagger
 from earmark.taggers.weights import load_weights
-from earmark.training.batches import Examples, Sampler, Task, standardisation
+from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.checkpoints import code_digest, work_folder
 from earmark.training.loop import Fitted, Job, fit, job_key
 from earmark.training.tracking import TrackedRun, tracked

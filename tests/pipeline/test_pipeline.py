@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
-from earmark.evaluation.calibration import temper
+from earmark.evaluation.temperature import temper
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,7 +170,7 @@ def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> Non
 def test_a_file_of_ones_own_is_tagged_as_the_graph_tags_it(workspace: Workspace) -> None:
     ensemble = workspace.root / "data" / "ensemble"
     rows = pd.read_parquet(ensemble / "clips.parquet")
-    line = int(rows.index[rows["role"] == "test"][0])
+    line = int(rows.index[rows["split"] == "test"][0])
     expected = pd.read_parquet(ensemble / "ensemble.parquet").iloc[line]
     audio = workspace.root / "data" / "demo" / "tiny" / "FSDKaggle2018.audio_test"
     file = audio / rows["clip"][line]

@@ -13,7 +13,9 @@ from earmark.taggers.device import Device
 
 def runtime(**changes: object) -> Runtime:
     values = {"threads": 1, "workers": 1, "device": "cpu", "precision": "bfloat16"}
-    return Runtime.model_validate({**values, "channels_last": True, **changes})
+    return Runtime.model_validate(
+        {**values, "channels_last": True, "checkpoint_seconds": 60.0, **changes}
+    )
 
 
 @pytest.fixture(autouse=True)

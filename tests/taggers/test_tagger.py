@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from earmark.errors import UserError
+from earmark.params import Aggregation
 from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, FusionStore, Input, Pair
@@ -23,9 +24,17 @@ OPTIONS = {"n_samples": 162, "width": 0.1}
 TAGS = ["Bark", "Cough"]
 
 
-def crop_starts(input_: Input, n_rows: int, clip: str = "c") -> list[int]:
+def segments(
+    input_: Input, rows: Any, aggregation: Aggregation, *, n_crops: int = 6, clip: str = "c"
+) -> list[Any]:
+    return input_.prediction_segments(
+        rows, aggregation=aggregation, n_crops=n_crops, seed=1, clip=clip
+    )
+
+
+def crop_starts(n_rows: int, aggregation: Aggregation, clip: str = "c") -> list[int]:
     rows = np.arange(n_rows, dtype=np.int16)
-    return [int(crop[0]) for crop in input_.crops(rows, n_crops=6, seed=1, clip=clip)]
+    return [int(crop[0]) for crop in segments(WAVE, rows, aggregation, clip=clip)]
 
 
 def new(**changes: Any) -> Tagger:
@@ -77,40 +86,39 @@ def test_patches_are_stacked_in_time() -> None:
 
 
 def test_random_crops_depend_on_the_clip_alone_and_lie_inside() -> None:
-    input_ = Input(**{**WAVE.__dict__, "aggregation": "confident_crop"})
-    starts = crop_starts(input_, 500)
-    assert starts == crop_starts(input_, 500)
-    assert starts != crop_starts(input_, 500, clip="other")
+    starts = crop_starts(500, "confident_crop")
+    assert starts == crop_starts(500, "confident_crop")
+    assert starts != crop_starts(500, "confident_crop", clip="other")
     assert len(starts) == 6
     assert 0 <= min(starts) <= max(starts) <= 500 - 162
 
 
 @pytest.mark.parametrize("n_rows", [10, 162])
 def test_a_clip_not_longer_than_a_segment_is_predicted_once(n_rows: int) -> None:
-    assert crop_starts(Input(**{**WAVE.__dict__, "aggregation": "confident_crop"}), n_rows) == [0]
+    assert crop_starts(n_rows, "confident_crop") == [0]
 
 
 def test_the_mean_covers_the_clip_with_the_last_segment_aligned_to_its_end() -> None:
-    assert crop_starts(WAVE, 400) == [0, 162, 400 - 162]
+    assert crop_starts(400, "mean") == [0, 162, 400 - 162]
 
 
 def test_a_bag_is_cut_into_chunks_and_the_last_one_is_tiled_from_the_start() -> None:
-    bag = Input(**{**WAVE.__dict__, "kind": "embedding", "padding": "tile", "lengths": [4]})
+    bag = Input(**{**WAVE.__dict__, "type": "embedding", "padding": "tile", "lengths": [4]})
     rows = np.arange(6)[:, None] * np.ones((1, 3))
-    crops = bag.crops(rows, n_crops=6, seed=1, clip="c")
+    crops = segments(bag, rows, "mean")
     assert [crop[:, 0].tolist() for crop in crops] == [[0, 1, 2, 3], [4, 5, 0, 1]]
 
 
 def test_several_lengths_are_tried_in_turn() -> None:
-    input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50], "aggregation": "confident_crop"})
-    crops = input_.crops(np.arange(200), n_crops=2, seed=1, clip="c")
+    input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50]})
+    crops = segments(input_, np.arange(200), "confident_crop", n_crops=2)
     assert [len(crop) for crop in crops] == [100, 50, 100, 50]
-    short = input_.crops(np.arange(70), n_crops=2, seed=1, clip="c")
+    short = segments(input_, np.arange(70), "confident_crop", n_crops=2)
     assert [len(crop) for crop in short] == [100, 50, 50], "the longer one is predicted once"
 
 
 def test_crops_of_several_lengths_have_the_probabilities_that_each_has_alone() -> None:
-    input_ = Input(**{**WAVE.__dict__, "kind": "logmel", "std": [1.0], "lengths": [40, 32]})
+    input_ = Input(**{**WAVE.__dict__, "type": "logmel", "std": [1.0], "lengths": [40, 32]})
     options = {"growth": 4, "stem_channels": 4, "units": 1, "n_blocks": 2}
     tagger = Tagger.new("densenet", options, tags=TAGS, input_=input_)
     rng = np.random.default_rng(0)
@@ -132,20 +140,20 @@ def test_a_sigmoid_treats_each_tag_by_itself_and_aux_labels_are_left_out() -> No
     np.testing.assert_allclose(softmax.sum(axis=1), 1, rtol=1e-5)
 
 
-JOINT = FusionInput(
+FUSION = FusionInput(
     feature="fusion", type="logmel", options={}, sample_rate=44_100, lengths=[3],
     padding="tile_gap", silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
 )  # fmt: skip
 
 
-def test_a_joint_crop_is_one_place_in_two_kinds_of_rows() -> None:
+def test_a_fusion_crop_is_one_moment_of_both_features() -> None:
     audio = Input(**{**WAVE.__dict__, "lengths": [300]})
-    joint = FusionInput(**{**JOINT.__dict__, "audio": audio})
+    fusion = FusionInput(**{**FUSION.__dict__, "audio": audio})
     rows = Pair(np.arange(850, dtype=np.int16), np.arange(9)[:, None] * np.ones((1, 2)))
-    for crop in joint.crops(rows, n_crops=1, seed=1, clip="c"):
+    for crop in segments(fusion, rows, "confident_crop", n_crops=1):
         assert crop.audio.shape == (300,)
         assert crop.audio[0] == 100 * crop.spec[0, 0]
-    x, frames = joint.tensor(joint.stack([crop, crop]), "cpu")
+    x, frames = fusion.tensor(fusion.stack([crop, crop]), "cpu")
     assert x.shape == (2, 300)
     assert frames.shape == (2, 3, 2)
     torch.testing.assert_close(frames[0], torch.from_numpy(crop.spec - 1).float() / 2)
@@ -154,9 +162,9 @@ def test_a_joint_crop_is_one_place_in_two_kinds_of_rows() -> None:
 def test_a_loaded_fusion_tagger_reads_the_same_input(tmp_path: Path) -> None:
     options = {"n_samples": 8192, "audio_width": 0.05, "n_frames": 64, "n_mels": 64,
                "spec_width": 0.02}  # fmt: skip
-    tagger = Tagger.new("cnn_comb", options, tags=TAGS, input_=JOINT)
+    tagger = Tagger.new("cnn_comb", options, tags=TAGS, input_=FUSION)
     tagger.save(tmp_path / "model", {})
-    assert Tagger.load(tmp_path / "model", CPU).input == JOINT
+    assert Tagger.load(tmp_path / "model", CPU).input == FUSION
 
 
 def test_unequal_clips_in_two_stores_are_never_paired(tmp_path: Path) -> None:

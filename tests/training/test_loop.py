@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.errors import UserError
 from earmark.features.segments import Crop
+from earmark.labels import Task
 from earmark.params import Recipe
 from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
@@ -21,7 +22,7 @@ from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input
 from earmark.taggers.tagger import Tagger
-from earmark.training.batches import Examples, Sampler, Task, standardisation
+from earmark.training.batches import Examples, Sampler, standardisation
 from earmark.training.checkpoints import work_folder
 from earmark.training.loop import Fitted, Job, _validation_scores, fit, validate
 from earmark.training.losses import soft_cross_entropy
@@ -371,7 +372,7 @@ def test_a_backbone_lr_multiplier_of_zero_trains_the_head_alone(
 
 def test_a_monitor_that_does_not_fit_the_task_is_refused(store: Store, tmp_path: Path) -> None:
     job = make_job(store, recipe=recipe_with(monitor="roc_auc"))
-    with pytest.raises(UserError, match="monitor roc_auc does not fit a corpus of one tag a clip"):
+    with pytest.raises(UserError, match="roc_auc does not fit a corpus with one tag per clip"):
         fit(job, tmp_path / "checkpoint", Silent())
 
 

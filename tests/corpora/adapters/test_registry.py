@@ -15,7 +15,8 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params
 from earmark.settings import profiles
-from earmark.settings.validation import corpus_problems, option_problems
+from earmark.settings.corpus_validation import corpus_problems
+from earmark.settings.validation import option_problems
 from earmark.store import Store, read_json, read_table
 from stages import decode, split
 from tests.corpora.corpus_trees import TREES
@@ -161,11 +162,11 @@ def test_a_metric_that_does_not_fit_the_corpus_is_refused_with_those_that_fit(tr
     layout = Layout(tmp_path / "here")
     params = params_for("magnatagatune", layout, trees["magnatagatune"])
     (problem,) = corpus_problems(changed(params, metric="accuracy"), layout)
-    assert "evaluate.metric: accuracy is not for a corpus of several tags a clip" in problem
+    assert "evaluate.metric: accuracy does not fit a corpus with several tags per clip" in problem
     assert "roc_auc" in problem
     params = params_for("esc50", layout, trees["esc50"])
     (problem,) = corpus_problems(changed(params, metric="roc_auc"), layout)
-    assert "roc_auc is not for a corpus of one tag a clip; choose one of map_at_3" in problem
+    assert "roc_auc does not fit a corpus with one tag per clip; set one of map_at_3" in problem
 
 
 def test_grouped_labels_must_be_tags_of_the_corpus(trees, tmp_path):
