@@ -32,7 +32,17 @@ def label_indices(labels: Sequence[str], tags: Sequence[str]) -> NDArray[np.int6
 
 
 def targets_of(labels: Sequence[str], tags: Sequence[str]) -> NDArray[np.float32]:
-    """Return `(B, K)`: 1 for each tag of a clip, else 0; a clip without a label has a row of 0."""
+    """Return `(B, K)`: 1 for each tag of a clip, else 0; a clip without a label has a row of 0.
+
+    Args:
+        labels: of each clip, several tags with `;` between.
+        tags: all K of them, in order.
+
+    >>> targets_of(["dog", "cat;dog", ""], ["cat", "dog"])
+    array([[0., 1.],
+           [1., 1.],
+           [0., 0.]], dtype=float32)
+    """
     index_of = {tag: index for index, tag in enumerate(tags)}
     targets = np.zeros((len(labels), len(tags)), dtype=np.float32)
     for row, label in enumerate(labels):
@@ -45,6 +55,15 @@ class Task:
     """What a corpus asks for: its tags, one or several per clip, and its auxiliary labels.
 
     `earmark.evaluation.points` knows the metrics that fit a task.
+
+    Attributes:
+        tags: all K of them, sorted.
+        is_multi_label: whether a clip may have several.
+        aux_labels: those of an auxiliary task, which only training reads.
+
+    >>> task = Task.of(pd.DataFrame({"label": ["dog", "cat;dog"]}))
+    >>> task.tags, task.is_multi_label, task.activation
+    (['cat', 'dog'], True, 'sigmoid')
     """
 
     tags: list[str]

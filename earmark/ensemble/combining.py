@@ -36,7 +36,19 @@ def combine(
 
 
 def weighted_geometric_mean(members: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
-    """Return `(B, K)` rows proportional to exp(sum of w_i log p_i), the w_i scaled to sum to 1."""
+    """Return `(B, K)` rows proportional to exp(sum of w_i log p_i), the w_i scaled to sum to 1.
+
+    Args:
+        members: name -> probabilities `(B, K)`.
+        weights: name -> w_i, 0 or above.
+
+    Raises:
+        ValueError: members of unequal shape, or weights that are not theirs, negative, or all 0.
+
+    >>> members = {"cnn": np.array([[0.8, 0.2]]), "rnn": np.array([[0.5, 0.5]])}
+    >>> weighted_geometric_mean(members, {"cnn": 1.0, "rnn": 1.0}).round(3)
+    array([[0.667, 0.333]])
+    """
     validate_shapes(members)
     shares = _normalised(weights, members)
     logs = sum(shares[name] * log(members[name]) for name in sorted(members))

@@ -35,6 +35,12 @@ def aggregate_clip(
 
     Raises:
         ValueError: there is no crop, or the aggregation is unknown.
+
+    >>> crops = [np.array([0.6, 0.4]), np.array([0.1, 0.9]), np.array([0.5, 0.5])]
+    >>> aggregate_clip(crops, aggregation="mean", confidence=0.7).probabilities
+    array([0.4, 0.6])
+    >>> aggregate_clip(crops, aggregation="confident_crop", confidence=0.7)
+    ClipProbabilities(probabilities=array([0.1, 0.9]), n_crops=2)
     """
     if aggregation not in get_args(Aggregation):
         valid = " or ".join(get_args(Aggregation))

@@ -144,6 +144,15 @@ def compare(
 
     Each side is one tagger, or several of different seeds. Labels are those of the last tagger.
 
+    Args:
+        first: what the taggers of the first side predict.
+        second: likewise; the gain is how much better it is.
+        metric: what the sides are compared by.
+        label_groups: name -> tags that count as one.
+        on: validation or test.
+        seed: of the resamples.
+        n_resamples: of the bootstrap.
+
     Raises:
         UserError: the taggers are for different tasks, share too little, or the metric does not
             fit.

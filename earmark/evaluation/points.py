@@ -66,6 +66,20 @@ def point_values(
     is micro; its threshold is tuned, as no paper states one); `macro_f1` has one threshold per tag,
     tuned likewise. `roc_auc` and `mean_average_precision` are means over the tags that have both a
     clip with and one without them, NaN if there is none.
+
+    Args:
+        probabilities: (B, K).
+        targets: (B, K), 0 or 1.
+        is_multi_label: whether a clip may have several tags.
+
+    Raises:
+        ValueError: arrays of another shape, no numbers, or a clip without exactly one tag where
+            there is one per clip.
+
+    >>> probabilities = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]])
+    >>> targets = np.array([[1, 0, 0], [0, 1, 0]])  # the second is found at rank 2
+    >>> point_values(probabilities, targets, is_multi_label=False)["map_at_3"]
+    0.75
     """
     validate_targets(probabilities, targets)
     is_true = targets > 0.5

@@ -33,8 +33,9 @@ class Predictions:
         cross_fit_group: what is tuned on predictions (thresholds, a temperature) is tuned on the
             other groups and applied to this one; "" for test;
         label, verified, usage, quarantined, source.
-    Where clips may have several tags, `answers` are the tags answered for these rows, and
-    `thresholds` those for new clips.
+    `targets` (B, K) are those of the `task`, a row of 0 where a clip has no label; the
+    `probabilities` (B, K) are those of the tagger called `name`. Where clips may have several tags,
+    `answers` are the tags answered for these rows, and `thresholds` those for new clips.
     """
 
     name: str

@@ -28,6 +28,10 @@ def find(type_: str) -> type[FeatureType]:
 
     Raises:
         ValueError: there is no such type.
+
+    Example:
+        >>> find("mfcc").segment_key
+        'segment_seconds'
     """
     if type_ not in FEATURE_TYPES:
         near = difflib.get_close_matches(type_, FEATURE_TYPES, n=1)

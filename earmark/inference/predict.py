@@ -166,7 +166,10 @@ class Ensemble:
 
 
 def recordings(paths: list[Path]) -> list[Path]:
-    """The given files, and the audio files in the given folders, in order.
+    """The audio files that some paths name.
+
+    Args:
+        paths: files, which are taken as they are, and folders, which are searched.
 
     Raises:
         UserError: a folder holds no audio.
@@ -186,6 +189,9 @@ def recordings(paths: list[Path]) -> list[Path]:
 
 def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     """The ensemble of the last `dvc repro`.
+
+    Args:
+        runtime: where and how precisely its networks compute.
 
     Raises:
         UserError: nothing was trained here yet.

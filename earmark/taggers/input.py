@@ -37,6 +37,18 @@ class Input:
         padding: how a clip that is shorter than its segment is filled.
         silence: one row of silence, or one value.
         mean, std: one value, or one for each column of the feature.
+
+    >>> logmel = {"n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": 8e3}
+    >>> input_ = Input(
+    ...     feature="logmel", type="logmel", options=logmel, sample_rate=44_100, lengths=[173],
+    ...     padding="right", silence=[-100.0], mean=[-40.0], std=[20.0],
+    ... )  # fmt: skip
+    >>> clip = np.zeros((400, 80), np.float16)  # 4.6 s: (frames, mels)
+    >>> segments = input_.even_segments(clip, 3)
+    >>> [segment.shape for segment in segments]
+    [(173, 80), (173, 80), (173, 80)]
+    >>> input_.tensor(input_.stack(segments), "cpu").shape
+    torch.Size([3, 173, 80])
     """
 
     feature: str

@@ -35,6 +35,16 @@ class Tagger:
         input: how segments are cut out of features, stacked and standardised.
         aux_labels: of an auxiliary task, which only training reads.
         activation: "softmax" for one tag per clip, "sigmoid" for any number of them.
+
+    >>> wave = Input(
+    ...     feature="wave16k", type="waveform", options={"target_hz": 16_000}, sample_rate=16_000,
+    ...     lengths=[19_683], padding="right", silence=[0.0], mean=[0.0], std=[1.0],
+    ... )  # fmt: skip
+    >>> options = {"n_samples": 19_683, "width": 0.125}
+    >>> tagger = Tagger.new("samplecnn", options, tags=["cat", "dog"], input_=wave)
+    >>> cpu = Device(name="cpu", precision="float32", channels_last=False)
+    >>> tagger.probabilities(np.zeros((4, 19_683), np.int16), cpu).shape
+    (4, 2)
     """
 
     network: Network
