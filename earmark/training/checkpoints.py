@@ -137,16 +137,16 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Weights) -> None:
 def work_in_progress(home: Path, key: dict[str, Any]) -> Iterator[Path]:
     """Hold the work named by `key` alone, and yield the path of its checkpoint.
 
-    The block trains and writes the outputs. If it ends well the checkpoint is removed, so that
-    `dvc repro -f` trains again. The removal comes last: after a kill before it, the next run finds
-    the outputs or the checkpoint, and a finished checkpoint is loaded and written out without
-    training. It is DVC that then records the outputs; killed within that second it has them in the
-    workspace, whole, and `dvc commit` records them, where `dvc repro` would train again.
+    The block trains and writes the outputs. If it ends well, the checkpoint is removed, so that
+    `dvc repro -f` trains again. The removal comes last, when the process is about to end: after a
+    kill before it, the next run finds the finished checkpoint and writes the outputs again without
+    training. After a kill in the second between it and DVC's record, the outputs are whole in the
+    workspace, and `dvc commit` records them; `dvc repro` trains again, since this case looks like
+    `dvc repro -f` from here.
 
-    Where another process is at the same work (a queued experiment that changes something else),
-    this one waits. The one that ends then leaves the checkpoint to it, so that it does not train
-    again what was finished just now; the last one removes it. Work left by a kill is removed after
-    14 days.
+    If another process does the same work (a queued experiment that changes something else), this
+    one waits. A process that ends while others wait leaves them the finished checkpoint, so that
+    they do not train again; the last one removes it. Work left by a kill is removed after 14 days.
     """
     text = json.dumps(key, sort_keys=True, default=str)
     folder = home / "work" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

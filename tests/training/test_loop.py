@@ -94,6 +94,26 @@ def test_a_training_killed_at_any_step_ends_in_the_same_weights(
         np.testing.assert_array_equal(value, expected[key], err_msg=key)
 
 
+def dropout_draws(store: Store, checkpoint: Path, *, seed: int) -> list[float]:
+    """What torch's generator gives in every forward pass of a training, seeded before."""
+    job, draws = make_job(store), list[float]()
+
+    def draw(network: torch.nn.Module, _: object) -> None:
+        if network.training:
+            draws.append(torch.rand(()).item())
+
+    job.tagger.network.register_forward_pre_hook(draw)
+    torch.manual_seed(seed)
+    fit(job, checkpoint, Rows())
+    return draws
+
+
+def test_dropout_draws_depend_on_the_step_alone(store: Store, tmp_path: Path) -> None:
+    draws = [dropout_draws(store, tmp_path / str(seed), seed=seed) for seed in (0, 1)]
+    assert draws[0] == draws[1]
+    assert len(set(draws[0])) == 9, "each step has its own"
+
+
 def test_a_training_that_goes_on_says_at_which_epoch_and_step_counted_from_1(
     store: Store,
     tmp_path: Path,
