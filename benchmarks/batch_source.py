@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from earmark.features import find as find_feature
+from earmark.labels import Task
 from earmark.networks import find as find_network
 from earmark.networks.paper_configs import PaperConfig
 from earmark.params import Recipe
@@ -16,7 +17,6 @@ from earmark.store import Store
 from earmark.taggers.input import FusionInput, FusionStore, Input
 from earmark.training.batches import Sampler
 from earmark.training.examples import Examples
-from earmark.training.task import Task
 
 HOP_LENGTH = 512
 CLIP_SEGMENTS = 4  # a clip is so many segments long: FSDKaggle2018's mean is 6.8 s

@@ -76,7 +76,7 @@ def plan(n_clips: int) -> list[tuple[int, str]]:
 
 
 def write_clips(folder: Path, clips: list[tuple[int, str]]) -> None:
-    with StoreWriter(folder, row_shape=(), dtype="int16", about={"sample_rate": RATE}) as store:
+    with StoreWriter(folder, row_shape=(), dtype="int16", metadata={"sample_rate": RATE}) as store:
         for number, (sound, change) in enumerate(clips):
             rng = rng_for(0, "duplicates", sound)
             waveform = made_sound(rng, float(rng.uniform(0.5, 8.0)))

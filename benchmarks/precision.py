@@ -18,16 +18,17 @@ from earmark.corpora.adapters import find
 from earmark.corpora.synthetic.corpus import DemoOptions, plan_clips, render_clip
 from earmark.evaluation.intervals import Scores, score_classes
 from earmark.features import build
+from earmark.labels import Task
 from earmark.params import Recipe
 from earmark.seeding import rng_for
 from earmark.sound.decoding import Int16, as_float, decode
 from earmark.store import Store, StoreWriter
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 from earmark.training.examples import Examples, standardisation
 from earmark.training.job import Job
 from earmark.training.loop import fit
-from earmark.training.task import Task
 from earmark.training.validation import validate
 
 SEED, RATE = 0, 44_100  # of the clips and their splits; of the waveforms

@@ -30,7 +30,7 @@ from earmark.networks import NETWORKS, build
 from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
 from earmark.processes import die_with_parent, set_up_process
 from earmark.seeding import rng_for
-from earmark.taggers.tagger import Device
+from earmark.taggers.device import Device
 
 STEP_MULTIPLY_ADDS = 64e9  # of a batch's forward pass; float32 keeps all its maps in memory
 LEAST, MOST = 4, 32  # clips of a batch; profiles/base.yaml has 32

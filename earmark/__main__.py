@@ -37,7 +37,9 @@ def validate(
         problems += option_problems(params)
         problems += weight_problems(params, layout)
         if not params_only:
-            problems += corpus_problems(params, layout)
+            from earmark.code_digests import version_problems
+
+            problems += corpus_problems(params, layout) + version_problems(layout.root)
     if problems:
         raise UserError(*problems)
     typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
@@ -107,7 +109,7 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many tags to name.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One json object a line.")] = False,
 ) -> None:
-    """Tag recordings with the trained ensemble, and say how sure it is.
+    """Tag recordings with the trained ensemble, and say how confident it is.
 
     The answer comes first, the next likely tags after a bar. Probabilities are calibrated on clips
     that no network had seen; below evaluate.rejection_threshold the answer is "unknown".
@@ -124,12 +126,12 @@ def predict(
     unusable = 0
     for path in recordings(files):
         try:
-            opinion = ensemble.tag(path)
+            prediction = ensemble.tag(path)
         except UnusableAudio as error:
             unusable += 1
             typer.echo(f"{path}: {error.reason}: {error}", err=True)
             continue
-        as_text = json.dumps(opinion.to_json(top)) if as_json else opinion.line(top)
+        as_text = json.dumps(prediction.to_json(top)) if as_json else prediction.line(top)
         typer.echo(as_text)
     if unusable:
         raise UserError(f"{unusable} of the recordings could not be used; see above")
@@ -193,15 +195,21 @@ def compare(
 
     Each is a member of this workspace's ensemble (or "ensemble"), a folder that holds
     data/ensemble, or a git revision or DVC experiment whose results are in the cache.
+
+    FIRST and SECOND may each be several names with commas between them, taggers that differ in
+    model.seed alone: `compare mfcc_a,mfcc_b,mfcc_c logmel_a,logmel_b,logmel_c`. Then the value of
+    each seed is shown, the mean and standard deviation of each side, and the difference of the
+    means beside them. The interval is that of the mean probabilities over the seeds of each side:
+    it says how much depends on the clips, the standard deviation how much depends on the seed.
     """
-    from earmark.evaluation.comparison import compare as compared
-    from earmark.evaluation.runs import read_run
+    from earmark.evaluation.comparison import compare as compare_predictions
+    from earmark.evaluation.locating import locate_all
 
     layout = Layout.here()
     params = load_params(layout.params)
-    comparison = compared(
-        read_run(first, layout),
-        read_run(second, layout),
+    comparison = compare_predictions(
+        locate_all(first, layout),
+        locate_all(second, layout),
         metric=metric or params.evaluate.metric,
         label_groups=params.evaluate.label_groups,
         on="test" if test else "validation",
@@ -214,19 +222,26 @@ def compare(
 
 @app.command()
 def audit() -> None:
-    """Say what is wrong with the decoded corpus, most severe first; writes data/audit/."""
+    """Report the problems of the decoded corpus, the most severe first; writes data/audit/.
+
+    Duplicates and sound are measured first, unless data/audit_sound/ is up to date.
+    """
     from earmark.processes import set_up_process
 
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)
-    from earmark.audit.run import audit_corpus, write_audit
+    from earmark.audit.measurements import are_current, measure_corpus, write_measurements
+    from earmark.audit.run import audit_corpus
+    from earmark.reports.audit_files import write_audit
 
-    found = audit_corpus(params, layout)
-    write_audit(found, params, layout)
-    for finding in found.findings:
-        typer.echo(f"{finding.severity}: {finding.part}: {finding.title}")
-    typer.echo(f"{len(found.findings)} findings; see data/audit/index.html")
+    if not are_current(params, layout):
+        write_measurements(measure_corpus(params, layout), layout.audit_sound)
+    result = audit_corpus(params, layout)
+    write_audit(result, layout, corpus=params.corpus.name)
+    for finding in result.findings:
+        typer.echo(f"{finding.severity}: {finding.topic}: {finding.title}")
+    typer.echo(f"{len(result.findings)} findings; see data/audit/index.html")
 
 
 @app.command()
@@ -236,6 +251,18 @@ def networks() -> None:
 
     for line in table():
         typer.echo(line)
+
+
+@app.command()
+def code(
+    stage: Annotated[str, typer.Argument(help="A stage or key, as train.NAME; all without.")] = "",
+) -> None:
+    """Say what code stands behind a stage's results, and what changed since the last commit."""
+    from earmark.code_digests import committed, explain
+
+    layout = Layout.here()
+    params = read_yaml(layout.params)
+    typer.echo("\n".join(explain(layout.root, params, stage, old=committed(layout.root))))
 
 
 @app.command()

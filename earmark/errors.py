@@ -1,10 +1,10 @@
-"""Errors that are the user's to fix: one line each, no traceback."""
+"""Errors that the user can fix: one line each, without a traceback."""
 
 
 class UserError(Exception):
-    """Something in params.yaml, the corpus or the machine that its user can put right.
+    """A problem in params.yaml, the corpus or the machine that the user can fix.
 
-    Carries every problem that was found, each one line that names its place and its fix.
+    `problems` holds all problems found, one line each: where it is, what is wrong, how to fix it.
     """
 
     def __init__(self, *problems: str) -> None:

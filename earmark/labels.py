@@ -1,12 +1,15 @@
 """Tag names, their indices, and the targets that labels stand for.
 
 A label names the tag of a clip, or several tags with `;` between them (multi-label).
-Shapes: B clips, K tags.
+Shapes: B clips, K tags, A auxiliary labels.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 SEPARATOR = ";"
@@ -35,3 +38,35 @@ def targets_of(labels: Sequence[str], tags: Sequence[str]) -> NDArray[np.float32
     for row, label in enumerate(labels):
         targets[row, [index_of[tag] for tag in label.split(SEPARATOR) if tag]] = 1
     return targets
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a corpus asks for: its tags, one or several per clip, and its auxiliary labels.
+
+    `earmark.evaluation.points` knows the metrics that fit a task.
+    """
+
+    tags: list[str]
+    is_multi_label: bool
+    aux_labels: list[str]
+
+    @classmethod
+    def of(cls, clips: pd.DataFrame) -> "Task":
+        """The task that training clips set by their columns label and (if present) aux_label."""
+        aux_labels = tags_of(clips["aux_label"]) if "aux_label" in clips else []
+        return cls(tags_of(clips["label"]), is_multi_label(clips["label"]), aux_labels)
+
+    @property
+    def activation(self) -> Literal["softmax", "sigmoid"]:
+        """What turns logits into probabilities."""
+        return "sigmoid" if self.is_multi_label else "softmax"
+
+    def targets(self, labels: Sequence[str], aux_labels: Sequence[str]) -> NDArray[np.float32]:
+        """Return `(B, K + A)`: the tags, then the auxiliary labels.
+
+        A clip mixed of two may have several auxiliary labels; they share its 1.
+        """
+        aux_targets = targets_of(aux_labels, self.aux_labels)
+        aux_targets /= np.maximum(aux_targets.sum(axis=1, keepdims=True), 1)
+        return np.hstack([targets_of(labels, self.tags), aux_targets])

@@ -1,4 +1,4 @@
-"""How work is spread over this machine: processes, threads, memory, one progress bar a loop."""
+"""Set up this process, and spread work over several: threads, memory, one progress bar per loop."""
 
 import ctypes
 import logging
@@ -9,27 +9,36 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# glibc's mallopt: keep all buffers in the heap instead of mapping and faulting them in anew for
-# every clip (3.5 x on trim and normalise) and every layer (1.3 to 1.7 x on a training step).
-# MMAP_MAX, since buffers above 32 MB are mapped at any threshold; TRIM_THRESHOLD; TOP_PAD.
+# What libraries read when they are loaded: their number of threads, and what would change it.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_OVERRIDING_VARIABLES = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "MKL_DYNAMIC")
+# glibc's mallopt: keep all buffers in the heap. Otherwise the kernel maps and clears their memory
+# again for every clip (3.5 x slower trim and normalise) and layer (1.3 to 1.7 x slower training).
+# The keys: MMAP_MAX, since larger buffers than 32 MB are mapped at any threshold; TRIM_THRESHOLD;
+# TOP_PAD.
 _MALLOPT = {-4: 0, -1: 2_147_483_647, -2: 67_108_864}
 _SHELLS = frozenset({"sh", "dash", "bash", "zsh"})
 
 
 def set_up_process(*, threads: int) -> None:
-    """Set this process' thread count, allocator and logging; call before torch is imported."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
+    """Set this process' number of threads, its memory allocator and its logging.
+
+    Args:
+        threads: as for `set_threads`.
+    """
+    set_threads(threads)
     # Waiting threads sleep instead of spinning: 8 % slower on an idle machine, but two trainings
     # side by side (a queue with two workers) otherwise slow each other down tenfold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -41,33 +50,63 @@ def set_up_process(*, threads: int) -> None:
                 libc.mallopt(option, size)
 
 
-_work: Callable[[Any], Any]  # what this worker applies; set once, never sent with each task
+def set_threads(threads: int) -> None:
+    """Set the number of threads that torch and numpy compute with, whatever the environment says.
+
+    It may be called before or after they are imported. Sums come out different in their last bits
+    with another number of threads, so this number belongs to the params, not to the machine.
+
+    Args:
+        threads: of each library; at least 1.
+    """
+    for name in _THREAD_VARIABLES:  # for the libraries that are loaded later
+        os.environ[name] = str(threads)
+    for name in _OVERRIDING_VARIABLES:
+        os.environ.pop(name, None)
+    threadpool_limits(limits=threads)  # BLAS and OpenMP libraries that are loaded; it stays
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the libraries that are loaded compute with one thread until the block ends."""
+    torch = sys.modules.get("torch")
+    n_torch = torch.get_num_threads() if torch else 1
+    with threadpool_limits(limits=1):
+        if torch:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(n_torch)
 
 
 def die_with_parent() -> None:
-    """End this process when its parent ends, even by kill -9: no orphan goes on beside a rerun.
+    """End this process when its parent ends, even by kill -9, so that none is left beside a rerun.
 
-    Where the parent is a shell that only waits for us, as some are between DVC and a stage, this
-    process also ends with the shell's own parent.
+    Some shells stand between DVC and a stage and only wait. Where the parent is such a shell, this
+    process also ends when the parent of the shell ends.
     """
     if sys.platform != "linux":
         return
     parent_death_signal = 1
     ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-    name, above = _process(os.getppid())
+    name, grandparent = _process(os.getppid())
     if name in _SHELLS:
-        watch = Thread(target=_die_when_orphaned, args=(os.getppid(), above), daemon=True)
-        watch.start()
+        args = (os.getppid(), grandparent)
+        Thread(target=_die_when_orphaned, args=args, daemon=True).start()
 
 
-def _die_when_orphaned(shell: int, above: int) -> None:
-    while _process(shell)[1] == above:
+def _die_when_orphaned(shell: int, grandparent: int) -> None:
+    while _process(shell)[1] == grandparent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _process(pid: int) -> tuple[str, int]:
-    """A process' name and its parent; ("", 0) if it has ended."""
+    """The name of a process and the id of its parent; ("", 0) if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -76,13 +115,15 @@ def _process(pid: int) -> tuple[str, int]:
     return name, int(rest.split()[1])
 
 
+_work: Callable[[Any], Any]  # what this worker applies; set once, never sent with each task
+
+
 def _start_worker(function: Callable[[Any], Any]) -> None:
     global _work
     _work = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
     die_with_parent()
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+    set_threads(1)
 
 
 def map_ordered(
@@ -95,14 +136,21 @@ def map_ordered(
 ) -> Iterator[Result]:
     """Yield `function(item)` in the order of the items, from `workers` one-threaded processes.
 
-    At most a few chunks a worker are in flight, so results never pile up in memory. Results do not
-    depend on the number of workers as long as `function` is pure.
+    The results do not depend on `workers`, as long as `function` is pure: 1 worker is this process,
+    which then also computes with one thread.
+
+    Args:
+        description: of the progress bar.
+        chunk: how many items a worker gets at a time. Only a few chunks per worker are in flight,
+            so results never pile up in memory.
     """
     bar = tqdm(total=len(items), desc=description, unit="clip", disable=None)
     with bar:
         if workers <= 1:
             for item in items:
-                yield function(item)
+                with one_thread():
+                    result = function(item)
+                yield result
                 bar.update()
             return
         for result in _from_pool(function, items, workers, chunk):
@@ -116,7 +164,7 @@ def _from_pool(
     chunks = iter([items[i : i + chunk] for i in range(0, len(items), chunk)])
     in_flight: deque[Future[list[Result]]] = deque()
     context = get_context("fork" if sys.platform == "linux" else None)
-    # A forked worker inherits `function` with all that it holds (whole stores); nothing is pickled.
+    # A forked worker inherits `function` and all that it holds, such as whole stores, unpickled.
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(function,)
     ) as pool:

@@ -12,5 +12,5 @@ def seed_for(seed: int, *keys: str | int) -> int:
 
 
 def rng_for(seed: int, *keys: str | int) -> np.random.Generator:
-    """Return a generator that is the same wherever and whenever the same key is asked for."""
+    """Return a generator that is the same for the same seed and key, on every machine."""
     return np.random.Generator(np.random.PCG64(seed_for(seed, *keys)))

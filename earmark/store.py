@@ -43,14 +43,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned_parts(path: Path) -> None:
-    """Delete what killed processes left beside `path`; another live process keeps its own.
+    """Delete what killed processes left beside `path`, but nothing of another live process.
 
-    A part with this process' number is an older one's: in a container the numbers come again.
+    A part with the id of this process was left by an older one: a container reuses the ids.
     """
-    form = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(part|old)")
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(part|old)")
     for part in path.parent.glob(".*.*"):
-        found = form.fullmatch(part.name)
-        if not found or (int(found[1]) != os.getpid() and _is_alive(int(found[1]))):
+        match = pattern.fullmatch(part.name)
+        if not match or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):
             continue
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
@@ -82,7 +82,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a value; what is no number, such as the area of a tag without clips, becomes null."""
+    """Write a value as json; NaN, such as the area of a tag without clips, becomes null."""
     text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
     with whole_file(path) as part:
         part.write_text(text + "\n")
@@ -101,7 +101,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write Parquet, or csv where the name ends so; the index is dropped."""
+    """Write Parquet, or csv where the path ends in .csv, without the index of the table."""
     with whole_file(path) as part:
         if path.suffix == ".csv":
             table.to_csv(part, index=False, lineterminator="\n")
@@ -115,7 +115,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def _existing(path: Path) -> Path:
     if not path.exists():
-        raise UserError(f"{path}: not there; run `dvc repro`, which makes it")
+        raise UserError(f"{path}: does not exist; run `dvc repro`, which makes it")
     return path
 
 
@@ -160,8 +160,8 @@ class StoreWriter:
         data = np.ascontiguousarray(rows)
         self._file.write(data.data)
         self._digest.update(data.data)
-        place = {"shard": self._shard, "start": self._rows_in_shard, "length": len(rows)}
-        self._entries.append({**columns, **place})
+        position = {"shard": self._shard, "start": self._rows_in_shard, "length": len(rows)}
+        self._entries.append({**columns, **position})
         self._rows_in_shard += len(rows)
 
     def add_table(self, name: str, table: pd.DataFrame) -> None:
@@ -202,7 +202,7 @@ class StoreWriter:
         self._write_header()
 
     def _write_header(self) -> None:
-        # numpy pads the header so that the first axis can grow in place.
+        # numpy pads the header, so that it can be overwritten with a larger first axis.
         assert self._file is not None
         np.lib.format.write_array_header_1_0(
             self._file,
@@ -223,7 +223,7 @@ class StoreWriter:
 
 @dataclass(frozen=True)
 class Store:
-    """An opened store: `index` has one line a clip (or variant), in the order of its rows."""
+    """An opened store: `index` has one entry per clip or variant, in the order of their rows."""
 
     folder: Path
     index: pd.DataFrame
@@ -241,15 +241,15 @@ class Store:
     def __len__(self) -> int:
         return len(self.index)
 
-    def rows(self, line: int) -> NDArray[Any]:
-        """The rows of one line of the index, a view."""
-        shard, start, length = self._places[line].tolist()
+    def rows(self, position: int) -> NDArray[Any]:
+        """A view of the rows `(R, *row_shape)` of one entry of the index, counted from 0."""
+        shard, start, length = self._positions[position].tolist()
         rows: NDArray[Any] = self.shards[shard][start : start + length]
         return rows
 
     @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        # The frame is read once: pandas' own look-ups cost more than the copy of a crop.
+    def _positions(self) -> NDArray[np.int64]:
+        # Read once, since a look-up in pandas costs more than the copy of a crop.
         return self.index[["shard", "start", "length"]].to_numpy(np.int64)
 
     @property

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from earmark.corpora.adapters import find
 from earmark.errors import UserError
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
-from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS
-from earmark.labels import is_multi_label
+from earmark.evaluation.points import metrics_of
+from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import BASE, corpus_settings, overlay
@@ -147,14 +147,12 @@ def _any_folder(
 def _metrics_that_fit(table: Table, params: dict[str, Any]) -> tuple[Column, ...]:
     """Give params and columns metrics that the folder's kind of labels has."""
     corpus = params["corpus"]
-    labels = find(corpus["adapter"]).read_clips(Path(corpus["root"]), corpus["table"])["label"]
-    several = is_multi_label(labels)
-    usual = "roc_auc" if several else "accuracy"
-    ranked = MULTI_LABEL_METRICS if several else MULTI_CLASS_METRICS
+    task = Task.of(find(corpus["adapter"]).read_clips(Path(corpus["root"]), corpus["table"]))
+    usual = "roc_auc" if task.is_multi_label else "accuracy"
     for section, key in (("evaluate", "metric"), ("model", "monitor"), ("finetune", "monitor")):
-        if params[section][key] not in (*ranked, "loss"):
+        if params[section][key] not in (*metrics_of(task), "loss"):
             params[section][key] = usual
-    scored = TAG_METRICS if several else CLASS_METRICS
+    scored = TAG_METRICS if task.is_multi_label else CLASS_METRICS
     return tuple(
         column
         if column.metric in scored

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from earmark.code_digests import check
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.params.reading import load_params
+from earmark.params.reading import load_params, read_yaml
 from earmark.processes import die_with_parent, set_up_process
 
 
@@ -22,6 +23,7 @@ class Stage:
 
     params: Params
     layout: Layout
+    code: str  # the digest of the code behind it
     log: logging.Logger
 
 
@@ -45,7 +47,10 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
         if "DVC_STAGE" in os.environ:
             die_with_parent()
         _check_networks(layout)
-        yield Stage(params, layout, logging.getLogger(f"earmark.{title}"))
+        code = ""
+        if name != "code":
+            code = check(layout.root, read_yaml(layout.params), name, item or "")
+        yield Stage(params, layout, code, logging.getLogger(f"earmark.{title}"))
     except UserError as error:
         sys.exit("\n".join(f"{title}: {problem}" for problem in error.problems))
     except OSError as error:

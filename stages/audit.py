@@ -1,20 +1,22 @@
-"""Say what is wrong with the corpus: duplicates, labels, licences, sound, balance.
+"""Report the problems of the corpus: duplicates, label issues, licences, sound, balance.
 
-Reads: data/clips.parquet, data/decoded/, data/folds.parquet, data/ensemble/, corpus.root (what a
-    synthetic corpus knows to be true), corpus.label_corrections
+Reads: data/clips.parquet, data/folds.parquet, data/ensemble/, data/audit_sound/, corpus.root (the
+    true labels of a synthetic corpus), corpus.label_corrections
 Writes: metrics/audit.json, data/audit/
 Params: corpus.name, corpus.adapter, corpus.root, corpus.label_corrections, corpus.synthetic, seed
 """
 
-from earmark.audit.run import Audit, audit_corpus, write_audit
+from earmark.audit.result import Audit
+from earmark.audit.run import audit_corpus
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.reports.audit_files import write_audit
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> Audit:
     audit = audit_corpus(params, layout)
-    write_audit(audit, params, layout)
+    write_audit(audit, layout, corpus=params.corpus.name)
     return audit
 
 
@@ -24,4 +26,4 @@ if __name__ == "__main__":
         counts = ", ".join(
             f"{n} {severity}" for severity, n in done.metrics["findings"].items() if n
         )
-        s.log.info("audit: %s; data/audit/index.html", counts or "nothing found")
+        s.log.info("audit: %s; see data/audit/index.html", counts or "no findings")

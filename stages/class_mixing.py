@@ -32,14 +32,17 @@ def run(params: Params, layout: Layout) -> int:
     ]
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
     made = map_ordered(
-        partial(_make, trimmed, line_of), plan, workers=params.runtime.workers, description="mix"
+        partial(_make, trimmed, line_of),
+        plan,
+        workers=params.runtime.workers,
+        description="class_mixing",
     )
     with StoreWriter(
         layout.class_mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata
     ) as store:
         for new, waveform in zip(plan, made, strict=True):
             facts = {"clip": new.clip, "variant": new.variant, "partner": new.partner}
-            drawn = json.dumps(new.drawn, sort_keys=True)
+            drawn = json.dumps(new.values, sort_keys=True)
             store.append(waveform, split="train", drawn=drawn, **facts)
     return len(plan)
 
@@ -48,12 +51,12 @@ def _make(trimmed: Store, line_of: dict[str, int], new: NewClip) -> NDArray[np.i
     rate = trimmed.metadata["sample_rate"]
     waveform = np.asarray(trimmed.rows(line_of[new.clip]))
     if new.variant == "pitch_fill":
-        return sox.apply(waveform, rate, "pitch", new.drawn)
+        return sox.apply(waveform, rate, "pitch", new.values)
     partner = as_float(np.asarray(trimmed.rows(line_of[new.partner])))
-    mixture = class_mixing.mix(as_float(waveform), partner, rate, new.drawn)
+    mixture = class_mixing.mix(as_float(waveform), partner, rate, new.values)
     return as_int16(peak_normalise(mixture.astype(np.float32)))
 
 
 if __name__ == "__main__":
-    with stage("mix") as s:
-        s.log.info("mix: %d new clips", run(s.params, s.layout))
+    with stage("class_mixing") as s:
+        s.log.info("class_mixing: %d new clips", run(s.params, s.layout))

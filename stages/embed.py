@@ -7,6 +7,7 @@ Params: runtime
 
 import sys
 
+import numpy as np
 from tqdm import tqdm
 
 from earmark.layout import Layout
@@ -19,19 +20,21 @@ BATCH = 128
 
 
 def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
-    from earmark.taggers.tagger import Device, Tagger
+    from earmark.taggers.device import Device
+    from earmark.taggers.tagger import Tagger
 
     device = Device.choose(params.runtime)
     tagger = Tagger.load(layout.model(extractor, fold), device)
     store = Store.open(layout.features(PATCHES))
     metadata = {"silence": [0.0], "extractor": extractor, "fold": fold}
-    shape = (tagger.network.feature_dim,)
+    shape = (tagger.embedding_dim,)
     with StoreWriter(
         layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", metadata=metadata
     ) as out:
         for position in tqdm(range(len(store)), desc="embed", unit="clip", disable=None):
             row = store.index.iloc[position]
-            rows = tagger.embeddings(store.rows(position), device, batch_size=BATCH)
+            patches = store.rows(position)[:, np.newaxis]  # segments of one patch
+            rows = tagger.embeddings(patches, device, batch_size=BATCH)
             out.append(rows, **{key: row[key] for key in ("clip", "split", "variant", "partner")})
     return len(store)
 

@@ -22,8 +22,9 @@ BATCH = 32
 def run(
     params: Params, layout: Layout, group: str, model: str, fold: str, extractor: str | None = None
 ) -> int:
+    from earmark.taggers.device import Device
     from earmark.taggers.fusion import open_fusion
-    from earmark.taggers.tagger import Device, Tagger
+    from earmark.taggers.tagger import Tagger
 
     member = member_name(model, extractor)
     aggregation = model_of(params, group, model).prediction.aggregation
@@ -54,7 +55,7 @@ def run(
                 clip=clip,
             )
             probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
-            out.append(probabilities, clip=clip, role=split)
+            out.append(probabilities, clip=clip, split=split)
             n_crops += len(probabilities)
     return n_crops
 

@@ -1,6 +1,6 @@
-"""Give every usable clip its role in every fold that the scheme has.
+"""Divide the usable clips into training and validation, once for each fold of the scheme.
 
-Reads: data/clips.parquet, corpus.label_corrections (the user's decisions about doubtful clips)
+Reads: data/clips.parquet, corpus.label_corrections (the user's decisions about labels)
 Writes: data/folds.parquet, metrics/split.json
 Params: cv, corpus.label_corrections, seed
 """
@@ -8,9 +8,8 @@ Params: cv, corpus.label_corrections, seed
 import pandas as pd
 
 from earmark.corpora.corrections import apply_corrections
-from earmark.corpora.folds import facts_of, merged_sources, roles
-from earmark.errors import UserError
-from earmark.labels import tags_of
+from earmark.corpora.split_summary import summarise_split
+from earmark.corpora.splits import folds_table, split_training_clips
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import folds_of
@@ -21,32 +20,13 @@ from stages import stage
 def run(params: Params, layout: Layout) -> pd.DataFrame:
     clips = read_table(layout.clips)
     usable = clips[~clips["quarantined"]]
-    train = usable[usable["split"] == "train"]
-    labels = clips.loc[clips["split"] == "train", "label"]
-    if lost := sorted(set(tags_of(labels)) - set(tags_of(train["label"]))):
-        fix = "fix them (metrics/decode.json says what is wrong), or drop the class"
-        raise UserError(f"class {lost[0]}: all of its clips are in quarantine; {fix}")
-    try:
-        assigned = roles(
-            train.assign(source=merged_sources(train)),
-            scheme=params.cv.scheme,
-            k=params.cv.k,
-            folds=folds_of(params.cv),  # all, so that a fold more retrains no other
-            seed=params.seed,
-            verified_validation_only=params.cv.verified_validation_only,
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    names = [f"fold_{name}" for name in assigned.columns]
-    columns = usable[["clip", "split", "label", "aux_label", "verified"]]
-    folds = columns.join(assigned.set_axis(names, axis=1))
-    folds[names] = folds[names].fillna("").where(folds["split"] == "train", "test")
-    facts = facts_of(usable, assigned, scheme=params.cv.scheme)
-    folds = folds.reset_index(drop=True)
-    folds, edits = apply_corrections(folds, clips, layout.root / params.corpus.label_corrections)
-    facts |= {"edits": edits} if edits else {}
+    assigned = split_training_clips(clips, params.cv, seed=params.seed)
+    summary = summarise_split(usable, assigned, scheme=params.cv.scheme)
+    path = layout.root / params.corpus.label_corrections
+    folds, corrections = apply_corrections(folds_table(usable, assigned), clips, path)
+    summary |= {"label_corrections": corrections} if corrections else {}
     write_table(layout.folds, folds)
-    write_json(layout.metrics / "split.json", facts)
+    write_json(layout.metrics / "split.json", summary)
     return folds
 
 

@@ -1,4 +1,4 @@
-"""Cut the silence off both ends of every clip, and bring its peak to full scale.
+"""Cut the silence off both ends of every clip, and scale its peak to full scale.
 
 Reads: data/decoded/
 Writes: data/trimmed/
@@ -22,40 +22,40 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     decoded = Store.open(layout.decoded)
     rate = decoded.metadata["sample_rate"]
     min_samples = round(params.trim.min_seconds * rate)
-    trimmed = map_ordered(
+    clips = map_ordered(
         partial(_trim, decoded, params.trim.top_db, min_samples),
         range(len(decoded)),
         workers=params.runtime.workers,
         description="trim",
     )
-    n_whole, n_left = 0, 0
+    n_whole, n_samples = 0, 0
+    known = zip(decoded.index["clip"], decoded.index["split"], clips, strict=True)
     with StoreWriter(
         layout.trimmed, row_shape=(), dtype="int16", metadata=decoded.metadata
     ) as store:
-        for line, found in enumerate(trimmed):
-            row = decoded.index.iloc[line]
-            n_whole += found.kept_whole
-            n_left += len(found.waveform)
+        for clip, split, trimmed in known:
+            n_whole += trimmed.kept_whole
+            n_samples += len(trimmed.waveform)
             store.append(
-                found.waveform,
-                clip=row["clip"],
-                split=row["split"],
-                trimmed_start=found.start,
-                kept_whole=found.kept_whole,
+                trimmed.waveform,
+                clip=clip,
+                split=split,
+                trimmed_start=trimmed.start,
+                kept_whole=trimmed.kept_whole,
             )
-    n_cut = int(decoded.index["length"].sum()) - n_left
+    n_cut = int(decoded.index["length"].sum()) - n_samples
     return {"clips": len(decoded), "kept_whole": n_whole, "seconds_cut": n_cut / rate}
 
 
-def _trim(decoded: Store, top_db: float, min_samples: int, line: int) -> Trimmed:
-    return trim(np.asarray(decoded.rows(line)), top_db=top_db, min_samples=min_samples)
+def _trim(decoded: Store, top_db: float, min_samples: int, position: int) -> Trimmed:
+    return trim(np.asarray(decoded.rows(position)), top_db=top_db, min_samples=min_samples)
 
 
 if __name__ == "__main__":
     with stage("trim") as s:
-        done = run(s.params, s.layout)
+        summary = run(s.params, s.layout)
         s.log.info(
             "trim: %(clips)d clips, %(seconds_cut).1f s of silence cut, "
             "%(kept_whole)d shorter than trim.min_seconds kept whole",
-            done,
+            summary,
         )

@@ -1,10 +1,12 @@
-"""Work is spread over processes and comes back in order, or fails at once; no process is left."""
+"""Work is spread over processes and comes back in order, or fails at once; threads are as set."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -18,7 +20,9 @@ from tests.source_graph import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked")
 
 
-def spread(function, items, *, workers, chunk=4):
+def spread(
+    function: Callable[[int], int], items: Sequence[int], *, workers: int, chunk: int = 4
+) -> list[int]:
     return list(map_ordered(function, items, workers=workers, description="test", chunk=chunk))
 
 
@@ -39,7 +43,7 @@ def test_the_work_is_done_by_other_processes_and_each_item_once():
     assert len(set(pids)) <= 2
 
 
-def test_few_results_are_held_at_a_time(monkeypatch):
+def test_few_results_are_in_flight_at_a_time(monkeypatch):
     submitted = []
 
     class Counting(ProcessPoolExecutor):
@@ -51,6 +55,7 @@ def test_few_results_are_held_at_a_time(monkeypatch):
     results = map_ordered(uneven, range(200), workers=2, description="test", chunk=1)
     assert [next(results) for _ in range(5)] == [uneven(i) for i in range(5)]
     assert 5 <= len(submitted) <= 5 + 4 * 2
+    assert isinstance(results, Generator)
     results.close()
 
 
@@ -95,10 +100,10 @@ def is_running(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return state not in "ZX"  # a container without an init leaves the dead unburied
+    return state not in "ZX"  # in a container without an init, dead processes stay as zombies
 
 
-def wait_until(condition, *, seconds: float = 10.0) -> bool:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> bool:
     end = time.monotonic() + seconds
     while not (met := condition()) and time.monotonic() < end:
         time.sleep(0.01)
@@ -138,19 +143,56 @@ def test_a_stage_dies_with_what_started_the_shell_that_it_runs_in(tmp_path):
     stage.write_text(STAGE)
     marks.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    above = subprocess.Popen([sys.executable, "-c", DVC, stage, marks], env=environment)
+    grandparent = subprocess.Popen([sys.executable, "-c", DVC, stage, marks], env=environment)
     try:
         assert wait_until(lambda: any(marks.iterdir()))
         pid = int(next(marks.iterdir()).name)
     finally:
-        above.kill()
-        above.wait()
+        grandparent.kill()
+        grandparent.wait()
     assert wait_until(lambda: not is_running(pid))
 
 
-def test_threads_are_set_for_what_is_imported_afterwards(monkeypatch):
+THREADS = """
+import json, sys
+from threadpoolctl import threadpool_info
+{before}
+from earmark.processes import map_ordered, set_up_process
+set_up_process(threads={threads})
+import torch, numpy, scipy.linalg
+
+def counts(_=None):
+    used = {{pool["num_threads"] for pool in threadpool_info()}}
+    return sorted(used | {{torch.get_num_threads()}})
+
+def spread(workers):
+    return list(map_ordered(counts, range(2), workers=workers, description="", chunk=1))
+
+print(json.dumps([counts(), spread(1), spread(2), counts()]))
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import torch, numpy, scipy.linalg"])
+@pytest.mark.parametrize(("threads", "outside"), [(1, ""), (2, "1")])
+def test_threads_are_those_that_were_set_and_workers_have_one(before, threads, outside):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_THREAD_LIMIT")
+    inherited = {name: value for name, value in os.environ.items() if name not in names}
+    environment = {**inherited, "PYTHONPATH": str(ROOT)}
+    if outside:
+        environment |= dict.fromkeys(names[:3], outside)
+    script = THREADS.format(before=before, threads=threads)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
+    )
+    one = [[1], [1]]
+    assert json.loads(done.stdout) == [[threads], one, one, [threads]]
+
+
+def test_set_threads_reaches_libraries_that_are_loaded_later(monkeypatch):
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     for name in names:
         monkeypatch.setenv(name, "7")
+    monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
     set_up_process(threads=1)
     assert [os.environ[name] for name in names] == ["1", "1", "1"]
+    assert "OMP_THREAD_LIMIT" not in os.environ

@@ -59,10 +59,10 @@ def test_ragged_rows_come_back_and_no_clip_is_split(
     write(folder, clips, shard_rows=shard_rows)
     store = Store.open(folder, in_memory=in_memory)
     assert len(store) == len(clips)
-    for line, rows in enumerate(clips):
-        found = store.rows(line)
-        assert found.dtype == rows.dtype
-        np.testing.assert_array_equal(found, rows)
+    for position, rows in enumerate(clips):
+        stored = store.rows(position)
+        assert stored.dtype == rows.dtype
+        np.testing.assert_array_equal(stored, rows)
     index = store.index
     ends = index["start"] + index["length"]
     sizes = [len(shard) for shard in store.shards]
@@ -162,8 +162,8 @@ def test_parts_of_the_dead_go_and_those_of_the_living_and_of_others_stay(tmp_pat
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     alive = os.getppid()
-    own = os.getpid()  # of an earlier process with this number: in a container they come again
-    gone = [f".plan.json.{dead.pid}.part", f".plan.json.{own}.part"]
+    reused = os.getpid()  # of an earlier process with this id: a container reuses the ids
+    gone = [f".plan.json.{dead.pid}.part", f".plan.json.{reused}.part"]
     kept = [
         f".plan.json.{alive}.part",
         f".plan.json.more.{dead.pid}.part",
@@ -282,7 +282,7 @@ def test_json_and_tables_come_back_and_missing_ones_say_who_makes_them(tmp_path)
     write_table(tmp_path / "t.csv", table)
     assert (tmp_path / "t.csv").read_bytes() == b"clip,n\na,1\n"
     for read in (read_json, read_table, Store.open):
-        with pytest.raises(UserError, match="not there; run `dvc repro`, which makes it"):
+        with pytest.raises(UserError, match="does not exist; run `dvc repro`, which makes it"):
             read(tmp_path / "nothing")
 
 

@@ -1,5 +1,5 @@
-"""What the papers look into beside their scores: filters, attention, and the worth of an input.
+"""Analyses of trained models, as in the papers: filters, attention and the ablation of inputs.
 
-Each analysis is a pure part (arrays in, arrays out), a figure (arrays in, Figure out) and a command
-that writes pictures, with the numbers behind them, to data/analyses/<name>/.
+Each analysis has a pure part (arrays in, arrays out), a figure (arrays in, Figure out) and a
+command that writes figures and the numbers behind them to data/analyses/<name>/.
 """

@@ -1,5 +1,5 @@
-"""Where in time the attention networks look for a tag (Xu, Smit and Kurimo, 2018, section 3.4; Chen
-and Gupta, 2018, section 1.3).
+"""When the attention networks look for a tag (Xu, Smit and Kurimo, 2018, section 3.4; Chen and
+Gupta, 2018, section 1.3).
 
 Shapes: T samples, S steps in time, P patches, L levels, D dims, K tags.
 """
@@ -10,25 +10,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from earmark.analyses.attention_figure import attention_figure
 from earmark.analyses.drawing import keep
 from earmark.analyses.trained import Trained
 from earmark.errors import UserError
-from earmark.features import build as build_features
 from earmark.features.logmel import LogMel, slaney_mel_weights
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
 from earmark.layout import Layout
-from earmark.networks.attention import MultiLevelAttention
-from earmark.networks.cbir import CBIR
 from earmark.params import Trim
 from earmark.sound.decoding import Int16, UnusableAudio, as_float, decode
 from earmark.sound.trimming import trim
 from earmark.store import Store
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.rows import WaveformFeatures, rows_read
+from earmark.taggers.tagger import Tagger
 
 PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / SAMPLE_RATE
 Floats = NDArray[np.floating[Any]]
@@ -36,12 +33,12 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """What a network attends to in one recording, and what it makes of it.
+    """The attention of a network in one recording, and the probabilities that it gives.
 
     Attributes:
-        weights: (L, S, K), how much each step counts for each tag; sums to 1 over S.
+        weights: (L, S, K), the weight of each step for each tag; sums to 1 over S.
         probabilities: (K,), of the recording as one bag.
-        edges_seconds: (S + 1,), where the steps begin and end in the recording.
+        edges_seconds: (S + 1,), the start and end of the steps in the recording.
         levels: names of the L levels.
     """
 
@@ -56,24 +53,22 @@ def attend(
 ) -> Attention:
     """Return the attention over a decoded waveform `(T,)` at the working rate.
 
-    The whole recording is one bag, whatever number of patches the network was trained on, since the
-    weights of one chunk say nothing of another's. Ends that are trimmed are outside of all steps.
+    The whole recording is one bag, whatever number of patches the network was trained on, since
+    weights of different bags cannot be compared. Trimmed ends are outside of all steps.
 
     Raises:
         UserError: the network has no attention over time.
     """
-    _check(tagger)
+    if not tagger.network.attention_levels:
+        fix = "name a model of multilevel_attention, or of cbir with attention"
+        raise UserError(f"{tagger.network_name} has no attention over time; {fix}")
     sample_rate = tagger.input.sample_rate
     n_shortest = round(trim_.min_seconds * sample_rate)
     trimmed = trim(waveform, top_db=trim_.top_db, min_samples=n_shortest)
-    front = extractor.input if extractor else tagger.input
-    extract = build_features(front.kind, front.options, sample_rate=sample_rate)
-    rows = np.asarray(extract(as_float(trimmed.waveform))).astype(extract.dtype)  # (P, 96, 64)
-    if extractor is not None:
-        rows = extractor.embeddings(rows, device, batch_size=64)  # (P, D)
+    rows = rows_read(WaveformFeatures(trimmed.waveform), tagger, extractor, device)  # (P, ...)
     weights, levels = attention_weights(tagger, rows, device)
     edges = np.linspace(0, len(rows) * PATCH_SECONDS, weights.shape[1] + 1)
-    # A clip under a patch was repeated to fill it: its step ends where the clip does.
+    # A clip shorter than a patch was padded: its only step ends with the clip.
     edges = np.minimum(edges, len(trimmed.waveform) / sample_rate) + trimmed.start / sample_rate
     probabilities = tagger.probabilities(rows[np.newaxis], device)[0]
     return Attention(weights, probabilities, edges, levels)
@@ -82,60 +77,36 @@ def attend(
 def attention_weights(
     tagger: Tagger, rows: NDArray[Any], device: Device
 ) -> tuple[Floats, list[str]]:
-    """Return `(L, S, K)` weights that sum to 1 over S, of the rows of one recording, as stored."""
+    """Return the weights `(L, S, K)`, which sum to 1 over S, and the names of the levels.
+
+    Args:
+        tagger: with a network that has attention.
+        rows: (P, ...), the features or embeddings of one recording, as stored.
+        device: to compute on.
+    """
     network = tagger.network
     network.eval()
     x = tagger.input.tensor(rows[np.newaxis], device.name)
-    if isinstance(network, CBIR):
-        weights = branch_attention(network, x, n_tags=len(tagger.tags))
-        names = ["branch P", "branch R"][: len(weights)]
-    else:
-        assert isinstance(network, MultiLevelAttention)
-        with torch.inference_mode():
-            weights = network.attention(x)[:, 0, :, : len(tagger.tags)]  # (L, S, K)
-        names = [f"level {level}" for level in range(4 - len(weights), 4)]  # the last of three
-    return weights.float().cpu().numpy(), names
+    weights = network.attention(x)[:, 0, :, : len(tagger.tags)].detach()  # (L, S, K)
+    return weights.float().cpu().numpy(), network.attention_levels
 
 
-def branch_attention(network: CBIR, patches: Tensor, *, n_tags: int) -> Tensor:
-    """Each branch's attention for each of the first outputs, `(branches, S, K)`, of `(1, N, 64)`.
-
-    CBIR weighs each of its D dims over time by itself, for no tag in particular. A tag's attention
-    is here the mean of the dims' weights, each dim counting by how much it moves the tag's logit:
-    the magnitude of gradient times value. The paper draws no attention; this is our reading.
-    """
-    pooled: list[Tensor] = []
-    hooks = [p.register_forward_hook(lambda *found: pooled.append(found[2])) for p in network.pools]
-    x = patches.detach().requires_grad_()  # a frozen branch has a gradient by its input alone
-    try:
-        logits = network(x)[0, :n_tags]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    of_tags = [torch.autograd.grad(logit, pooled, retain_graph=True) for logit in logits]
-    with torch.no_grad():
-        dims = network.attention(patches)[:, 0]  # (branches, S, D)
-        moves = torch.stack([torch.stack(g)[:, 0] for g in of_tags], 2)  # (branches, D, K)
-        moves = (moves * torch.stack(pooled)[:, 0, :, None]).abs() + torch.finfo().tiny
-        return dims @ (moves / moves.sum(1, keepdim=True))
-
-
-def attention_table(found: Attention, tags: list[str]) -> pd.DataFrame:
-    """One row a tag, level and step, the likeliest tag first: the numbers of the figure."""
+def attention_table(attention: Attention, tags: list[str]) -> pd.DataFrame:
+    """One row per tag, level and step, the most probable tag first: the numbers of the figure."""
     rows = [
-        (tags[k], found.probabilities[k], level, start, end, found.weights[i, s, k])
-        for k in likeliest(found.probabilities, len(tags))
-        for i, level in enumerate(found.levels)
+        (tags[k], attention.probabilities[k], level, start, end, attention.weights[i, s, k])
+        for k in most_probable(attention.probabilities, len(tags))
+        for i, level in enumerate(attention.levels)
         for s, (start, end) in enumerate(
-            zip(found.edges_seconds[:-1], found.edges_seconds[1:], strict=True)
+            zip(attention.edges_seconds[:-1], attention.edges_seconds[1:], strict=True)
         )
     ]
     columns = ["tag", "probability", "level", "start_seconds", "end_seconds", "weight"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def likeliest(probabilities: Floats, n_tags: int) -> list[int]:
-    """Indices of the most probable tags, the likeliest first."""
+def most_probable(probabilities: Floats, n_tags: int) -> list[int]:
+    """The indices of the most probable tags, the first of equal ones first."""
     order: list[int] = np.argsort(-probabilities, kind="stable")[:n_tags].tolist()
     return order
 
@@ -150,61 +121,62 @@ def write(
     trim_: Trim,
     n_tags: int,
 ) -> str:
-    """Draw the attention over one recording, a file or a clip, into `folder`; returns a line.
+    """Write the attention in one recording, a file or a clip, to `folder`; returns a line.
 
     Raises:
-        UserError: there is no such recording, it cannot be used, or the network has no attention.
+        UserError: there is no such recording, it cannot be used, another one of this name was
+            written before, or the network has no attention.
     """
     tagger = trained.tagger
     sample_rate = tagger.input.sample_rate
     waveform = read_recording(layout, recording, sample_rate=sample_rate)
-    found = attend(waveform, tagger, trained.extractor, device, trim_=trim_)
-    top = likeliest(found.probabilities, n_tags)
-    tags, probabilities = [tagger.tags[k] for k in top], found.probabilities[top].tolist()
-    name = Path(recording).name
-    kind = LogMel(
+    attention = attend(waveform, tagger, trained.extractor, device, trim_=trim_)
+    top = most_probable(attention.probabilities, n_tags)
+    tags, probabilities = [tagger.tags[k] for k in top], attention.probabilities[top].tolist()
+    path = Path(recording)
+    log_mel = LogMel(
         sample_rate=sample_rate, n_fft=2048, hop_length=512, n_mels=96,
         f_min_hz=40.0, f_max_hz=sample_rate / 2,
     )  # fmt: skip
     figure = attention_figure(
-        kind(as_float(waveform)), mel_hz=mel_centres_hz(kind), seconds=len(waveform) / sample_rate,
-        weights=found.weights[:, :, top], edges_seconds=found.edges_seconds, levels=found.levels,
-        tags=tags, probabilities=probabilities, title=f"{name}   ({trained.title})",
+        log_mel(as_float(waveform)), mel_hz=mel_centres_hz(log_mel),
+        seconds=len(waveform) / sample_rate, weights=attention.weights[:, :, top],
+        edges_seconds=attention.edges_seconds, levels=attention.levels,
+        tags=tags, probabilities=probabilities, title=f"{path.name}   ({trained.title})",
     )  # fmt: skip
-    stem = Path(recording).stem
-    if (folder / f"{stem}.png").exists():
-        raise UserError(f"{recording}: another recording is called {stem}, too; name it alone")
-    keep(folder, stem, figure, numbers=attention_table(found, tagger.tags))
-    return f"{name}: " + "  ".join(f"{t} {p:.2f}" for t, p in zip(tags, probabilities, strict=True))
+    if (folder / f"{path.stem}.png").exists():
+        raise UserError(
+            f"{recording}: another recording is also called {path.stem}; run the command for each"
+        )
+    keep(folder, path.stem, figure, numbers=attention_table(attention, tagger.tags))
+    pairs = zip(tags, probabilities, strict=True)
+    return f"{path.name}: " + "  ".join(f"{tag} {value:.2f}" for tag, value in pairs)
 
 
 def read_recording(layout: Layout, recording: str, *, sample_rate: int) -> Int16:
-    """The decoded waveform `(T,)` of a file, or of a clip of the corpus by its name."""
+    """The decoded waveform `(T,)` of a file, or of a clip of the corpus by its name.
+
+    Raises:
+        UserError: there is neither such a file nor such a clip, or the file cannot be used.
+    """
     path = Path(recording)
     if path.is_file():
         try:
             return decode(path, sample_rate=sample_rate).waveform
         except UnusableAudio as error:
-            raise UserError(f"{path}: {error.reason}: {error}") from error
+            fix = "choose another recording"
+            raise UserError(f"{path}: {error.reason}: {error}; {fix}") from error
     if layout.decoded.is_dir():
         store = Store.open(layout.decoded)
-        lines = np.flatnonzero(np.asarray(store.index["clip"] == recording))
-        if len(lines):
-            return np.array(store.rows(int(lines[0])))
+        index = np.flatnonzero(np.asarray(store.index["clip"] == recording))
+        if len(index):
+            return np.array(store.rows(int(index[0])))
     raise UserError(f"{recording}: neither a file nor a clip of the corpus; correct the name")
 
 
-def mel_centres_hz(kind: LogMel) -> Floats:
-    """Where each mel bin's triangle has its centre of weight, `(M,)`."""
-    weights = slaney_mel_weights(kind)  # (F, M)
-    bins_hz = np.fft.rfftfreq(kind.n_fft, 1 / kind.sample_rate)
+def mel_centres_hz(log_mel: LogMel) -> Floats:
+    """The centre of gravity of the triangle of each mel bin, `(M,)`."""
+    weights = slaney_mel_weights(log_mel)  # (F, M)
+    bins_hz = np.fft.rfftfreq(log_mel.n_fft, 1 / log_mel.sample_rate)
     centres: Floats = bins_hz @ weights / weights.sum(axis=0)
     return centres
-
-
-def _check(tagger: Tagger) -> None:
-    network = tagger.network
-    has = isinstance(network, MultiLevelAttention) or (isinstance(network, CBIR) and network.pools)
-    if not has:
-        kinds = "multilevel_attention, or a cbir with attention"
-        raise UserError(f"{tagger.network_name} does not attend to time; name a model of {kinds}")

@@ -1,6 +1,6 @@
-"""The picture of attention over time: a recording's log-mel, and below it where each tag looks.
+"""The figure of attention over time: a recording's log-mel, and below it the attention of each tag.
 
-Shapes: N frames, M mel bins, L levels, S steps in time, R tags that are drawn.
+Shapes: N frames, M mel bins, L levels, S steps in time, R drawn tags.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating[Any]]
 
-RANGE_DB = 80.0  # what lies further below the loudest bin is drawn as silence
+RANGE_DB = 80.0  # below the loudest bin; the rest is drawn as silence
 TICKS_HZ = (300, 1000, 3000, 10_000)
 HUES = ("#1f6fb2", "#d1603d", "#3d8b6e", "#8a5fa8", "#b08a2e", "#5a6b75", "#b5487a", "#4a9fb5")
 
@@ -35,21 +35,30 @@ def attention_figure(
     probabilities: Sequence[float],
     title: str,
 ) -> "Figure":
-    """Draw `(N, M)` log-mel in dB, and under it a row a tag of `(L, S, R)` attention.
+    """Draw the log-mel `(N, M)` in dB, and below it one row of attention per tag.
 
-    A row shows the mean over the levels as an area and each level as a line; the dashed line is
-    attention that is the same everywhere. What was trimmed, or too short for a step, is greyed.
+    A row shows the mean over the levels as an area and each level as a line. The dashed line is
+    uniform attention. Time outside of all steps is grey: it was trimmed, or too short for a step.
 
     Args:
-        mel_hz: (M,), the bins' centres, rising.
-        seconds: how long the recording is.
-        weights: each sums to 1 over S.
-        edges_seconds: (S + 1,), where the steps begin and end.
-        probabilities: of the tags, by the network.
+        log_mel: (N, M), in dB.
+        mel_hz: (M,), the centres of the bins, ascending.
+        seconds: the duration of the recording.
+        weights: (L, S, R), each sums to 1 over S.
+        edges_seconds: (S + 1,), the start and end of the steps.
+        levels: names of the L levels.
+        tags: names of the R tags.
+        probabilities: (R,), of the tags.
+        title: of the figure.
+
+    Raises:
+        ValueError: the shape of the weights does not fit the edges or the tags.
     """
     n_steps, n_tags = weights.shape[1:]
     if len(edges_seconds) != n_steps + 1 or n_tags != len(tags):
-        raise ValueError(f"{weights.shape} for {len(edges_seconds)} edges and {len(tags)} tags")
+        raise ValueError(
+            f"weights {weights.shape} do not fit {len(edges_seconds)} edges and {len(tags)} tags"
+        )
     figure = new_figure(9, 2.9 + 0.78 * n_tags)
     rows = figure.subplots(1 + n_tags, 1, sharex=True, height_ratios=[2.6] + [0.8] * n_tags)
     figure.set_layout_engine("constrained", h_pad=0.03, hspace=0.02)
@@ -92,8 +101,8 @@ def _draw_log_mel(axes: "Axes", log_mel: Floats, mel_hz: Floats, seconds: float)
 
 
 def _draw_attention(axes: "Axes", weights: Floats, edges: Floats, hue: str, top: float) -> None:
-    """One tag's attention `(L, S)` as an area of steps, and each level's as a thin line."""
-    axes.stairs(weights.mean(0), edges, padding=True, color=hue, alpha=0.35, linewidth=0)
+    """The attention of a tag, `(L, S)`: the mean as an area of steps, each level as a thin line."""
+    axes.stairs(weights.mean(0), edges, fill=True, color=hue, alpha=0.35, linewidth=0)
     for level, values in enumerate(weights):
         alpha = 0.35 + 0.65 * (level + 1) / len(weights)
         axes.stairs(values, edges, color=hue, linewidth=0.9, alpha=alpha, baseline=None)
@@ -104,6 +113,6 @@ def _draw_attention(axes: "Axes", weights: Floats, edges: Floats, hue: str, top:
 
 
 def _caption(levels: Sequence[str]) -> str:
-    lines = f"lines: {', '.join(levels)}, the last the darkest; area: their mean; "
-    same = "dashed: the same everywhere; grey: outside of what the network reads"
-    return (lines if len(levels) > 1 else "") + same
+    lines = f"lines: {', '.join(levels)}, the last one darkest; area: their mean; "
+    uniform = "dashed: uniform attention; grey: outside of what the network reads"
+    return (lines if len(levels) > 1 else "") + uniform

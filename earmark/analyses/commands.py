@@ -14,9 +14,9 @@ from earmark.processes import set_up_process
 
 if TYPE_CHECKING:
     from earmark.params import Params
-    from earmark.taggers.tagger import Device
+    from earmark.taggers.device import Device
 
-app = typer.Typer(no_args_is_help=True, help="Look into what trained models have learned.")
+app = typer.Typer(no_args_is_help=True, help="Show what trained models have learned.")
 
 Member = Annotated[str, typer.Argument(help="A trained member, as models/ names it.")]
 Fold = Annotated[str, typer.Option(help="The fold; the first trained one if left out.")]
@@ -26,9 +26,11 @@ Fold = Annotated[str, typer.Option(help="The fold; the first trained one if left
 def filters(
     model: Member,
     fold: Fold = "",
-    starts: Annotated[int, typer.Option(min=1, help="Climbs a filter; the paper has 1.")] = 8,
+    starts: Annotated[
+        int, typer.Option(min=1, help="Random starts per filter; the paper has 1.")
+    ] = 8,
 ) -> None:
-    """Draw what the first layers of a SampleCNN or ReSE-2-Multi listen to, by frequency."""
+    """Draw the filters that the first layers of a SampleCNN or ReSE-2-Multi have learned."""
     layout, params, device = _start()
     from earmark.analyses import filters as analysis
     from earmark.analyses.drawing import analysis_folder
@@ -36,7 +38,7 @@ def filters(
 
     trained = load_trained(layout, model, fold or None, device)
     with (
-        _said(layout, f"filters-{model}-{trained.fold}") as name,
+        _announced(layout, f"filters-{model}-{trained.fold}") as name,
         analysis_folder(layout, name) as folder,
     ):
         for line in analysis.write(trained, folder, device, n_starts=starts, seed=params.seed):
@@ -50,7 +52,7 @@ def attention(
     fold: Fold = "",
     top: Annotated[int, typer.Option(min=1, max=8, help="How many tags to draw.")] = 4,
 ) -> None:
-    """Draw where in time an attention network looks for the likeliest tags of recordings."""
+    """Draw the attention over time of a network, for the most probable tags of recordings."""
     layout, params, device = _start()
     from earmark.analyses import attention as analysis
     from earmark.analyses.drawing import analysis_folder
@@ -58,7 +60,7 @@ def attention(
 
     trained = load_trained(layout, model, fold or None, device)
     with (
-        _said(layout, f"attention-{model}-{trained.fold}") as name,
+        _announced(layout, f"attention-{model}-{trained.fold}") as name,
         analysis_folder(layout, name) as folder,
     ):
         for recording in recordings:
@@ -73,31 +75,31 @@ def ablation(
     model: Annotated[str, typer.Argument(help="A trained fusion model.")],
     fold: Annotated[str, typer.Option(help="One fold; all trained ones if left out.")] = "",
 ) -> None:
-    """Score a joint model by category with one of its inputs set to zero, beside its backbones."""
+    """Score a fusion model with one of its inputs set to zero, and its backbones, by category."""
     layout, params, device = _start()
     from earmark.analyses import ablation as analysis
     from earmark.analyses.drawing import analysis_folder
 
     name = f"ablation-{model}-{fold}" if fold else f"ablation-{model}"
-    with _said(layout, name), analysis_folder(layout, name) as folder:
+    with _announced(layout, name), analysis_folder(layout, name) as folder:
         for line in analysis.write(params, layout, model, fold or None, folder, device):
             typer.echo(line)
 
 
 def _start() -> "tuple[Layout, Params, Device]":
-    """Where we are, its settings, and the device, on which analyses are computed in float32."""
+    """The layout, the params and the device; analyses compute in float32."""
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)  # before torch is imported
-    from earmark.taggers.tagger import Device
+    from earmark.taggers.device import Device
 
     device = Device.choose(params.runtime)
     return layout, params, replace(device, precision="float32")
 
 
 @contextmanager
-def _said(layout: Layout, name: str) -> Iterator[str]:
-    """Yield an analysis' name, and say where it is when it is done."""
+def _announced(layout: Layout, name: str) -> Iterator[str]:
+    """Yield the name of an analysis; once it is done, print the folder that it is in."""
     yield name
-    place = layout.data / "analyses" / name
-    typer.echo(f"pictures and numbers: {place.relative_to(Path.cwd())}/")
+    folder = layout.data / "analyses" / name
+    typer.echo(f"figures and numbers: {folder.relative_to(Path.cwd())}/")

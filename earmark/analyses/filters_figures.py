@@ -1,6 +1,6 @@
-"""The pictures of learned filters: sorted spectra, a layer at a time and all of them side by side.
+"""The figures of learned filters: sorted spectra of one layer, and of all layers side by side.
 
-Shapes: C filters, F frequency bins, S filters whose waveforms are shown, T samples.
+Shapes: C filters, F frequency bins, S filters with a drawn waveform, T samples.
 """
 
 from collections.abc import Sequence
@@ -33,12 +33,17 @@ def layer_figure(
     sample_rate: int,
     title: str,
 ) -> "Figure":
-    """Draw `(C, F)` spectra, sorted by `peaks_hz`, and beside them the waveforms of some filters.
+    """Draw the spectra `(C, F)` of a layer, and beside them the waveforms of some filters.
 
     Args:
-        hz: (F,), the bins' frequencies.
-        index: (C,), the filters' numbers.
-        shown: (S,), which rows' waveforms `(S, T)` are drawn; the lowest peak is at the bottom.
+        spectra: (C, F), sorted by `peaks_hz`.
+        hz: (F,), the frequencies of the bins.
+        peaks_hz: (C,), ascending.
+        index: (C,), the numbers of the filters.
+        shown: (S,), the rows whose waveforms are drawn; the lowest peak is at the bottom.
+        waveforms: (S, T), of these rows.
+        sample_rate: of the waveforms, in Hz.
+        title: of the figure.
     """
     figure = new_figure(11, 4.6)
     parts: Any = figure.subfigures(1, 2, width_ratios=[1.25, 1])
@@ -54,33 +59,39 @@ def layer_figure(
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
     milliseconds = np.arange(waveforms.shape[1]) * 1000 / sample_rate
-    rows = np.atleast_1d(right.subplots(max(len(shown), 1), 1, sharex=True))
-    for place, waveform, one in zip(shown[::-1], waveforms[::-1], rows, strict=False):
-        one.plot(milliseconds, waveform, color="#7b2382", linewidth=0.6)
-        one.set(yticks=[], xlim=(0, milliseconds[-1]))
-        name = f"filter {index[place]}\n{peaks_hz[place]:,.0f} Hz"
-        one.text(1.01, 0.5, name, fontsize=7.5, color=INK, va="center", transform=one.transAxes)
-        bare(one)
-        one.tick_params(bottom=False)
-    rows[0].set_title("waveforms that excite them most", fontsize=9, loc="left", color=INK)
-    rows[-1].tick_params(bottom=True)
-    rows[-1].set_xlabel("milliseconds", fontsize=9)
+    grid = np.atleast_1d(right.subplots(max(len(shown), 1), 1, sharex=True))
+    for row, waveform, axes in zip(shown[::-1], waveforms[::-1], grid, strict=False):
+        axes.plot(milliseconds, waveform, color="#7b2382", linewidth=0.6)
+        axes.set(yticks=[], xlim=(0, milliseconds[-1]))
+        name = f"filter {index[row]}\n{peaks_hz[row]:,.0f} Hz"
+        axes.text(1.01, 0.5, name, fontsize=7.5, color=INK, va="center", transform=axes.transAxes)
+        bare(axes)
+        axes.tick_params(bottom=False)
+    grid[0].set_title("waveforms that activate them most", fontsize=9, loc="left", color=INK)
+    grid[-1].tick_params(bottom=True)
+    grid[-1].set_xlabel("milliseconds", fontsize=9)
     return figure
 
 
 def overview_figure(
     spectra: Sequence[Floats], *, hz: Floats, peaks_hz: Sequence[Floats], title: str
 ) -> "Figure":
-    """Draw the sorted spectra of every layer, and the curves that their peaks form.
+    """Draw the sorted spectra of every layer, and the curves of their peaks.
 
-    The dashed curve is the mel scale, to which the paper likens the layers.
+    The dashed curve is the mel scale, with which the paper compares the layers.
+
+    Args:
+        spectra: (C, F) of each layer.
+        hz: (F,), the frequencies of the bins.
+        peaks_hz: (C,) of each layer, ascending.
+        title: of the figure.
     """
     figure = new_figure(13, 5.6)
     parts: Any = figure.subfigures(1, 2, width_ratios=[2.15, 1])
     left, right = parts
     grid = np.ravel(left.subplots(2, -(-len(spectra) // 2), sharey=True, squeeze=False))
-    for number, (axes, one) in enumerate(zip(grid, spectra, strict=False), start=1):
-        _spectra(axes, one, hz)
+    for number, (axes, of_layer) in enumerate(zip(grid, spectra, strict=False), start=1):
+        _spectra(axes, of_layer, hz)
         axes.set_title(f"layer {number}", fontsize=9, color=INK, pad=4)
     for axes in grid[len(spectra) :]:
         axes.set_visible(False)
@@ -93,32 +104,32 @@ def overview_figure(
 
 
 def _peak_curves(axes: "Axes", peaks_hz: Sequence[Floats], hz: Floats) -> None:
-    """Every layer's sorted peaks over a logarithmic axis, on which the mel scale ends straight."""
+    """The sorted peaks of every layer, on a logarithmic axis, and the mel scale."""
     from matplotlib import colormaps
 
-    lowest, top = float(hz[1]), float(hz[-1])  # a logarithm knows no 0 Hz
+    lowest, top = float(hz[1]), float(hz[-1])  # the logarithm of 0 Hz is undefined
     mels = np.linspace(0, 2595 * np.log10(1 + top / 700), 200)
     mel_hz = 700 * (10 ** (mels / 2595) - 1)
     axes.plot(np.linspace(0, 1, 200)[1:], mel_hz[1:], "--", color=INK, lw=1, label="mel scale")
     for number, peaks in enumerate(peaks_hz, start=1):
-        awake = np.maximum(peaks[np.isfinite(peaks)], lowest)
-        places = (np.arange(len(awake)) + 0.5) / max(len(awake), 1)
+        active = np.maximum(peaks[np.isfinite(peaks)], lowest)
+        shares = (np.arange(len(active)) + 0.5) / max(len(active), 1)
         color = colormaps["plasma"](0.88 * (number - 1) / max(len(peaks_hz) - 1, 1))
-        axes.plot(places, awake, color=color, linewidth=1.8, label=f"layer {number}")
+        axes.plot(shares, active, color=color, linewidth=1.8, label=f"layer {number}")
     axes.set_yscale("log")
     axes.set(xlim=(0, 1), ylim=(lowest * 0.9, top * 1.05))
-    ticks = [one for one in TICKS_HZ if lowest <= one <= top]
-    axes.set_yticks(ticks, [f"{one:,}" for one in ticks])
+    ticks = [tick for tick in TICKS_HZ if lowest <= tick <= top]
+    axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_xlabel("share of the layer's filters", fontsize=9, color=INK)
     axes.set_ylabel("frequency of the peak, Hz", fontsize=9, color=INK)
-    axes.set_title("the curves that the peaks form", fontsize=9, color=INK, pad=4)
+    axes.set_title("peaks of the filters of each layer", fontsize=9, color=INK, pad=4)
     axes.grid(color=PALE, linewidth=0.6)
     bare(axes, "bottom", "left")
     axes.minorticks_off()
 
 
 def _spectra(axes: "Axes", spectra: Floats, hz: Floats) -> "AxesImage":
-    # Noise is left dark: what matters is by how much a filter's peak stands out of it.
+    # Noise stays dark: what matters is how far a peak stands out of it.
     low, high = np.quantile(spectra, (0.5, 0.999))
     image = axes.imshow(
         spectra.T, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.store import read_json
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A member's network of one fold, and the extractor whose embeddings it reads, if it does."""
+    """A member of one fold, and the extractor whose embeddings it reads; None without one."""
 
     member: str
     fold: str
@@ -23,32 +24,32 @@ class Trained:
 
 
 def trained_members(layout: Layout) -> dict[str, list[str]]:
-    """Every member, and extractor, that is trained here, with its folds."""
+    """Every trained member and extractor, with its folds."""
     models = layout.model("member", "fold").parent.parent
-    found: dict[str, list[str]] = {}
+    folds_of: dict[str, list[str]] = {}
     for path in sorted(models.glob("*/*/model.json")):
-        found.setdefault(path.parent.parent.name, []).append(path.parent.name)
-    return found
+        folds_of.setdefault(path.parent.parent.name, []).append(path.parent.name)
+    return folds_of
 
 
 def trained_folds(layout: Layout, member: str) -> list[str]:
-    """The folds that a member is trained for, sorted.
+    """The folds that a member is trained on, sorted.
 
     Raises:
-        UserError: there is none, or no such member.
+        UserError: there is no such trained member.
     """
     members = trained_members(layout)
     if member not in members:
-        known = f"there are {', '.join(members)}" if members else "nothing is trained here yet"
-        raise UserError(f"{member}: no trained model; {known}; run `dvc repro`, or `dvc pull`")
+        known = f"choose one of {', '.join(members)}" if members else "nothing is trained yet"
+        raise UserError(f"{member}: not trained; {known}, or run `dvc repro` or `dvc pull`")
     return members[member]
 
 
 def load_trained(layout: Layout, member: str, fold: str | None, device: Device) -> Trained:
-    """Load a member's network, of the first trained fold where none is named.
+    """Load a member of a fold; without `fold`, of the first one that is trained.
 
     Raises:
-        UserError: the member, or the fold, is not trained here.
+        UserError: the member or the fold is not trained.
     """
     folds = trained_folds(layout, member)
     if fold is not None and fold not in folds:
@@ -56,5 +57,5 @@ def load_trained(layout: Layout, member: str, fold: str | None, device: Device) 
     fold = fold or folds[0]
     folder = layout.model(member, fold)
     extractor = read_json(folder / "model.json").get("extractor")
-    below = Tagger.load(layout.model(extractor, fold), device) if extractor else None
-    return Trained(member, fold, Tagger.load(folder, device), below)
+    loaded = Tagger.load(layout.model(extractor, fold), device) if extractor else None
+    return Trained(member, fold, Tagger.load(folder, device), loaded)

@@ -1,4 +1,4 @@
-"""A finding: one thing that is wrong with a corpus, what it means, and how it is fixed."""
+"""A finding: one problem of a corpus, what it means, and how to fix it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,24 @@ SEVERITIES: tuple[Severity, ...] = ("critical", "serious", "minor", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """grave: scores cannot be trusted. serious: learning suffers. minor: worth a look."""
+    """One problem of a corpus.
+
+    Attributes:
+        severity: critical if scores cannot be trusted, serious if training suffers, minor if it
+            is worth a look, note if nothing needs to be done.
+        topic: what was audited: duplicates, labels, licences, sound or balance.
+        title: the problem in one sentence without a full stop.
+        meaning: its consequence, and the first clips or classes that are affected.
+        fix: what the user can do.
+    """
 
     severity: Severity
-    part: str
+    topic: str
     title: str
     meaning: str
     fix: str
 
 
 def by_severity(findings: Sequence[Finding]) -> list[Finding]:
-    """The most severe first; the order within a severity is kept."""
+    """Sort the most severe first; the order within a severity is kept."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def some(names: Sequence[str], *, shown: int = 3) -> str:
-    """The first names, and how many more there are."""
-    text = ", ".join(map(str, names[:shown]))
-    return text if len(names) <= shown else f"{text} and {len(names) - shown} more"
-
-
-def counted(n: int, one: str, many: str = "") -> str:
-    """A number with its noun: "1 pair", "2 pairs"."""
-    return f"{n} {one if n == 1 else many or one + 's'}"

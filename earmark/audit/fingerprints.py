@@ -1,10 +1,10 @@
-"""Acoustic fingerprints that survive level, rate, codec and cutting: 32 bits for a moment of sound.
+"""Acoustic fingerprints: 32 bits per frame that survive a change of level, rate, codec or length.
 
 Haitsma & Kalker, "A highly robust audio fingerprinting system" (ISMIR 2002), section 4.2: a bit is
 the sign of a difference of band energies along frequency and time. Ours differ in three ways, so
 that clips of 0.3 s can be told apart: windows of 128 ms instead of 370 ms; the difference in time
 spans half a window, since neighbouring frames share most of their samples; and bits whose
-difference is small, which noise turns, are marked as weak.
+difference is small, which noise flips, are marked as unreliable.
 Shapes: T samples, N frames, 33 mel bands.
 """
 
@@ -18,15 +18,15 @@ from earmark.sound.decoding import Float32, resample
 
 RATE = 16_000
 WINDOW = 2048
-UNIT = 128  # samples: what offsets are counted in
+UNIT = 128  # samples: offsets are counted in units
 N_BITS = 32
-BAND_HZ = (150.0, 5500.0)  # what a telephone recording or a thrifty mp3 still holds
+BAND_HZ = (150.0, 5500.0)  # what a telephone recording or an mp3 of a low bit rate still holds
 N_WEAKEST = 2
 _LAG = WINDOW // 2  # samples between the two energies of a bit
 _DENSE_SECONDS = 2.0  # clips up to here have a frame every unit, longer ones every second unit
-_STRONG_DB = 1.0  # differences under it change their sign with little noise
-_QUIET = 10**-3.5  # of the loudest frame's energy: 35 dB under it
-_FLOOR = 1e-9  # near the energy that rounding to 16 bits leaves in a band
+_RELIABLE_DB = 1.0  # a smaller difference changes its sign with little noise
+_QUIET = 10**-3.5  # relative to the loudest frame's energy: 35 dB below it
+_FLOOR = 1e-9  # about the energy that rounding to 16 bits leaves in a band
 
 Codes = NDArray[np.uint32]
 
@@ -36,14 +36,14 @@ class Fingerprint:
     """The codes of a clip's frames.
 
     Attributes:
-        codes: uint32 (N,), a bit each for 32 differences.
-        strong: uint32 (N,), 1 where a bit can be trusted; 0 throughout in a quiet frame.
-        weakest: uint8 (N, 2), the bits that noise would turn first.
+        codes: uint32 (N,), one bit for each of 32 differences.
+        reliable: uint32 (N,), 1 where a bit is reliable; all 0 in a quiet frame.
+        weakest: uint8 (N, 2), the indices of the bits that noise would flip first.
         step: units between frames, 1 or 2.
     """
 
     codes: Codes
-    strong: Codes
+    reliable: Codes
     weakest: NDArray[np.uint8]
     step: int
 
@@ -52,7 +52,7 @@ class Fingerprint:
 
 
 def fingerprint(waveform: Float32, *, sample_rate: int) -> Fingerprint:
-    """Fingerprint float32 (T,); a clip under 0.2 s has no frame."""
+    """Fingerprint a float32 waveform (T,); a clip shorter than 0.2 s has no frame."""
     at_16k = resample(waveform, from_hz=sample_rate, to_hz=RATE)
     step = 1 if len(at_16k) <= _DENSE_SECONDS * RATE else 2
     energy = band_energies(at_16k, hop_length=step * UNIT)  # (N + lag, 33)
@@ -61,19 +61,19 @@ def fingerprint(waveform: Float32, *, sample_rate: int) -> Fingerprint:
     slope = level[:, :-1] - level[:, 1:]
     change = slope[lag:] - slope[:-lag]  # (N, 32)
     loudness = energy.sum(axis=1)
-    # Both ends of the difference must sound, or the bits tell of the noise floor.
+    # Both ends of the difference must be loud; otherwise the bits describe the noise floor.
     loud = np.minimum(loudness[lag:], loudness[:-lag]) > _QUIET * loudness.max(initial=0)
     size = np.abs(change)
     return Fingerprint(
         codes=_packed(change > 0),
-        strong=_packed((size > _STRONG_DB) & loud[:, None]),
+        reliable=_packed((size > _RELIABLE_DB) & loud[:, None]),
         weakest=np.argsort(size, axis=1)[:, :N_WEAKEST].astype(np.uint8),
         step=step,
     )
 
 
 def band_energies(at_16k: Float32, *, hop_length: int) -> Float32:
-    """Mel band energies (frames, 33) of windows that lie whole within (T,) at 16 kHz."""
+    """Mel band energies (frames, 33) of the windows that lie entirely within (T,) at 16 kHz."""
     if len(at_16k) < WINDOW:
         return np.zeros((0, N_BITS + 1), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(at_16k, WINDOW)[::hop_length]
@@ -82,26 +82,26 @@ def band_energies(at_16k: Float32, *, hop_length: int) -> Float32:
     return np.asarray(power @ _bank(), dtype=np.float32)
 
 
-def errors(a: Fingerprint, b: Fingerprint, offset: int) -> tuple[int, int]:
-    """Count trusted bits of the overlap that differ, and all of them.
+def count_bit_errors(a: Fingerprint, b: Fingerprint, offset: int) -> tuple[int, int]:
+    """Count the reliable bits of the overlap that differ, and all reliable bits of the overlap.
 
-    `offset` is the time in `a` less that of the same sound in `b`, in units; where both have a
-    frame every second unit it is taken to the nearest frame.
+    `offset` is the time in `a` minus the time of the same sound in `b`, in units. Where both
+    fingerprints have a frame every second unit, it is rounded to the nearest frame.
     """
     first, second = _aligned(a, b, offset)
-    trusted = a.strong[first] & b.strong[second]
-    differ = (a.codes[first] ^ b.codes[second]) & trusted
-    return int(np.bitwise_count(differ).sum()), int(np.bitwise_count(trusted).sum())
+    reliable = a.reliable[first] & b.reliable[second]
+    different = (a.codes[first] ^ b.codes[second]) & reliable
+    return int(np.bitwise_count(different).sum()), int(np.bitwise_count(reliable).sum())
 
 
 def _aligned(a: Fingerprint, b: Fingerprint, offset: int) -> tuple[slice, slice]:
-    """The frames of `a` and of `b` that stand for one moment, as slices of one length."""
+    """The frames of `a` and `b` at the same moments, as slices of equal length."""
     if a.step > b.step:
         second, first = _aligned(b, a, -offset)
         return first, second
     stride = b.step // a.step
     shift = round(offset / a.step)  # in frames of a
-    j = max(0, -(shift // stride))  # the first frame of b that lies within a
+    j = max(0, -(shift // stride))  # the first frame of b that overlaps a
     i = j * stride + shift
     n = max(0, min(len(b) - j, -((i - len(a)) // stride)))
     return slice(i, i + n * stride, stride), slice(j, j + n)

@@ -1,9 +1,11 @@
-"""Finds pairs of clips that may share sound, through an index of codes: never all pairs.
+"""Find pairs of clips that may share sound, through an index of codes instead of all pairs.
 
-Two frames with the same code vote for their clips and for an offset between them. Every frame is
-indexed under its own code and under those with its weakest bits turned (Haitsma & Kalker, section
-5.2), so that a few errors do no harm. Memory and time grow with the number of frames: a code
-meets no more than the next few clips of its bucket, and codes of a great many clips say nothing.
+Two frames with the same code vote for their pair of clips and for an offset between them. Every
+frame is indexed under its own code and under the codes with its weakest bits flipped (Haitsma &
+Kalker, section 5.2), so that a few bit errors do no harm. Memory and time grow linearly with the
+number of frames: each clip is compared with the next few clips of the same code only, and codes
+that very many clips share are ignored.
+Shapes: P pairs.
 """
 
 from collections.abc import Sequence
@@ -14,20 +16,25 @@ from numpy.typing import NDArray
 
 from earmark.audit.fingerprints import Fingerprint
 
-_NEIGHBOURS = 8  # clips of a bucket that each clip of it meets: enough to chain a group together
-_STOP_SHARE, _STOP_CLIPS = 0.05, 64  # a code of more clips than both is a stop word
-_VOTES = 2
-_SHORT_FRAMES = 128  # about a second: with fewer frames, one vote is all there may be
-_REACH = 2  # votes this many units apart agree, since frames do not begin together
+_NEIGHBOURS = 8  # following clips of the same code to compare with: enough to connect a group
+_STOP_SHARE, _STOP_CLIPS = 0.05, 64  # a code that more clips than both share is ignored
+_MIN_VOTES = 2
+_SHORT_FRAMES = 128  # about a second: with fewer frames, one vote is enough
+_TOLERANCE = 2  # units; votes this close agree, since frames do not start at the same time
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs of clips (P,), the first of each pair before the second, with their best offset.
+    """Pairs of clips that may share sound.
 
-    `offsets` is the time in the first clip less that of the same sound in the second, in units.
+    Attributes:
+        first: int64 (P,), the index of one clip of each pair.
+        second: int64 (P,), the index of the other clip, which comes later.
+        offsets: int64 (P,), the time in the first clip minus the time of the same sound in the
+            second, in units.
+        votes: int64 (P,), how many equal codes support the offset.
     """
 
     first: Ints
@@ -39,8 +46,8 @@ class Candidates:
         return len(self.first)
 
 
-def candidates(fingerprints: Sequence[Fingerprint]) -> Candidates:
-    """Pairs that agree on an offset by two codes or more; by one, if one clip lasts a second."""
+def find_candidates(fingerprints: Sequence[Fingerprint]) -> Candidates:
+    """Find pairs with two or more votes for an offset; one vote is enough for a short clip."""
     entries, clip_of, time_of = _index(fingerprints)
     if not len(entries):
         return Candidates(*(np.zeros(0, np.int64) for _ in range(4)))
@@ -48,14 +55,14 @@ def candidates(fingerprints: Sequence[Fingerprint]) -> Candidates:
     pairs, offsets, votes = _best_offsets(pairs, offsets)
     n = len(fingerprints)
     first, second = pairs // n, pairs % n
-    sizes = np.array([np.count_nonzero(f.strong) for f in fingerprints])
+    sizes = np.array([np.count_nonzero(f.reliable) for f in fingerprints])
     is_short = np.minimum(sizes[first], sizes[second]) < _SHORT_FRAMES
-    keep = (votes >= _VOTES) | is_short
+    keep = (votes >= _MIN_VOTES) | is_short
     return Candidates(first[keep], second[keep], offsets[keep], votes[keep])
 
 
 def _index(fingerprints: Sequence[Fingerprint]) -> tuple[NDArray[np.uint64], Ints, Ints]:
-    """Sorted (code << 32 | frame) entries, each code once a clip; clip and time of each frame."""
+    """Sorted (code << 32 | frame) entries, one per code and clip; clip and time of each frame."""
     lengths = [len(f) for f in fingerprints]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     clip_of = np.repeat(np.arange(len(fingerprints)), lengths)
@@ -76,14 +83,14 @@ def _index(fingerprints: Sequence[Fingerprint]) -> tuple[NDArray[np.uint64], Int
 
 
 def _entries(f: Fingerprint, start: int) -> NDArray[np.uint64]:
-    """A clip's entries: its trusted frames under their codes and those one or two bits away."""
-    at = np.flatnonzero(f.strong)
-    codes = f.codes[at]
-    turns = (np.uint32(1) << f.weakest[at].astype(np.uint32)).T  # (2, n)
-    variants = [codes, codes ^ turns[0]]
-    if f.step == 1:  # short clips have few frames, and can afford more codes for each
-        variants += [codes ^ turns[1], codes ^ turns[0] ^ turns[1]]
-    frames = (start + at).astype(np.uint64)
+    """The entries of a clip: its reliable frames under their code and codes 1 or 2 bits away."""
+    index = np.flatnonzero(f.reliable)
+    codes = f.codes[index]
+    flips = (np.uint32(1) << f.weakest[index].astype(np.uint32)).T  # (2, n)
+    variants = [codes, codes ^ flips[0]]
+    if f.step == 1:  # short clips have few frames, so more codes per frame are affordable
+        variants += [codes ^ flips[1], codes ^ flips[0] ^ flips[1]]
+    frames = (start + index).astype(np.uint64)
     return np.concatenate([(v.astype(np.uint64) << np.uint64(32)) | frames for v in variants])
 
 
@@ -96,27 +103,28 @@ def _frame(entries: NDArray[np.uint64]) -> Ints:
 
 
 def _collisions(entries: NDArray[np.uint64], clip_of: Ints, time_of: Ints) -> tuple[Ints, Ints]:
-    """Pairs (first * n + second) and offsets of entries of one code that stand near each other."""
+    """Pairs (first * n + second) and offsets of neighbouring entries that have the same code."""
     n_clips = int(clip_of.max()) + 1
     code, frame = _code(entries), _frame(entries)
     clip, time = clip_of[frame], time_of[frame]
     pairs, offsets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for ahead in range(1, _NEIGHBOURS + 1):
-        at = np.flatnonzero(code[:-ahead] == code[ahead:])
-        # Entries of a code stand in the order of their clips.
-        pairs.append(clip[at] * n_clips + clip[at + ahead])
-        offsets.append(time[at] - time[at + ahead])
+        index = np.flatnonzero(code[:-ahead] == code[ahead:])
+        # The entries of a code are in the order of their clips.
+        pairs.append(clip[index] * n_clips + clip[index + ahead])
+        offsets.append(time[index] - time[index + ahead])
     return np.concatenate(pairs), np.concatenate(offsets)
 
 
 def _best_offsets(pairs: Ints, offsets: Ints) -> tuple[Ints, Ints, Ints]:
-    """The offset of each pair that most votes are for or near to, and how many."""
+    """For each pair: the offset with the most votes at or near it, and the number of votes."""
     order = np.lexsort((offsets, pairs))
     pairs, offsets = pairs[order], offsets[order]
-    # A sorted key in which votes within reach of each other, of one pair, lie within reach too.
-    span = int(offsets.max(initial=0) - offsets.min(initial=0)) + 2 * _REACH + 1
+    # Sorted keys: two votes of one pair are as far apart as their offsets, others farther.
+    span = int(offsets.max(initial=0) - offsets.min(initial=0)) + 2 * _TOLERANCE + 1
     keys = np.unique(pairs, return_inverse=True)[1] * span + (offsets - offsets.min(initial=0))
-    votes = np.searchsorted(keys, keys + _REACH, "right") - np.searchsorted(keys, keys - _REACH)
+    end = np.searchsorted(keys, keys + _TOLERANCE, "right")
+    votes = end - np.searchsorted(keys, keys - _TOLERANCE)
     order = np.lexsort((offsets, -votes, pairs))
     _, best = np.unique(pairs[order], return_index=True)
     best = order[best]

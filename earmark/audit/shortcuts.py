@@ -1,7 +1,7 @@
-"""How well the class can be guessed from facts that are not the sound: length, level, band, rate.
+"""The shortcut baseline: how well a clip's class follows from length, level, bandwidth and format.
 
-What a network can learn instead of the sound it may learn, and a new recorder then undoes it.
-Shapes: B clips, K tags, F facts.
+A network can learn such a shortcut instead of the sound, and then fails on other recordings.
+Shapes: B clips, K tags, P properties.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from earmark.audit.findings import Finding
 from earmark.seeding import seed_for
 
-FACTS = {
+PROPERTIES = {
     "seconds": "length",
     "level_db": "level",
     "bandwidth_hz": "bandwidth",
@@ -23,14 +23,21 @@ FACTS = {
     "native_sample_rate": "sample rate of the file",
     "channels": "channels of the file",
 }
-_SPLITS = 5
-_LEAST_CLIPS = 5  # of a class, or it is left out
+ALL = "all"  # the baseline that uses every property
+_N_SPLITS = 5
+_MIN_SOURCES = 5  # of a class; smaller classes are left out
 _LARGE_GAIN = 0.2  # over chance, in balanced accuracy
 
 
 @dataclass(frozen=True)
-class Guess:
-    """Balanced accuracy of a small forest, cross-validated, on `n_clips` of `n_classes`."""
+class ShortcutBaseline:
+    """The cross-validated balanced accuracy of a small random forest.
+
+    Attributes:
+        accuracy: the mean recall of the classes.
+        n_clips: how many clips were classified.
+        n_classes: into how many classes.
+    """
 
     accuracy: float
     n_clips: int
@@ -41,80 +48,99 @@ class Guess:
         return 1 / self.n_classes
 
     @property
-    def is_more_than_chance(self) -> bool:
-        """Four standard deviations over it, as if each clip were drawn alone."""
+    def is_above_chance(self) -> bool:
+        """Four standard deviations above chance, as if clips were independent."""
         deviation = np.sqrt(self.chance * (1 - self.chance) / self.n_clips)
         return bool(self.accuracy > self.chance + 4 * deviation)
 
 
-def guess_class(table: pd.DataFrame, groups: Sequence[str], *, seed: int) -> dict[str, Guess]:
-    """Guess `label` from the columns FACTS of (B, ...): from each that varies, and "all".
+def shortcut_baselines(
+    sound: pd.DataFrame, sources: Sequence[str], *, seed: int
+) -> dict[str, ShortcutBaseline]:
+    """Classify clips by each property that varies, and by all of them.
 
-    Clips of a group (a source) stay on one side of every split, or the forest would know them.
-    Classes of fewer than 5 groups are left out; with fewer than two classes left, nothing is said.
+    Args:
+        sound: (B, ...), with the columns clip, label and PROPERTIES.
+        sources: (B,), the recording of each clip, "" where it is unknown. Clips of a source stay
+            on the same side of every split, otherwise the forest recognises the source.
+        seed: of the whole pipeline.
+
+    Returns:
+        Baselines by property and under ALL. Classes of fewer than 5 sources are left out; the
+        result is empty if fewer than two classes remain.
     """
-    names = pd.Series(list(groups), index=table.index)
-    names = names.where(names != "", "clip " + table["clip"])
-    sizes = names.groupby(table["label"]).nunique()
-    kept = table["label"].isin(sizes.index[sizes >= _LEAST_CLIPS]) & (table["label"] != "")
-    table, names = table[kept], names[kept]
-    if table["label"].nunique() < 2:
+    names = pd.Series(list(sources), index=sound.index)
+    names = names.where(names != "", "clip " + sound["clip"])
+    n_sources = names.groupby(sound["label"]).nunique()
+    is_large = sound["label"].isin(n_sources.index[n_sources >= _MIN_SOURCES])
+    kept = is_large & (sound["label"] != "")
+    sound, names = sound[kept], names[kept]
+    if sound["label"].nunique() < 2:
         return {}
-    varying = [fact for fact in FACTS if table[fact].nunique() > 1]
-    labels = pd.factorize(table["label"], sort=True)[0]
-    group = pd.factorize(names)[0]
-    sets = {**{fact: [fact] for fact in varying}, **({"all": varying} if varying else {})}
+    varying = [name for name in PROPERTIES if sound[name].nunique() > 1]
+    labels = pd.factorize(sound["label"], sort=True)[0]
+    groups = pd.factorize(names)[0]
+    subsets = {**{name: [name] for name in varying}, **({ALL: varying} if varying else {})}
     return {
-        name: Guess(
-            _accuracy(table[facts].to_numpy(dtype=float), labels, group, seed=seed),
-            n_clips=len(table),
+        name: ShortcutBaseline(
+            _balanced_accuracy(sound[columns].to_numpy(dtype=float), labels, groups, seed=seed),
+            n_clips=len(sound),
             n_classes=len(np.unique(labels)),
         )
-        for name, facts in sets.items()
+        for name, columns in subsets.items()
     }
 
 
-def _accuracy(
-    facts: NDArray[np.float64], labels: NDArray[np.int64], group: NDArray[np.int64], *, seed: int
+def _balanced_accuracy(
+    properties: NDArray[np.float64],  # (B, P)
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    seed: int,
 ) -> float:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedGroupKFold
 
     state = seed_for(seed, "audit", "shortcuts") % 2**32
-    splitter = StratifiedGroupKFold(_SPLITS, shuffle=True, random_state=state)
-    said = np.empty(len(labels), dtype=np.int64)
-    for train, held_out in splitter.split(facts, labels, group):
+    splitter = StratifiedGroupKFold(_N_SPLITS, shuffle=True, random_state=state)
+    predictions = np.empty(len(labels), dtype=np.int64)
+    for train, validation in splitter.split(properties, labels, groups):
         forest = RandomForestClassifier(
             40, min_samples_leaf=3, class_weight="balanced", random_state=state
         )
-        said[held_out] = forest.fit(facts[train], labels[train]).predict(facts[held_out])
-    is_right = said == labels
+        forest.fit(properties[train], labels[train])
+        predictions[validation] = forest.predict(properties[validation])
+    is_right = predictions == labels
     return float(np.mean([is_right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def metrics(guesses: dict[str, Guess]) -> dict[str, Any]:
+def metrics(baselines: dict[str, ShortcutBaseline]) -> dict[str, Any]:
+    """Accuracies for metrics/audit.json."""
     return {
-        name: {"balanced_accuracy": round(g.accuracy, 4), "chance": round(g.chance, 4)}
-        for name, g in guesses.items()
+        name: {"balanced_accuracy": round(b.accuracy, 4), "chance": round(b.chance, 4)}
+        for name, b in baselines.items()
     }
 
 
-def findings(guesses: dict[str, Guess]) -> list[Finding]:
-    whole = guesses.get("all")
-    if whole is None or not whole.is_more_than_chance:
+def findings(baselines: dict[str, ShortcutBaseline]) -> list[Finding]:
+    """A finding if all properties together are better than chance."""
+    together = baselines.get(ALL)
+    if together is None or not together.is_above_chance:
         return []
-    single = [(g.accuracy, fact) for fact, g in guesses.items() if fact != "all"]
-    alone = [pair for pair in sorted(single, reverse=True) if guesses[pair[1]].is_more_than_chance]
-    said = ", ".join(f"{FACTS[fact]} alone {accuracy:.0%}" for accuracy, fact in alone)
-    return [
-        Finding(
-            "serious" if whole.accuracy - whole.chance >= _LARGE_GAIN else "minor",
-            "sound",
-            f"Without listening, {whole.accuracy:.0%} of the clips can be put into their class",
-            f"By chance it would be {whole.chance:.0%} (balanced accuracy of a small forest on "
-            f"length, level, bandwidth and the like). {said or 'No fact does it alone'}. A network "
-            "may learn that instead of the sound; some of it may be the sound's own nature.",
-            "Normalise levels (the trim stage does), cut clips to one length, limit the band "
-            "(features.f_max_hz) to what all classes hold, and test on recordings from elsewhere.",
-        )
-    ]
+    single = [(b.accuracy, name) for name, b in baselines.items() if name != ALL]
+    single = [(a, name) for a, name in single if baselines[name].is_above_chance]
+    alone = ", ".join(f"{PROPERTIES[name]} {a:.0%}" for a, name in sorted(single, reverse=True))
+    by_property = f"Above chance alone: {alone}" if alone else "No property is above chance alone"
+    finding = Finding(
+        "serious" if together.accuracy - together.chance >= _LARGE_GAIN else "minor",
+        "sound",
+        f"The shortcut baseline reaches {together.accuracy:.0%}, where chance is "
+        f"{together.chance:.0%}",
+        "It is the balanced accuracy of a small random forest that only knows length, level, "
+        f"bandwidth, silence and file format. {by_property}. A network may learn such a shortcut "
+        "instead of the sound. Part of it may be natural, if classes differ in length or level.",
+        "Normalise levels (the trim stage normalises peaks), cut all clips to one length, limit "
+        "the bandwidth (f_max_hz of the features) to what all classes have, and test on recordings "
+        "from another source.",
+    )
+    return [finding]

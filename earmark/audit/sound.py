@@ -1,59 +1,63 @@
-"""Facts of a clip's sound that a recorder, a codec or an editor left in it.
+"""Measurements of a clip's sound: level, clipping, offset, silence and bandwidth.
 
 Shapes: T samples, F bins.
 """
-
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.audit.findings import Finding, some
 from earmark.processes import map_ordered
 from earmark.sound.decoding import FULL_SCALE, Int16
 from earmark.store import Store
 
-_RUN = 3  # samples at the top of their clip, one after another: a flat top
-_LOUD_TOP = 0.1  # of full scale; below it a top of three equal samples is nothing
+_MIN_RUN = 3  # equal samples in a row at the limit of their clip: a flat top
+_MIN_LIMIT = 0.1  # of full scale; equal samples at a lower limit are not clipping
 _N_FFT = 2048
 _FRAME_SECONDS = 0.02
-_SILENT_DB = -60.0  # under the clip's loudest frame
-_EDGE_DB = 20.0  # a spectrum that falls by so much within a kilohertz was cut
-_LOWEST_EDGE_HZ = 2000.0
-
-CLIPPED, OFF_CENTRE, SILENT, CUT = 1e-4, 0.01, 0.5, 0.9  # where a clip is worth naming
+_SILENT_DB = -60.0  # relative to the clip's loudest frame
+_EDGE_DB = 20.0  # a spectrum that falls by this much within a kilohertz was cut off
+_MIN_EDGE_HZ = 2000.0
 
 
-class Facts:
-    """Measures clips of a decoded store by line: the facts of `measure`."""
+class _MeasureClip:
+    """Measures the clips of a store by index; other processes get a copy of it."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.rate = store, int(store.metadata["sample_rate"])
+        self.store, self.sample_rate = store, int(store.metadata["sample_rate"])
 
-    def __call__(self, line: int) -> dict[str, float]:
-        return measure(self.store.rows(line), sample_rate=self.rate)
+    def __call__(self, index: int) -> dict[str, float]:
+        return measure(self.store.rows(index), sample_rate=self.sample_rate)
 
 
-def table_of(store: Store, labels: Sequence[str], *, workers: int) -> pd.DataFrame:
-    """One row a clip: what its file was (index of the store), and what `measure` finds."""
-    found = map_ordered(
-        Facts(store), range(len(store)), workers=workers, description="sound", chunk=16
+def measure_clips(store: Store, *, workers: int) -> pd.DataFrame:
+    """Measure every clip of the store of decoded clips.
+
+    Returns:
+        One row per clip: properties of its file (clip, split, seconds, native_sample_rate,
+        channels, peak), what `measure` returns, and bandwidth_share, the bandwidth relative to
+        the highest that the file can hold.
+    """
+    measured = map_ordered(
+        _MeasureClip(store), range(len(store)), workers=workers, description="sound", chunk=16
     )
-    index = store.index[["clip", "split", "seconds", "native_sample_rate", "channels", "peak"]]
-    table = index.assign(label=list(labels)).join(pd.DataFrame(list(found), index=index.index))
-    nominal = np.minimum(table["native_sample_rate"], int(store.metadata["sample_rate"])) / 2
-    table["bandwidth_hz"] = np.minimum(table["bandwidth_hz"], nominal)
-    table["bandwidth_share"] = table["bandwidth_hz"] / nominal
+    files = store.index[["clip", "split", "seconds", "native_sample_rate", "channels", "peak"]]
+    table = files.join(pd.DataFrame(list(measured), index=files.index))
+    highest = np.minimum(table["native_sample_rate"], int(store.metadata["sample_rate"])) / 2
+    table["bandwidth_hz"] = np.minimum(table["bandwidth_hz"], highest)
+    table["bandwidth_share"] = table["bandwidth_hz"] / highest
     return table
 
 
 def measure(waveform: Int16, *, sample_rate: int) -> dict[str, float]:
-    """Measure int16 (T,): level, clipping, offset, silence and bandwidth.
+    """Measure an int16 waveform (T,).
 
-    level_db: of the mean power, full scale is 0. clipped_share: of samples in flat tops.
-    dc_offset: the mean, full scale is 1. silent_share: of frames 60 dB under the loudest.
+    Returns:
+        level_db: the level of the mean power; full scale is 0 dB.
+        clipped_share: the share of samples in flat tops.
+        dc_offset: the mean; full scale is 1.
+        silent_share: the share of frames that lie 60 dB below the loudest one.
+        bandwidth_hz: the frequency above which the spectrum was cut off.
     """
     scaled = waveform.astype(np.float32) * np.float32(1 / FULL_SCALE)
     power = float(np.square(scaled, dtype=np.float64).mean())
@@ -69,23 +73,23 @@ def measure(waveform: Int16, *, sample_rate: int) -> dict[str, float]:
 def clipped_share(waveform: Int16) -> float:
     """The share of samples within flat tops: three or more in a row at the clip's own limit.
 
-    The limit is the largest magnitude of its sign, so that a clipped take is still found after
-    somebody turned it down; one flat top alone may be chance, and counts as none.
+    The limit is the largest magnitude of each sign, so that a clipped recording is found even
+    after its volume was lowered. A single flat top may be chance and counts as none.
     """
-    total = runs = 0
+    n_samples = n_runs = 0
     for limit in (int(waveform.max()), int(waveform.min())):
-        if abs(limit) < _LOUD_TOP * FULL_SCALE:
+        if abs(limit) < _MIN_LIMIT * FULL_SCALE:
             continue
-        at_top = np.concatenate([[0], (waveform == limit).astype(np.int8), [0]])
-        edges = np.flatnonzero(np.diff(at_top))
+        is_at_limit = np.concatenate([[0], (waveform == limit).astype(np.int8), [0]])
+        edges = np.flatnonzero(np.diff(is_at_limit))
         lengths = edges[1::2] - edges[::2]
-        total += int(lengths[lengths >= _RUN].sum())
-        runs += int((lengths >= _RUN).sum())
-    return total / len(waveform) if runs > 1 else 0.0
+        n_samples += int(lengths[lengths >= _MIN_RUN].sum())
+        n_runs += int((lengths >= _MIN_RUN).sum())
+    return n_samples / len(waveform) if n_runs > 1 else 0.0
 
 
 def silent_share(scaled: NDArray[np.float32], *, sample_rate: int) -> float:
-    """The share of 20 ms frames that lie 60 dB or more under the loudest of them."""
+    """The share of 20 ms frames that lie 60 dB or more below the loudest one."""
     length = round(_FRAME_SECONDS * sample_rate)
     frames = scaled[: max(len(scaled) // length, 1) * length].reshape(-1, min(length, len(scaled)))
     energy = np.square(frames - frames.mean(axis=1, keepdims=True)).mean(axis=1)
@@ -95,8 +99,8 @@ def silent_share(scaled: NDArray[np.float32], *, sample_rate: int) -> float:
 def bandwidth_hz(scaled: NDArray[np.float32], *, sample_rate: int) -> float:
     """The frequency above which the long-term spectrum was cut off, or half the sample rate.
 
-    A codec or an earlier lower rate leaves an edge: the level falls by 20 dB within a kilohertz
-    and does not come back. A sound that fades towards high frequencies has none.
+    A codec or an earlier lower sample rate leaves an edge: the level falls by 20 dB within a
+    kilohertz and stays low. A sound that fades towards high frequencies has no edge.
     """
     nyquist = sample_rate / 2
     if len(scaled) < _N_FFT:
@@ -104,15 +108,15 @@ def bandwidth_hz(scaled: NDArray[np.float32], *, sample_rate: int) -> float:
     level = _long_term_db(scaled)  # (F,)
     per_khz = round(1000 * _N_FFT / sample_rate)
     width, gap = round(0.7 * per_khz), round(0.15 * per_khz)
-    bands = np.lib.stride_tricks.sliding_window_view(level, width)  # of bins i to i + width
-    # Below the edge most bins must sound: the last harmonic of a tone is no edge.
+    bands = np.lib.stride_tricks.sliding_window_view(level, width)  # bins i to i + width
+    # Most bins below an edge must be loud: the last harmonic of a tone is not an edge.
     full, smooth = np.quantile(bands, 0.25, axis=1), bands.mean(axis=1)
     edges = np.arange(width + gap, len(level) - width - gap)
     below, above = full[edges - gap - width], smooth[edges + gap]
-    # The most that comes after: an edge with sound beyond it is a notch, not the end.
+    # The loudest band that follows: an edge with sound above it is a notch, not the end.
     rest = np.maximum.accumulate(smooth[::-1])[::-1][edges + gap]
     is_edge = (below - np.maximum(above, rest) >= _EDGE_DB) & (
-        edges * sample_rate / _N_FFT >= _LOWEST_EDGE_HZ
+        edges * sample_rate / _N_FFT >= _MIN_EDGE_HZ
     )
     if not is_edge.any():
         return nyquist
@@ -121,66 +125,10 @@ def bandwidth_hz(scaled: NDArray[np.float32], *, sample_rate: int) -> float:
 
 
 def _long_term_db(scaled: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The mean power spectrum (F,) in dB; the louder half of the frames counts, not silence."""
+    """The mean power spectrum (F,) in dB of the louder half of the frames, without silence."""
     frames = np.lib.stride_tricks.sliding_window_view(scaled, _N_FFT)[:: _N_FFT // 2]
     spectra = np.fft.rfft(frames * np.blackman(_N_FFT).astype(np.float32))
     power = spectra.real**2 + spectra.imag**2
     loudest = np.argsort(power.sum(axis=1))[-max(1, len(power) // 2) :]
-    found: NDArray[np.float64] = 10 * np.log10(power[loudest].mean(axis=0) + 1e-12)
-    return found
-
-
-def metrics(table: pd.DataFrame) -> dict[str, Any]:
-    faulty = _faulty(table)
-    return {
-        **{name: int(rows.sum()) for name, rows in faulty.items()},
-        "native_sample_rates": _counts(table["native_sample_rate"]),
-        "channels": _counts(table["channels"]),
-        "median_bandwidth_hz": round(float(table["bandwidth_hz"].median()), 1),
-    }
-
-
-def _counts(values: pd.Series) -> dict[str, int]:
-    return {str(value): int(n) for value, n in values.value_counts().sort_index().items()}
-
-
-def _faulty(table: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
-    return {
-        "clipped": table["clipped_share"] >= CLIPPED,
-        "dc_offset": table["dc_offset"].abs() >= OFF_CENTRE,
-        "mostly_silent": table["silent_share"] >= SILENT,
-        "band_limited": table["bandwidth_share"] < CUT,
-    }
-
-
-def findings(table: pd.DataFrame) -> list[Finding]:
-    said = {
-        "clipped": (
-            "are clipped",
-            "Flat tops add harmonics that are not of the sound",
-            "Fetch the original at a lower level, or leave them.",
-        ),
-        "dc_offset": (
-            f"have an offset of {OFF_CENTRE:.0%} of full scale or more",
-            "The lowest bins then tell of the recorder",
-            "Run a high-pass filter at 20 Hz over them.",
-        ),
-        "mostly_silent": (
-            "are silent for half of their length or more",
-            "Crops of them hold nothing to learn from",
-            "Trim them (trim.top_db takes the ends only), or cut them up.",
-        ),
-        "band_limited": (
-            "hold less than nine tenths of their nominal band",
-            "They come from a lower rate or a thrifty codec",
-            "Lower features.f_max_hz to what most clips hold, if it goes by class (see below).",
-        ),
-    }
-    result = []
-    for name, rows in _faulty(table).items():
-        if n := int(rows.sum()):
-            what, meaning, fix = said[name]
-            names = some(list(table.loc[rows, "clip"]))
-            title = f"{n} of {len(table)} clips {what}"
-            result.append(Finding("minor", "sound", title, f"{meaning}: {names}.", fix))
-    return result
+    level: NDArray[np.float64] = 10 * np.log10(power[loudest].mean(axis=0) + 1e-12)
+    return level

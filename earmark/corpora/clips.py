@@ -1,4 +1,4 @@
-"""The clips table: one row a labelled recording, the same for every corpus."""
+"""The clips table: one row per clip, with the same columns for every corpus."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,18 +15,17 @@ SCHEMA = pa.DataFrameSchema(
     {
         "clip": pa.Column(str, pa.Check.str_length(min_value=1)),
         "path": pa.Column(str, pa.Check.str_length(min_value=1)),
-        # Tags with ";" between several; "" for a test clip that nobody labelled.
+        # One tag, or several with ";" between them; "" for a test clip without a label.
         "label": pa.Column(str),
-        "aux_label": pa.Column(
-            str
-        ),  # the tag of a second task (Chen & Gupta); "" where there is none
+        # The tag of the auxiliary task (Chen & Gupta); "" where there is none.
+        "aux_label": pa.Column(str),
         "source": pa.Column(str),  # the recording that a clip was cut from; "" where unknown
         "fold": pa.Column("Int64", nullable=True),  # the corpus' official fold, where it has one
         "verified": pa.Column(bool),
         "split": pa.Column(str, pa.Check.isin(["train", "test"])),
         "usage": pa.Column(str, pa.Check.isin(["", "Public", "Private", "Ignored"])),
         "licence": pa.Column(str),
-        # The part of the file that is the clip, in seconds; NaN: from its start, to its end.
+        # The excerpt of the file that is the clip, in seconds; NaN: the start or end of the file.
         "start_seconds": pa.Column(float, pa.Check.ge(0), nullable=True),
         "end_seconds": pa.Column(float, pa.Check.gt(0), nullable=True),
     },
@@ -37,7 +36,7 @@ COLUMNS = list(SCHEMA.columns)
 
 
 def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
-    """A clips table of the given columns; the others get the value that says "not known"."""
+    """A clips table of the given columns; in the others no value is known yet."""
     table = pd.DataFrame(columns)
     unknown: dict[str, Any] = {
         "label": "",
@@ -61,7 +60,7 @@ def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
 
 
 def problems_of(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> list[str]:
-    """Everything that is wrong with a corpus' table, one line each, with place and fix."""
+    """Everything that is wrong with the clips table of a corpus, one line each, with its fix."""
     return [
         *_schema_problems(clips),
         *_name_problems(clips),
@@ -69,7 +68,7 @@ def problems_of(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> list
         *_excerpt_problems(clips),
         *_tag_problems(clips),
         *_label_problems(clips, 1 if cv.scheme == "first_last" else cv.k),
-        *_event_problems(clips),
+        *_aux_label_problems(clips),
         *(_fold_problems(clips, cv.k) if cv.scheme == "official" else []),
     ]
 
@@ -86,7 +85,7 @@ def _schema_problems(clips: pd.DataFrame) -> list[str]:
         SCHEMA.validate(clips, lazy=True)
     except pa.errors.SchemaErrors as error:
         return [
-            f"corpus: column {case.column}: {case.failure_case!r} does not pass {case.check}; "
+            f"corpus: column {case.column}: {case.failure_case!r} fails {case.check}; "
             f"fix it in the table (row {case.index})"
             for case in error.failure_cases.itertuples()
         ]
@@ -96,7 +95,7 @@ def _schema_problems(clips: pd.DataFrame) -> list[str]:
 def _name_problems(clips: pd.DataFrame) -> list[str]:
     counts = clips["clip"].value_counts()
     return [
-        f"corpus: clip {clip}: named {count} times; a name may stand for one clip only, "
+        f"corpus: clip {clip}: in the table {count} times; names must be unique, "
         "so delete or rename the others"
         for clip, count in counts[counts > 1].sort_index().items()
     ]
@@ -107,7 +106,7 @@ def _path_problems(clips: pd.DataFrame, root: Path) -> list[str]:
     for clip, path in zip(clips["clip"], clips["path"], strict=True):
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
-            fix = "give paths inside it, or a corpus.root above them all"
+            fix = "give paths inside it, or set corpus.root to a folder above them all"
             problems.append(
                 f"corpus: clip {clip}: path {path} leaves the corpus root {root}; {fix}"
             )
@@ -123,18 +122,18 @@ def _path_problems(clips: pd.DataFrame, root: Path) -> list[str]:
 
 
 def _excerpt_problems(clips: pd.DataFrame) -> list[str]:
-    """Excerpts that end before they start; that one ends beyond its file is found by decoding."""
+    """Excerpts that end before they start; decoding finds those that end after their file."""
     start = clips["start_seconds"].fillna(0)
     backwards = clips[clips["end_seconds"] <= start]
     return [
-        f"corpus: clip {row.clip}: ends at {row.end_seconds:g} s, not after its start; "
+        f"corpus: clip {row.clip}: ends at {row.end_seconds:g} s, which is not after its start; "
         "correct end_seconds"
         for row in backwards.itertuples()
     ]
 
 
 def _tag_problems(clips: pd.DataFrame) -> list[str]:
-    """Labels that are not tags with `;` between them, each once and without spaces."""
+    """Labels that are not tags with `;` between them, each tag once and without spaces."""
     problems = []
     for label, rows in clips.groupby("label")["clip"]:
         tags = str(label).split(SEPARATOR)
@@ -144,15 +143,15 @@ def _tag_problems(clips: pd.DataFrame) -> list[str]:
                 f"corpus: clip {clip}: an empty tag in {label!r}; delete the {SEPARATOR}"
             )
         if len(set(tags)) < len(tags):
-            problems.append(f"corpus: clip {clip}: a tag stands twice in {label!r}; give it once")
+            problems.append(f"corpus: clip {clip}: a tag is twice in {label!r}; write it once")
         if spaced := [tag for tag in tags if tag != "_".join(tag.split())]:
-            problems.append(f"corpus: clip {clip}: tag {spaced[0]!r} has spaces; use _ instead")
+            problems.append(f"corpus: clip {clip}: tag {spaced[0]!r} has spaces; write _ instead")
     train, test = (clips[clips["split"] == split] for split in ("train", "test"))
     several = test["label"].str.contains(SEPARATOR)
     if several.any() and not is_multi_label(train["label"]):
         problems.append(
-            f"corpus: clip {test.loc[several, 'clip'].iloc[0]}: several tags, but no training clip "
-            "has more than one; give it one, or label the training clips with all of theirs"
+            f"corpus: clip {test.loc[several, 'clip'].iloc[0]}: several tags, but every training "
+            "clip has one; write one, or label the training clips with all of their tags"
         )
     return problems
 
@@ -160,7 +159,7 @@ def _tag_problems(clips: pd.DataFrame) -> list[str]:
 def _label_problems(clips: pd.DataFrame, k: int) -> list[str]:
     train, test = (clips[clips["split"] == split] for split in ("train", "test"))
     problems = [
-        f"corpus: clip {clip}: no label; label it, or give it split test"
+        f"corpus: clip {clip}: no label; label it, or set its split to test"
         for clip in train.loc[train["label"] == "", "clip"]
     ]
     counts = clip_counts(train["label"])
@@ -168,10 +167,10 @@ def _label_problems(clips: pd.DataFrame, k: int) -> list[str]:
         if count < k:
             fix = "add clips, drop the class, or lower cv.k"
             problems.append(f"corpus: class {tag}: {count} clips for {k} folds; {fix}")
-    strangers = sorted(set(tags_of(test["label"])) - set(counts.index))
+    unknown = sorted(set(tags_of(test["label"])) - set(counts.index))
     problems += [
-        f"corpus: class {tag}: in the test set alone; add training clips, or clear its labels"
-        for tag in strangers
+        f"corpus: class {tag}: only in the test set; add training clips, or empty those labels"
+        for tag in unknown
     ]
     if len(clips) and len(counts) < 2:
         problems.append("corpus: a tagger needs at least 2 classes; label clips of another class")
@@ -179,13 +178,13 @@ def _label_problems(clips: pd.DataFrame, k: int) -> list[str]:
 
 
 def clip_counts(labels: pd.Series) -> pd.Series:
-    """In how many clips each tag stands, the most frequent first; a clip may have several."""
+    """How many clips each tag has, the most frequent first; a clip may have several tags."""
     tags = labels.str.split(SEPARATOR).explode()
     return tags[tags != ""].value_counts()
 
 
-def _event_problems(clips: pd.DataFrame) -> list[str]:
-    """A second task needs one tag of every training clip, and at least two in all."""
+def _aux_label_problems(clips: pd.DataFrame) -> list[str]:
+    """The auxiliary task needs one tag for every training clip, and at least two tags in all."""
     train = clips[clips["split"] == "train"]
     aux_labels = train["aux_label"]
     if (aux_labels == "").all():
@@ -193,14 +192,16 @@ def _event_problems(clips: pd.DataFrame) -> list[str]:
     problems = []
     if (blank := aux_labels == "").any():
         clip, more = train.loc[blank, "clip"].iloc[0], blank.sum() - 1
-        fix = "fill the column aux_label, or leave it out"
-        problems.append(f"corpus: clip {clip} and {more} more: no event, but others have; {fix}")
+        fix = "fill in the column aux_label, or delete it"
+        problems.append(
+            f"corpus: clip {clip} and {more} more: no aux_label, but other clips have one; {fix}"
+        )
     for aux_label, rows in clips.groupby("aux_label")["clip"]:
         if SEPARATOR in str(aux_label) or aux_label != "_".join(str(aux_label).split()):
-            fix = "a second task has one tag a clip, without spaces"
-            problems.append(f"corpus: clip {rows.iloc[0]}: event {aux_label!r}; {fix}")
+            fix = "write one tag without spaces"
+            problems.append(f"corpus: clip {rows.iloc[0]}: aux_label {aux_label!r}; {fix}")
     if aux_labels[aux_labels != ""].nunique() < 2:
-        problems.append("corpus: every clip has the same event; leave the column aux_label out")
+        problems.append("corpus: every clip has the same aux_label; delete the column aux_label")
     return problems
 
 
@@ -208,9 +209,10 @@ def _fold_problems(clips: pd.DataFrame, k: int) -> list[str]:
     train = clips[clips["split"] == "train"]
     missing = train.loc[train["fold"].isna(), "clip"]
     if len(missing):
-        fix = "fill the column fold, or set cv.scheme to stratified"
+        fix = "fill in the column fold, or set cv.scheme to stratified"
         return [f"corpus: clip {missing.iloc[0]} and {len(missing) - 1} more: no fold; {fix}"]
-    found = sorted({int(fold) for fold in train["fold"]})
-    if len(found) != k:
-        return [f"corpus: official folds {found} are {len(found)}, cv.k is {k}; make them equal"]
+    folds = sorted({int(fold) for fold in train["fold"]})
+    if len(folds) != k:
+        fix = f"set cv.k to {len(folds)}"
+        return [f"corpus: there are {len(folds)} official folds {folds}, but cv.k is {k}; {fix}"]
     return []

@@ -1,4 +1,4 @@
-"""What the user decided about doubtful clips, and its application to a split."""
+"""Label corrections: what the user decided about clips whose label may be wrong."""
 
 import hashlib
 from pathlib import Path
@@ -6,167 +6,178 @@ from typing import Any
 
 import pandas as pd
 
+from earmark.corpora.splits import TRAIN, VALIDATION
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 
 DECISIONS = ("keep", "change", "drop")
 COLUMNS = ["clip", "decision", "label"]
+_KEY = "corpus.label_corrections"
 
 
 def read_corrections(path: Path) -> pd.DataFrame:
-    """The decisions of a csv such as the audit's suspects.csv: columns clip, decision, label.
+    """Read the decisions of a csv such as the audit's label_issues.csv.
 
-    Rows without a decision are left out. `label` is what to change to: the column label or, where
-    that is empty, the column suggested.
+    Args:
+        path: a csv with the columns clip and decision, and label, suggested or both.
+
+    Returns:
+        The columns clip, decision and label, without the rows that have no decision. For the
+        decision change, `label` is what to change to: the column label or, where that is empty,
+        the column suggested. For the others it is "".
 
     Raises:
-        UserError: the file cannot be read, or a row of it makes no sense; one line each.
+        UserError: the file cannot be read, or lacks a column.
     """
     try:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(
-            f"corpus.label_corrections: {path} is not there; correct the path, or clear it"
-        ) from None
+        fix = "correct the path, or set it to profiles/no_corrections.csv"
+        raise UserError(f"{_KEY}: {path} does not exist; {fix}") from None
     except (OSError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"corpus.label_corrections: {path}: no readable csv: {text}") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{_KEY}: {path}: cannot be read ({reason}); save it as csv") from None
     missing = [name for name in ("clip", "decision") if name not in raw]
     if missing:
-        fix = "begin from data/audit/suspects.csv"
-        raise UserError(
-            f"corpus.label_corrections: {path}: no column {' and '.join(missing)}; {fix}"
-        )
+        fix = "start from data/audit/label_issues.csv"
+        raise UserError(f"{_KEY}: {path}: no column {' and '.join(missing)}; {fix}")
     decision = raw["decision"].str.strip().str.lower()
     empty = pd.Series("", index=raw.index, dtype="str")
     label, suggested = (raw.get(name, empty).str.strip() for name in ("label", "suggested"))
-    edits = pd.DataFrame(
+    corrections = pd.DataFrame(
         {
             "clip": raw["clip"].str.strip(),
             "decision": decision,
             "label": label.where(label != "", suggested).where(decision == "change", ""),
         }
     )
-    return edits[edits["decision"] != ""].reset_index(drop=True)
+    return corrections[corrections["decision"] != ""].reset_index(drop=True)
 
 
-def problems_of(edits: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-    """Everything that is wrong with decisions about a clips table, one line each."""
+def problems_of(corrections: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
+    """Everything that is wrong with corrections to a clips table, one line each."""
     split_of = dict(zip(clips["clip"], clips["split"], strict=True))
-    tags = set(tags_of(clips.loc[clips["split"] == "train", "label"]))
-    is_several = is_multi_label(clips.loc[clips["split"] == "train", "label"])
-    problems = []
-    for clip, count in edits["clip"].value_counts().sort_index().items():
-        if count > 1:
-            problems.append(
-                f"corpus.label_corrections: clip {clip}: decided {count} times; keep one row"
-            )
-    for clip, decision, label in edits[COLUMNS].to_numpy():
-        if decision not in DECISIONS:
-            fix = f"write {', '.join(DECISIONS)}, or nothing"
-            problems.append(
-                f"corpus.label_corrections: clip {clip}: unknown decision {decision!r}; {fix}"
-            )
-        if clip not in split_of:
-            problems.append(
-                f"corpus.label_corrections: clip {clip}: not in the corpus; delete the row"
-            )
-        elif split_of[clip] == "test":
-            fix = "the test set stays as it is, or its score could not be compared"
-            problems.append(
-                f"corpus.label_corrections: clip {clip}: a test clip; delete the row, since {fix}"
-            )
-        if decision == "change" and not label:
-            problems.append(
-                f"corpus.label_corrections: clip {clip}: change to what? fill the column label"
-            )
-        elif decision == "change" and (said := _misspelt(label, is_several=is_several)):
-            problems.append(f"corpus.label_corrections: clip {clip}: label {label!r} {said}")
-        elif strangers := sorted(set(tags_of([label])) - tags):
-            fix = "give a tag of the corpus, or drop the clip"
-            problems.append(
-                f"corpus.label_corrections: clip {clip}: unknown tag {strangers[0]}; {fix}"
-            )
+    labels = clips.loc[clips["split"] == "train", "label"]
+    tags, multi_label = set(tags_of(labels)), is_multi_label(labels)
+    counts = corrections["clip"].value_counts().sort_index()
+    problems = [
+        f"{_KEY}: clip {clip}: decided {count} times; keep one row"
+        for clip, count in counts.items()
+        if count > 1
+    ]
+    for clip, decision, label in corrections[COLUMNS].to_numpy():
+        found = [
+            _decision_problem(decision),
+            _clip_problem(split_of.get(clip)),
+            _label_problem(decision, label, tags, multi_label=multi_label),
+        ]
+        problems += [f"{_KEY}: clip {clip}: {problem}" for problem in found if problem]
     return problems
 
 
-def _misspelt(label: str, *, is_several: bool) -> str:
+def _decision_problem(decision: str) -> str:
+    if decision in DECISIONS:
+        return ""
+    return f"unknown decision {decision!r}; write {', '.join(DECISIONS)}, or nothing"
+
+
+def _clip_problem(split: str | None) -> str:
+    if split is None:
+        return "not in the corpus; delete the row"
+    if split == "test":
+        return "a test clip, which must stay as it is so that scores compare; delete the row"
+    return ""
+
+
+def _label_problem(decision: str, label: str, tags: set[str], *, multi_label: bool) -> str:
+    if decision != "change":
+        return ""
+    if not label:
+        return "the decision is change, but the new label is empty; fill in the column label"
     parts = label.split(SEPARATOR)
     if "" in parts or len(set(parts)) < len(parts):
-        return "has an empty or a double tag; write each once"
-    if len(parts) > 1 and not is_several:
-        return "has several tags, where all other clips have one; give it one"
+        return f"label {label!r} has an empty tag, or one tag twice; write each tag once"
+    if len(parts) > 1 and not multi_label:
+        return f"label {label!r} has several tags, but every other clip has one; write one tag"
+    if unknown := sorted(set(tags_of([label])) - tags):
+        return f"unknown tag {unknown[0]}; write a tag of the corpus, or drop the clip"
     return ""
 
 
 def apply_corrections(
     folds: pd.DataFrame, clips: pd.DataFrame, path: Path
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The folds after the user's decisions, and what metrics must say of them: {} if of none.
+    """Apply the corrections of a csv to the folds.
 
-    `folds` has the columns clip, split, label, verified and fold_<name>; `clips` is the clips
-    table. A clip that was kept or changed counts as verified from now on. Decisions come after
-    the folds were dealt, so that no other clip changes its fold and scores can be compared; those
-    about quarantined clips have no effect.
+    Clips are dealt into folds before this, so that a correction moves no other clip to another fold
+    and scores stay comparable. A clip that is kept or changed counts as verified from then on.
+    Corrections of quarantined clips have no effect.
 
-    Every training clip is held out somewhere, so edits change what the out-of-fold scores are
-    measured on, and the suspects were found by the very networks that are scored. The facts say
-    how many held-out clips it concerns.
+    Every training clip validates in some fold, so corrections change what the out-of-fold scores
+    are measured on. The networks that are scored also suggested the corrections. The summary
+    therefore says how many validation clips changed.
 
-    Where nothing was decided there is nothing to say.
+    Args:
+        folds: has the columns clip, split, label, verified and fold_<name>.
+        clips: the clips table.
+        path: a csv for `read_corrections`.
+
+    Returns:
+        The corrected folds, and a summary for the metrics; the summary of no corrections is {}.
 
     Raises:
-        UserError: a decision makes no sense, or a class would have no clip left to train on.
+        UserError: a correction is wrong, or a class would have no clip left to train on.
     """
-    edits = read_corrections(path)
-    if edits.empty:
+    corrections = read_corrections(path)
+    if corrections.empty:
         return folds, {}
-    if problems := problems_of(edits, clips):
+    if problems := problems_of(corrections, clips):
         raise UserError(*problems)
-    by_clip = edits.set_index("clip")
+    by_clip = corrections.set_index("clip")
     decision, label = (
         folds["clip"].map(dict(by_clip[name])).astype("str").fillna("")
         for name in ("decision", "label")
     )
-    is_changed = (decision == "change") & (label != folds["label"])
-    held_out = _ever_held_out(folds) & (is_changed | (decision == "drop"))
-    edited = folds.assign(
+    corrected = folds.assign(
         label=folds["label"].where(decision != "change", label),
         verified=folds["verified"] | decision.isin(["keep", "change"]),
     )[decision != "drop"].reset_index(drop=True)
-    _check_classes(edited, folds)
-    n_all = int(_ever_held_out(folds).sum())
-    facts = {
+    _check_classes(corrected, folds)
+    summary = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **_counts(folds, decision, label),
+    }
+    return corrected, summary
+
+
+def _counts(folds: pd.DataFrame, decision: pd.Series, label: pd.Series) -> dict[str, Any]:
+    is_changed = (decision == "change") & (label != folds["label"])
+    validates = (folds[_fold_columns(folds)] == VALIDATION).any(axis=1)
+    n_corrected = int((validates & (is_changed | (decision == "drop"))).sum())
+    return {
         "kept": int((decision == "keep").sum()),
         "changed": int(is_changed.sum()),
         "dropped": int((decision == "drop").sum()),
-        "held_out_clips_changed_or_dropped": int(held_out.sum()),
-        "note": f"{int(held_out.sum())} of {n_all} held-out clips were changed or dropped: "
-        "out-of-fold scores are not comparable with those before, and hopeful where the edits "
-        "follow what the scored networks said; the test set is untouched.",
+        "validation_clips_changed_or_dropped": n_corrected,
+        "note": f"{n_corrected} of {int(validates.sum())} validation clips were changed or "
+        "dropped. Out-of-fold scores are not comparable with those before, and too high where the "
+        "corrections follow the predictions of the scored networks. The test set is unchanged.",
     }
-    return edited, facts
 
 
 def _fold_columns(folds: pd.DataFrame) -> list[str]:
     return [str(name) for name in folds if str(name).startswith("fold_")]
 
 
-def _ever_held_out(folds: pd.DataFrame) -> pd.Series:
-    return (folds[_fold_columns(folds)] == "validation").any(axis=1)
-
-
-def _check_classes(edited: pd.DataFrame, folds: pd.DataFrame) -> None:
+def _check_classes(corrected: pd.DataFrame, folds: pd.DataFrame) -> None:
     tags = tags_of(folds.loc[folds["split"] == "train", "label"])
     problems = []
     for name in _fold_columns(folds):
-        heard = tags_of(edited.loc[edited[name] == "train", "label"])
-        for tag in sorted(set(tags) - set(heard)):
-            fix = "keep one of its clips"
-            fold = name.removeprefix("fold_")
-            problems.append(
-                f"corpus.label_corrections: fold {fold} would train on no clip of {tag}; {fix}"
-            )
+        left = tags_of(corrected.loc[corrected[name] == TRAIN, "label"])
+        fold = name.removeprefix("fold_")
+        problems += [
+            f"{_KEY}: fold {fold} would train on no clip of {tag}; keep one of its clips"
+            for tag in sorted(set(tags) - set(left))
+        ]
     if problems:
         raise UserError(*problems)

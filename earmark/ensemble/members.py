@@ -1,168 +1,181 @@
-"""What the members of an ensemble say of every held-out and test clip, and their joint opinion.
+"""What the members of an ensemble predict for every validation and test clip, and together.
 
-Shapes: B rows (a clip in the fold that held it out, or a test clip), K tags.
+Shapes: B rows (a validation clip in its fold, or a test clip), K tags.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.corpora.folds import merged_sources
-from earmark.ensemble.combining import (
-    cross_fitted_ensemble,
-    join,
-    learn_weights,
-    mean_over_folds,
-    tag_clips,
-)
+from earmark.corpora.sources import merged_sources
+from earmark.ensemble.combining import combine, mean_over_folds
+from earmark.ensemble.crops import aggregate_clips
+from earmark.ensemble.weights import combine_cross_fitted, learn_weights
 from earmark.errors import UserError
-from earmark.labels import is_multi_label, targets_of
+from earmark.evaluation.predictions import ENSEMBLE, Predictions
+from earmark.labels import Task, targets_of
+from earmark.params import Aggregation
 from earmark.seeding import seed_for
-from earmark.store import Store
+from earmark.store import Store, read_json
 
 Floats = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class Clips:
-    """The rows that are predicted: held-out clips by fold, then the test clips.
+def select_clips(
+    folds: pd.DataFrame, clips: pd.DataFrame, fold_names: Sequence[str]
+) -> pd.DataFrame:
+    """Return the rows to predict, validation clips fold by fold and then the test clips.
 
-    `table` has the columns clip, role (validation or test), fold ("" for test), part (what is
-    tuned on the other parts may be scored on this one; "" for test), label, verified, usage,
-    quarantined and source; `prior` is how often a training clip has each tag.
+    Their columns are those of `Predictions.clips`. Labels are those of `folds`, where the label
+    corrections are in; all else is from `clips`.
     """
-
-    table: pd.DataFrame
-    targets: NDArray[np.float32]  # (B, K), a row of 0 where unknown
-    prior: Floats  # (K,)
-    is_multi_label: bool
-
-    @classmethod
-    def select(
-        cls, folds: pd.DataFrame, clips: pd.DataFrame, fold_names: list[str], tags: list[str]
-    ) -> "Clips":
-        """Labels are those of `folds`, where the user's edits are in; other facts of `clips`."""
-        facts = clips[["clip", "label", "verified", "usage", "quarantined"]]
-        facts = facts.assign(source=merged_sources(clips))
-        edited = facts["clip"].map(folds.set_index("clip")["label"])
-        facts["label"] = edited.where(edited.notna(), facts["label"])
-        parts = []
-        for fold in fold_names:
-            held_out = folds.loc[folds[f"fold_{fold}"] == "validation", ["clip"]]
-            parts.append(held_out.assign(role="validation", fold=fold))
-        test = clips.loc[clips["split"] == "test", ["clip"]]
-        parts.append(test.assign(role="test", fold=""))
-        table = pd.concat(parts, ignore_index=True).merge(facts, on="clip", how="left")
-        table["part"] = table["fold"] if len(fold_names) > 1 else _halves(table)
-        known = folds.loc[folds["split"] == "train", "label"]
-        prior = targets_of(list(known), tags).mean(axis=0, dtype=np.float64)
-        targets = targets_of(list(table["label"]), tags)
-        return cls(table, targets, prior, is_multi_label(known))
-
-    @property
-    def is_test(self) -> NDArray[np.bool_]:
-        return np.asarray(self.table["role"] == "test")
+    columns = clips[["clip", "label", "verified", "usage", "quarantined"]]
+    columns = columns.assign(source=merged_sources(clips))
+    corrected = columns["clip"].map(folds.set_index("clip")["label"])
+    columns["label"] = corrected.where(corrected.notna(), columns["label"])
+    parts = []
+    for fold in fold_names:
+        validation = folds.loc[folds[f"fold_{fold}"] == "validation", ["clip"]]
+        parts.append(validation.assign(split="validation", fold=fold))
+    test = clips.loc[clips["split"] == "test", ["clip"]]
+    parts.append(test.assign(split="test", fold=""))
+    table = pd.concat(parts, ignore_index=True).merge(columns, on="clip", how="left")
+    return table.assign(cross_fit_group=table["fold"] if len(fold_names) > 1 else _halves(table))
 
 
 def _halves(table: pd.DataFrame) -> pd.Series:
-    """Deal the held-out clips of a lone fold into two parts by chance, those of a source to one.
+    """Deal the validation clips of a lone fold into two groups, those of a source into one.
 
-    The network saw neither part, so what one teaches (a threshold, a temperature) is new to the
-    other.
+    The network saw neither group, so what is tuned on one (a threshold, a temperature) has not
+    seen the other.
     """
     names = table["source"].where(table["source"] != "", table["clip"])
-    held_out = names[table["role"] == "validation"].unique()
-    shuffled = sorted(held_out, key=lambda name: seed_for(0, "half", name))
+    is_validation = table["split"] == "validation"
+    shuffled = sorted(names[is_validation].unique(), key=lambda name: seed_for(0, "half", name))
     half_of = {name: f"half {i % 2}" for i, name in enumerate(shuffled)}
-    return names.map(half_of).where(table["role"] == "validation", "")
-
-
-@dataclass(frozen=True)
-class Joined:
-    probabilities: Floats  # (B, K)
-    weights: dict[str, float]
-    notes: list[str]
+    return names.map(half_of).where(is_validation, "")
 
 
 def read_members(
-    folder: Path, plan: Mapping[str, Any], rows: Clips, *, confidence: float
-) -> dict[str, Floats]:
-    """Probabilities `(B, K)` of each member, its crops joined by its rule, test clips over folds.
+    folder: Path,
+    plan: Mapping[str, Any],
+    clips: pd.DataFrame,
+    folds: pd.DataFrame,
+    *,
+    confidence: float,
+) -> dict[str, Predictions]:
+    """Read what each member of the plan predicts for `clips`, test clips as the mean over folds.
 
-    A quarantined test clip gets the class prior.
+    Crops are aggregated as the member's metadata says. A quarantined test clip gets the prior: how
+    often a training clip of `folds` has each tag.
     """
-    return {
-        member: _read_member(folder / member, list(plan["folds"]), rows, confidence)
-        for member in sorted(plan["members"])
-    }
+    train = folds[folds["split"] == "train"]
+    task = Task.of(train)
+    prior = targets_of(list(train["label"]), task.tags).mean(axis=0, dtype=np.float64)
+    members = {}
+    for member in sorted(plan["members"]):
+        by_fold = {fold: _read_fold(folder / member / fold, confidence) for fold in plan["folds"]}
+        members[member] = Predictions.of(member, task, clips, _member(clips, by_fold, prior))
+    return members
 
 
-def _read_member(folder: Path, folds: list[str], rows: Clips, confidence: float) -> Floats:
-    by_fold = {fold: _read_fold(folder / fold, confidence) for fold in folds}
-    joined = np.empty((len(rows.table), len(rows.prior)))
-    places = zip(rows.table["clip"], rows.table["fold"], rows.table["quarantined"], strict=True)
-    for row, (clip, fold, quarantined) in enumerate(places):
-        if quarantined:
-            joined[row] = rows.prior
+def aggregation_of(folder: Path) -> Aggregation:
+    """How the crops of a member's stored predictions become clips."""
+    aggregation: Aggregation = read_json(folder / "store.json")["aggregation"]
+    return aggregation
+
+
+def _member(clips: pd.DataFrame, by_fold: dict[str, dict[str, Floats]], prior: Floats) -> Floats:
+    """The probabilities `(B, K)` of one member, from those of each of its networks."""
+    rows = zip(clips["clip"], clips["fold"], clips["quarantined"], strict=True)
+    probabilities = np.empty((len(clips), len(prior)))
+    for row, (clip, fold, is_quarantined) in enumerate(rows):
+        if is_quarantined:
+            probabilities[row] = prior
         elif fold:
-            joined[row] = by_fold[fold][clip]
+            probabilities[row] = by_fold[fold][clip]
         else:
-            said = {name: found[clip][np.newaxis] for name, found in by_fold.items()}
-            joined[row] = mean_over_folds(said)[0]
-    return joined
+            networks = {name: one[clip][np.newaxis] for name, one in by_fold.items()}
+            probabilities[row] = mean_over_folds(networks)[0]
+    return probabilities
 
 
 def _read_fold(folder: Path, confidence: float) -> dict[str, Floats]:
     """Clip -> probabilities `(K,)` by one trained network."""
     store = Store.open(folder, in_memory=True)
-    clips = list(store.index["clip"])
     crops = store.shards[0]  # predictions are one shard, in the order of the index
-    starts = store.index["start"].to_numpy(np.int64)
-    tagged = tag_clips(
-        crops, starts, aggregation=store.metadata["aggregation"], confidence=confidence
+    clip_starts = store.index["start"].to_numpy(np.int64)
+    probabilities = aggregate_clips(
+        crops, clip_starts, aggregation=store.metadata["aggregation"], confidence=confidence
     )
-    return dict(zip(clips, tagged, strict=True))
+    return dict(zip(store.index["clip"], probabilities, strict=True))
 
 
-def join_members(
-    members: Mapping[str, Floats], rows: Clips, weights: str | Mapping[str, float]
-) -> Joined:
-    """The members' joint opinion; learned weights are cross-fitted for the held-out clips.
+class Combination(NamedTuple):
+    """The ensemble's predictions, the members' shares in them, and notes for the report."""
 
-    Learned weights come from all held-out clips; but those clips themselves are joined with weights
-    that other folds taught, so that their score is honest.
+    predictions: Predictions
+    weights: dict[str, float]
+    notes: list[str]
+
+
+def combine_members(
+    members: Mapping[str, Predictions], weights: str | Mapping[str, float]
+) -> Combination:
+    """Combine members by `ensemble.weights`: learned, equal, or one weight for each name.
+
+    Learned weights come from all validation clips; but those clips themselves are combined with
+    weights learned on the other folds, so that their score is not flattered.
+
+    Raises:
+        UserError: there is no validation clip to learn from.
     """
-
-    def joined(said: Mapping[str, Floats], by: Mapping[str, float]) -> Floats:
-        return join(said, by, is_multi_label=rows.is_multi_label)
-
     if isinstance(weights, Mapping):
         given = {name: float(weights[name]) for name in members}
-        return Joined(joined(members, given), _shares(given), [])
-    equal = dict.fromkeys(members, 1.0)
+        return Combination(_combined(members, given), _shares(given), [])
     if weights == "equal" or len(members) == 1:
-        return Joined(joined(members, equal), _shares(equal), [])
-    held_out = ~rows.is_test
-    if not held_out.any():
-        raise UserError("params.yaml: ensemble.weights: no held-out clip to learn from; set equal")
-    targets = rows.targets[held_out]
-    out_of_fold = {name: p[held_out] for name, p in members.items()}
-    learned = learn_weights(out_of_fold, targets, is_multi_label=rows.is_multi_label)
-    joint = joined(members, learned)
-    fold_codes = pd.factorize(rows.table["fold"][held_out])[0]
-    if len(np.unique(fold_codes)) > 1:
-        joint[held_out] = cross_fitted_ensemble(
-            out_of_fold, targets, fold_codes, is_multi_label=rows.is_multi_label
+        equal = dict.fromkeys(members, 1.0)
+        return Combination(_combined(members, equal), _shares(equal), [])
+    return _with_learned_weights(members)
+
+
+def _with_learned_weights(members: Mapping[str, Predictions]) -> Combination:
+    first = next(iter(members.values()))
+    rows = np.asarray(first.clips["split"] == "validation")
+    if not rows.any():
+        raise UserError(
+            "params.yaml: ensemble.weights: no validation clip to learn from; set equal"
         )
-        return Joined(joint, learned, [])
-    joint[held_out] = joined(out_of_fold, equal)
-    note = "with one fold nothing is left to learn from: its clips are scored with equal weights"
-    return Joined(joint, learned, [f"ensemble.weights: {note}"])
+    validation = {name: one.take(rows) for name, one in members.items()}
+    out_of_fold = {name: one.probabilities for name, one in validation.items()}
+    targets, is_multi_label = first.targets[rows], first.task.is_multi_label
+    learned = learn_weights(out_of_fold, targets, is_multi_label=is_multi_label)
+    combined = _combined(members, learned)
+    folds = pd.factorize(first.clips["fold"][rows])[0]
+    if len(np.unique(folds)) > 1:
+        combined.probabilities[rows] = combine_cross_fitted(
+            out_of_fold, targets, folds, is_multi_label=is_multi_label
+        )
+        return Combination(combined, learned, [])
+    equal = dict.fromkeys(members, 1.0)
+    combined.probabilities[rows] = _combined(validation, equal).probabilities
+    note = "with one fold no other is left to learn from: its clips are scored with equal weights"
+    return Combination(combined, learned, [f"ensemble.weights: {note}"])
+
+
+def _combined(members: Mapping[str, Predictions], weights: Mapping[str, float]) -> Predictions:
+    first = next(iter(members.values()))
+    probabilities = {name: one.probabilities for name, one in members.items()}
+    return replace(
+        first,
+        name=ENSEMBLE,
+        probabilities=combine(probabilities, weights, is_multi_label=first.task.is_multi_label),
+    )
 
 
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:

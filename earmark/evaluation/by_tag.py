@@ -55,7 +55,7 @@ def per_tag(
     """Return one row per tag of clips with any number of tags.
 
     `roc_auc` and `average_precision` are missing for a tag that no clip has, or every clip.
-    Precision, recall and F1 are of the `(B, K)` answers; `thresholds` `(K,)` are told beside them.
+    Precision, recall and F1 are of the `(B, K)` answers; the `(K,)` thresholds stand beside them.
     """
     validate_targets(probabilities, targets, tags)
     is_true = targets > 0.5
@@ -64,16 +64,16 @@ def per_tag(
     area[judged] = roc_auc(probabilities[:, judged], is_true[:, judged])
     precision_mean[judged] = average_precision(probabilities[:, judged], is_true[:, judged])
     n_clips = is_true.sum(axis=0)
-    found = rates((is_true & answers).sum(axis=0), n_clips, answers.sum(axis=0))
+    score = rates((is_true & answers).sum(axis=0), n_clips, answers.sum(axis=0))
     return pd.DataFrame(
         {
             "tag": list(tags),
             "n_clips": n_clips,
             "roc_auc": area,
             "average_precision": precision_mean,
-            "precision": found.precision,
-            "recall": found.recall,
-            "f1": found.f1,
+            "precision": score.precision,
+            "recall": score.recall,
+            "f1": score.f1,
             "threshold": thresholds,
         }
     )

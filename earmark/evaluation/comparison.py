@@ -1,33 +1,65 @@
-"""Two runs, side by side: is the second better, on which clips, for which tags?
+"""Two taggers side by side: is the second better, on which clips, for which tags, by which seed?
 
+A side is one tagger, or several that differ in `model.seed` alone.
 Shapes: B clips, K tags.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from earmark.errors import UserError
-from earmark.evaluation.label_groups import merging
+from earmark.evaluation.common_clips import CommonClips
 from earmark.evaluation.paired import Changes, Gain, gain, tag_changes
-from earmark.evaluation.runs import Run
-from earmark.evaluation.scores import Predictions, Task
-from earmark.labels import SEPARATOR, targets_of
+from earmark.evaluation.points import check_metric
+from earmark.evaluation.predictions import Predictions
+from earmark.evaluation.scores import score
+
+
+@dataclass(frozen=True)
+class SeedValues:
+    """The values of one metric by the taggers of one side, each trained with another seed."""
+
+    values: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(list(self.values.values())))
+
+    @property
+    def std(self) -> float | None:
+        """The sample standard deviation; one seed has none."""
+        values = list(self.values.values())
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"values": self.values, "mean": self.mean, "std": self.std}
+
+    def line(self, side: str) -> str:
+        values = ", ".join(f"{name} {value:.4f}" for name, value in self.values.items())
+        if self.std is None:
+            return f"{side}: {values}; one seed has no spread"
+        return f"{side}: {values}; mean {self.mean:.4f}, standard deviation {self.std:.4f}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the clips and tags that both have."""
+    """Two sides on the clips and tags that all of their taggers have.
+
+    Where a side has several seeds, `gain`, `changes` and `by_tag` are of the mean of their
+    probabilities, and `seeds` holds the values of each seed; else `seeds` is None.
+    """
 
     names: tuple[str, str]
     on: str
     gain: Gain
     changes: Changes
     by_tag: pd.DataFrame
-    of_tag: str  # the figure of `by_tag`
+    of_tag: str  # the metric of `by_tag`
+    seeds: tuple[SeedValues, SeedValues] | None
     left_out: list[str]  # one line for each kind of thing that was
 
     def to_json(self) -> dict[str, Any]:
@@ -35,38 +67,72 @@ class Comparison:
             "names": list(self.names),
             "on": self.on,
             "gain": self.gain.to_json(),
-            "answers": vars(self.changes),
+            "answers": asdict(self.changes),
             "by_tag": self.by_tag.to_dict("records"),
             "left_out": self.left_out,
+            **({"seeds": [side.to_json() for side in self.seeds]} if self.seeds else {}),
         }
 
     def lines(self) -> list[str]:
-        g, c, d = self.gain, self.changes, self.gain.difference
-        first, second = self.names
-        clips = "of held-out clips" if self.on == "validation" else "of test clips"
-        low, high, units = d.widest("clips", f"{g.n_groups} recordings")
-        lines = [
-            f"{g.metric} {clips} ({g.n_clips}): {first} {g.first:.4f}, {second} {g.second:.4f}",
-            f"difference {d.value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {units}; "
-            f"p {g.p_value:.3g} if the two were swapped at random",
-            f"likeliest tag: {c.n_changed} clips ({c.n_changed / c.n_clips:.1%}) are answered "
-            f"differently; {c.n_mended} wrong -> right, {c.n_spoilt} right -> wrong, "
-            f"McNemar p {c.p_value:.3g}",
+        return [
+            f"{self.gain.metric} on {self.gain.n_clips} {self.on} clips",
+            *self._seed_lines(),
+            *self._gain_lines(),
+            *self._tag_lines(),
+            *self.left_out,
         ]
+
+    def _seed_lines(self) -> list[str]:
+        if self.seeds is None:
+            return []
+        first, second = self.seeds
+        spreads = " and ".join(f"{s.std:.4f}" for s in self.seeds if s.std is not None)
+        return [
+            first.line("first"),
+            second.line("second"),
+            f"difference of the means {second.mean - first.mean:+.4f}, beside a standard deviation "
+            f"over seeds of {spreads}",
+            "the lines below are of the mean probabilities over the seeds of each side",
+        ]
+
+    def _gain_lines(self) -> list[str]:
+        g, c = self.gain, self.changes
+        low, high, units = g.difference.widest("clips", f"{g.n_groups} recordings")
+        difference = (
+            f"difference {g.difference.value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over "
+            f"{units}"
+        )
+        mcnemar = ""
+        if self.seeds is None:
+            difference += f"; p {g.p_value:.3g} if the two were swapped at random"
+            mcnemar = f", McNemar p {c.p_value:.3g}"
+        else:
+            difference += "; the spread over seeds is not in it"
+        return [
+            f"{self.names[0]} {g.first:.4f}, {self.names[1]} {g.second:.4f}",
+            difference,
+            f"likeliest tag: {c.n_changed} clips ({c.n_changed / c.n_clips:.1%}) differ; "
+            f"{c.n_fixed} wrong -> right, {c.n_broken} right -> wrong{mcnemar}",
+        ]
+
+    def _tag_lines(self) -> list[str]:
         changed = self.by_tag[self.by_tag["change"].abs() > 0].head(10)
-        lines += [f"by tag ({self.of_tag}):"] if len(changed) else []
-        width = max((len(tag) for tag in changed["tag"]), default=0)
-        lines += [
-            f"  {row.tag:{width}} {row.first:.3f} -> {row.second:.3f} ({row.change:+.3f}), "
-            f"{row.n_clips} clips"
-            for row in changed.itertuples()
+        if changed.empty:
+            return []
+        width = max(len(tag) for tag in changed["tag"])
+        return [
+            f"by tag ({self.of_tag}):",
+            *(
+                f"  {row.tag:{width}} {row.first:.3f} -> {row.second:.3f} ({row.change:+.3f}), "
+                f"{row.n_clips} clips"
+                for row in changed.itertuples()
+            ),
         ]
-        return [*lines, *self.left_out]
 
 
 def compare(
-    first: Run,
-    second: Run,
+    first: Sequence[Predictions],
+    second: Sequence[Predictions],
     *,
     metric: str,
     label_groups: Mapping[str, Sequence[str]],
@@ -74,72 +140,50 @@ def compare(
     seed: int,
     n_resamples: int,
 ) -> Comparison:
-    """Compare on the clips of role `on` and the tags that both have; labels are the second's.
+    """Compare two sides on the clips of split `on` and the tags that all taggers have.
+
+    Each side is one tagger, or several of different seeds. Labels are those of the last tagger.
 
     Raises:
-        UserError: the runs are of different kinds, share too little, or the metric does not fit.
+        UserError: the taggers are for different tasks, share too little, or the metric does not
+            fit.
     """
-    if first.is_multi_label != second.is_multi_label:
-        one, several = sorted((first, second), key=lambda run: run.is_multi_label)
-        raise UserError(f"{one.name} has one tag a clip, {several.name} several: not comparable")
-    a, b = first.on(on), second.on(on)
-    common = _Common.of(a, b)
-    merge = merging(common.tags, label_groups)
-    task = Task(merge.tags, first.is_multi_label, metric)
-    targets = merge(targets_of(common.labels, common.tags))
-    before, after = (
-        Predictions.of(
-            run.rows.loc[common.clips].assign(label=common.labels, source=common.sources),
-            targets,
-            merge(run.table.loc[common.clips, common.tags].to_numpy(np.float64)),
-            task,
+    taggers = [*first, *second]
+    _check_one_task(taggers)
+    common = CommonClips.of(taggers, on)
+    check_metric(metric, common.task, key="evaluate.metric, or --metric")
+
+    def answered(side: Sequence[Predictions]) -> Predictions:
+        predictions = common.mean_of(side).grouped(label_groups)
+        if on == "validation" or not common.task.is_multi_label:
+            return predictions.with_answers()
+        tuned = (
+            CommonClips.of(taggers, "validation").mean_of(side).grouped(label_groups).with_answers()
         )
-        for run in (a, b)
-    )
+        return predictions.with_answers(tuned.thresholds)
+
+    def values(side: Sequence[Predictions]) -> SeedValues:
+        scores = {one.name: score(answered([one]), seed=0, n_resamples=1) for one in side}
+        return SeedValues({name: one[metric].value for name, one in scores.items()})
+
+    before, after = answered(first), answered(second)
     return Comparison(
-        names=(first.name, second.name),
+        names=(before.name, after.name),
         on=on,
-        gain=gain(before, after, task, seed=seed, n_resamples=n_resamples),
+        gain=gain(before, after, metric=metric, seed=seed, n_resamples=n_resamples),
         changes=Changes.between(before, after),
-        by_tag=tag_changes(before, after, task),
-        of_tag="average precision" if task.is_multi_label else "F1",
+        by_tag=tag_changes(before, after),
+        of_tag="average precision" if common.task.is_multi_label else "F1",
+        seeds=(values(first), values(second)) if len(taggers) > 2 else None,
         left_out=common.left_out,
     )
 
 
-@dataclass(frozen=True)
-class _Common:
-    """The tags and clips that two runs share, with labels and sources as the second has them."""
-
-    tags: list[str]
-    clips: list[str]
-    labels: list[str]  # of those tags alone
-    sources: list[str]
-    left_out: list[str]
-
-    @classmethod
-    def of(cls, a: Run, b: Run) -> "_Common":
-        tags = [tag for tag in b.tags if tag in a.tags]
-        shared = b.rows.loc[[clip for clip in b.rows.index if clip in a.rows.index]]
-        known = pd.Series([_known_part(label, tags) for label in shared["label"]], shared.index)
-        judged = shared[known != ""]
-        if len(tags) < 2 or judged.empty:
-            found = f"{len(judged)} clips and {len(tags)} tags"
-            raise UserError(f"{a.name} and {b.name} share {found}; too little to compare")
-        left_out = []
-        for run in (a, b):
-            if n_lost := len(run.rows) - len(shared):
-                left_out.append(f"left out: {n_lost} clips that only {run.name} has")
-            if strange := [tag for tag in run.tags if tag not in tags]:
-                left_out.append(f"left out: tags that only {run.name} has: {', '.join(strange)}")
-        if n_lost := len(shared) - len(judged):
-            left_out.append(f"left out: {n_lost} clips without a tag that both have")
-        n_other = int((a.rows.loc[judged.index, "label"] != judged["label"]).sum())
-        if n_other:
-            left_out.append(f"{n_other} clips have another label in {a.name}; {b.name}'s is used")
-        sources = list(judged["source"])
-        return cls(tags, list(judged.index), list(known[judged.index]), sources, left_out)
-
-
-def _known_part(label: str, tags: list[str]) -> str:
-    return SEPARATOR.join(tag for tag in label.split(SEPARATOR) if tag in tags)
+def _check_one_task(taggers: Sequence[Predictions]) -> None:
+    several = [one.name for one in taggers if one.task.is_multi_label]
+    single = [one.name for one in taggers if not one.task.is_multi_label]
+    if several and single:
+        raise UserError(
+            f"{single[0]} has one tag per clip, {several[0]} several; "
+            "compare taggers of the same corpus"
+        )

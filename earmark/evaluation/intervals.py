@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from earmark.evaluation.measures import Answers, Measure, TagMeasure, classes_of
+from earmark.evaluation.measures import Measure, TagMeasure, classes_of
 from earmark.evaluation.points import Floats, Ints, validate, validate_targets
+from earmark.evaluation.thresholds import Answers
 from earmark.seeding import rng_for
 
 CHUNK = 500_000  # counts held at once: what fits a cache is faster than all of them
@@ -54,8 +55,8 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries: `{"map_at_3": {"value", "low", "high"}, ..., "n_clips"}`."""
-        found: dict[str, Any] = {name: e.to_json() for name, e in self.estimates.items()}
-        return {**found, "n_clips": self.n_clips}
+        values: dict[str, Any] = {name: e.to_json() for name, e in self.estimates.items()}
+        return {**values, "n_clips": self.n_clips}
 
 
 def score_classes(
@@ -76,8 +77,8 @@ def score_classes(
     """
     validate(probabilities, labels, tags)
     measure, cell_of = classes_of(probabilities, labels)
-    found = estimates(measure, cell_of, sources=sources, seed=seed, n_resamples=n_resamples)
-    return Scores(found, len(labels))
+    values = estimates(measure, cell_of, sources=sources, seed=seed, n_resamples=n_resamples)
+    return Scores(values, len(labels))
 
 
 def score_tags(
@@ -98,8 +99,8 @@ def score_tags(
     validate_targets(probabilities, targets)
     measure = TagMeasure(probabilities, targets > 0.5, answers)
     cell_of = np.arange(len(targets))
-    found = estimates(measure, cell_of, sources=sources, seed=seed, n_resamples=n_resamples)
-    return Scores(found, len(targets))
+    values = estimates(measure, cell_of, sources=sources, seed=seed, n_resamples=n_resamples)
+    return Scores(values, len(targets))
 
 
 def estimates(
@@ -136,16 +137,17 @@ def resamples(
     """
     cells = np.bincount(cell_of)
     n_units, shares = len(cell_of), cells / len(cell_of)
-    held: csr_array | None = None
+    clips_of: csr_array | None = None  # (C, G): how many clips of each group are in each cell
     if groups is not None:
         n_units = int(groups.max()) + 1
         shares = np.full(n_units, 1 / n_units)
-        held = csr_array((np.ones(len(groups)), (cell_of, groups)), shape=(len(cells), n_units))
+        ones = np.ones(len(groups))
+        clips_of = csr_array((ones, (cell_of, groups)), shape=(len(cells), n_units))
     step = max(1, CHUNK // max(len(cells), len(shares)))
     for start in range(0, n_resamples, step):
         size = min(step, n_resamples - start)
-        drawn = rng.multinomial(n_units, shares, size=size).T.astype(np.float64)
-        yield np.ascontiguousarray(drawn) if held is None else held @ drawn
+        counts = rng.multinomial(n_units, shares, size=size).T.astype(np.float64)
+        yield np.ascontiguousarray(counts) if clips_of is None else clips_of @ counts
 
 
 def groups_of(sources: Sequence[str] | None) -> Ints | None:
@@ -159,11 +161,11 @@ def groups_of(sources: Sequence[str] | None) -> Ints | None:
 
 def _ends(measure: Measure, chunks: Iterator[Floats]) -> dict[str, tuple[float, float]]:
     parts = [measure.values(counts) for counts in chunks]
-    draws = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    resampled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     # A resample may lack what a metric needs (AUC: a clip without the tag), which leaves a NaN.
     return {
-        name: (float(np.nanquantile(drawn, 0.025)), float(np.nanquantile(drawn, 0.975)))
-        if not np.isnan(drawn).all()
+        name: (float(np.nanquantile(values, 0.025)), float(np.nanquantile(values, 0.975)))
+        if not np.isnan(values).all()
         else (float("nan"), float("nan"))
-        for name, drawn in draws.items()
+        for name, values in resampled.items()
     }

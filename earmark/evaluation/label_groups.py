@@ -13,30 +13,39 @@ from earmark.evaluation.points import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Merging:
-    """The tags as scored, and which of them each tag of the corpus is: `place_of` `(K,)`."""
+class LabelGroups:
+    """The tags as scored, and which of them each tag of the corpus is: `group_of` `(K,)`."""
 
     tags: list[str]
-    place_of: Ints
+    group_of: Ints
+
+    @classmethod
+    def of(cls, tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> "LabelGroups":
+        """Read `evaluate.label_groups` (name -> tags); without a group all tags stay as they are.
+
+        Raises:
+            UserError: a group names no tag, an unknown one, or one of another group; or its own
+                name is a tag that is not in it.
+        """
+        owner = _owners(tags, groups)
+        name_of = {tag: owner.get(tag, tag) for tag in tags}
+        names = sorted(set(name_of.values()))
+        index_of = {name: index for index, name in enumerate(names)}
+        return cls(names, np.array([index_of[name_of[tag]] for tag in tags], dtype=np.int64))
 
     def __call__(self, values: Floats) -> Floats:
-        """Join the columns of `(B, K)` probabilities or targets by their maximum: `(B, J)`.
+        """Combine the columns of `(B, K)` probabilities or targets by their maximum: `(B, J)`.
 
         So the likeliest tag as scored is the one that the likeliest tag of the corpus belongs to
         (Speech Commands: 31 words scored as 12). Rows need not sum to 1 afterwards.
         """
-        joined = np.zeros((len(values), len(self.tags)), dtype=values.dtype)
-        np.maximum.at(joined.T, self.place_of, values.T)
-        return joined
+        grouped = np.zeros((len(values), len(self.tags)), dtype=values.dtype)
+        np.maximum.at(grouped.T, self.group_of, values.T)
+        return grouped
 
 
-def merging(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Merging:
-    """Turn `evaluate.label_groups` (name -> tags) into a merging; no group leaves all as they are.
-
-    Raises:
-        UserError: a group names no tag, an unknown one, or one of another group; or its own name
-            is a tag that is not in it.
-    """
+def _owners(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Tag -> its group, for the tags that are in one."""
     owner: dict[str, str] = {}
     for name, members in groups.items():
         key = f"params.yaml: evaluate.label_groups.{name}"
@@ -50,7 +59,4 @@ def merging(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Merging
             if tag in owner:
                 raise UserError(f"{key}: {tag} is in {owner[tag]} already; name it once")
             owner[tag] = name
-    name_of = {tag: owner.get(tag, tag) for tag in tags}
-    names = sorted(set(name_of.values()))
-    index_of = {name: index for index, name in enumerate(names)}
-    return Merging(names, np.array([index_of[name_of[tag]] for tag in tags], dtype=np.int64))
+    return owner

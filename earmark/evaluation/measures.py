@@ -4,7 +4,7 @@ Shapes: B clips, C cells (clips that fare alike), R resamples, K tags.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from earmark.evaluation.points import (
     rates,
     ratio,
 )
+from earmark.evaluation.thresholds import Answers
 
 CLASS_METRICS = (
     "map_at_1",
@@ -47,13 +48,6 @@ class Measure(Protocol):
         ...
 
 
-class Answers(NamedTuple):
-    """Which tags a clip is said to have, `(B, K)`: by one threshold for all, and by one per tag."""
-
-    by_one: Bools
-    by_tag: Bools
-
-
 @dataclass(frozen=True)
 class ClassMeasure:
     """Cells of clips with one tag: actual tag, predicted tag, rank of the actual, `(C,)` each."""
@@ -72,20 +66,20 @@ class ClassMeasure:
         guesses = csr_array((np.ones(len(cells)), (self.predicted, cells)), shape=shape) @ counts
         hits = csr_array((is_hit, (self.actual, cells)), shape=shape) @ counts  # (K, R)
         occurs = truths + guesses > 0
-        found = rates(hits, truths, guesses)
+        by_tag = rates(hits, truths, guesses)
         accuracy = is_hit @ counts / n_clips
         return {
             "map_at_1": accuracy,  # one true label: the same number under two names
             "map_at_3": np.where(self.ranks <= 3, 1.0 / self.ranks, 0.0) @ counts / n_clips,
             "accuracy": accuracy,
-            "macro_precision": np.mean(found.precision, axis=0, where=occurs),
-            "macro_recall": np.mean(found.recall, axis=0, where=occurs),
-            "macro_f1": np.mean(found.f1, axis=0, where=occurs),
+            "macro_precision": np.mean(by_tag.precision, axis=0, where=occurs),
+            "macro_recall": np.mean(by_tag.recall, axis=0, where=occurs),
+            "macro_f1": np.mean(by_tag.f1, axis=0, where=occurs),
         }
 
 
 def classes_of(probabilities: Floats, labels: Ints) -> tuple[ClassMeasure, Ints]:
-    """Return the measure of `(B, K)` probabilities with one true tag a clip, and clips' cells."""
+    """Return the measure of `(B, K)` probabilities with one true tag per clip, and clips' cells."""
     ranks = np.minimum(ranks_of(probabilities, labels), 4)  # beyond the third all score alike
     fates = np.stack([labels, probabilities.argmax(axis=1), ranks])
     fates, cell_of = np.unique(fates, axis=1, return_inverse=True)  # (3, C), (B,)
@@ -139,13 +133,13 @@ class _Ladder:
     @classmethod
     def of(cls, probabilities: Floats, is_true: Bools) -> "_Ladder":
         rungs, rung_of = np.unique(probabilities[is_true], return_inverse=True)
-        own, other = np.flatnonzero(is_true), np.flatnonzero(~is_true)
+        true, other = np.flatnonzero(is_true), np.flatnonzero(~is_true)
         n_clips, m = len(is_true), len(rungs)
         above = np.searchsorted(rungs, probabilities[other], side="left")
         is_tied = np.append(rungs, np.inf)[above] == probabilities[other]
         places = 2 * above + is_tied
         return cls(
-            csr_array((np.ones(len(own)), (rung_of, own)), shape=(m, n_clips)),
+            csr_array((np.ones(len(true)), (rung_of, true)), shape=(m, n_clips)),
             csr_array((np.ones(len(other)), (places, other)), shape=(2 * m + 1, n_clips)),
         )
 
@@ -159,8 +153,8 @@ class _Ladder:
         np.cumsum(below, axis=0, out=below)
         n_true, n_false = hits.sum(axis=0), others.sum(axis=0)
         won = ((below + ties / 2) * hits).sum(axis=0)
-        found = hits[::-1].cumsum(axis=0)[::-1]  # with the tag, on this rung or above
-        precision = ratio(found, found + n_false - below)
+        reached = hits[::-1].cumsum(axis=0)[::-1]  # with the tag, on this rung or above
+        precision = ratio(reached, reached + n_false - below)
         is_judged = (n_true > 0) & (n_false > 0)
         area = np.where(is_judged, ratio(won, n_true * n_false), np.nan)
         return area, np.where(is_judged, ratio((hits * precision).sum(axis=0), n_true), np.nan)

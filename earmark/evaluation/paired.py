@@ -1,6 +1,7 @@
 """Whether one tagger is better than another on the same clips, and on which.
 
-Shapes: B clips, C cells of both taggers' outcomes, D pairs of outcomes, G groups, K tags, R draws.
+Shapes: B clips, C cells of both taggers' outcomes, D pairs of outcomes, G groups of clips, K tags,
+R resamples.
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from scipy.sparse import csr_array
 from scipy.stats import binom, rankdata
 
 from earmark.evaluation.by_tag import per_class, per_tag
-from earmark.evaluation.calibration import top_answers
+from earmark.evaluation.calibration import top_predictions
 from earmark.evaluation.intervals import CHUNK, Estimate, groups_of, resamples
-from earmark.evaluation.measures import Answers, Measure, TagMeasure, classes_of
+from earmark.evaluation.measures import Measure, TagMeasure, classes_of
 from earmark.evaluation.points import Floats, Ints
-from earmark.evaluation.scores import Predictions, Task
+from earmark.evaluation.predictions import Predictions
+from earmark.evaluation.thresholds import Answers
 from earmark.seeding import rng_for
 
 
@@ -25,8 +27,8 @@ from earmark.seeding import rng_for
 class Gain:
     """By how much the second tagger is better in a metric, its interval, and how likely by luck.
 
-    `p_value`: how often a difference at least as large comes when every clip's (recording's) two
-    opinions are swapped by the toss of a coin.
+    `p_value`: how often a difference at least as large comes when the two predictions for every
+    clip (or recording) are swapped by the toss of a coin.
     """
 
     metric: str
@@ -42,34 +44,33 @@ class Gain:
 
 
 def gain(
-    first: Predictions, second: Predictions, task: Task, *, seed: int, n_resamples: int
+    first: Predictions, second: Predictions, *, metric: str, seed: int, n_resamples: int
 ) -> Gain:
-    """Compare two taggers on the same labelled clips, in one order, by the metric of the task.
+    """Compare two taggers on the same labelled clips, in one order, by a metric.
 
     The interval resamples clips (and recordings, where some were cut into several clips), the same
     for both taggers, so that what is hard for both moves neither end.
+
+    Raises:
+        ValueError: the clips are not the same.
     """
-    pair = _Pair.of(first, second, task)
-    groups = groups_of(list(first.rows["source"]))
-    found: dict[str | None, tuple[float, float]] = {}
-    for unit in (None,) if groups is None else (None, "source"):
-        rng = rng_for(seed, "paired", unit or "clip")
-        by = None if unit is None else groups
-        drawn = resamples(pair.pair_of, by, rng=rng, n_resamples=n_resamples)
-        draws = np.concatenate([pair.second(w) - pair.first(w) for w in drawn])
-        low, high = np.nanquantile(draws, (0.025, 0.975))
-        found[unit] = (float(low), float(high))
+    pair = _Pair.of(first, second, metric)
+    groups = groups_of(first.sources)
     whole = np.bincount(pair.pair_of)[:, np.newaxis].astype(np.float64)
     a, b = float(pair.first(whole)[0]), float(pair.second(whole)[0])
-    swapped = _swaps(pair.pair_of, groups, rng_for(seed, "swaps"), n_resamples)
-    by_luck = np.concatenate([pair.swapped(whole, s) for s in swapped])
-    # The toss that gave what was seen is one of them, so that p is never 0; the margin is rounding.
+    interval = pair.interval(None, rng_for(seed, "paired", "clip"), n_resamples)
+    by_source: tuple[float | None, float | None] = (None, None)
+    if groups is not None:
+        by_source = pair.interval(groups, rng_for(seed, "paired", "source"), n_resamples)
+    swaps = _swaps(pair.pair_of, groups, rng_for(seed, "swaps"), n_resamples)
+    by_luck = np.concatenate([pair.swapped(whole, s) for s in swaps])
+    # The observed assignment is one of those possible, so that p is never 0; 1e-12 is rounding.
     n_as_large = int((np.abs(by_luck) >= abs(b - a) - 1e-12).sum())
     return Gain(
-        metric=task.metric,
+        metric=metric,
         first=a,
         second=b,
-        difference=Estimate(b - a, *found[None], *found.get("source", (None, None))),
+        difference=Estimate(b - a, *interval, *by_source),
         p_value=(1 + n_as_large) / (1 + n_resamples),
         n_clips=len(first),
         n_groups=len(first) if groups is None else int(groups.max()) + 1,
@@ -87,7 +88,7 @@ class _Pair:
     of_second: csr_array  # (C, D)
 
     @classmethod
-    def of(cls, first: Predictions, second: Predictions, task: Task) -> "_Pair":
+    def of(cls, first: Predictions, second: Predictions, metric: str) -> "_Pair":
         if not np.array_equal(first.targets, second.targets):
             raise ValueError("both taggers must be judged on the same clips, in one order")
         n_clips = len(first)
@@ -97,11 +98,10 @@ class _Pair:
         if first.answers is None or second.answers is None:
             measure, cell_of = classes_of(p, targets.argmax(axis=1))
         else:
-            if task.metric in ("roc_auc", "mean_average_precision"):
+            if metric in ("roc_auc", "mean_average_precision"):
                 # These rank the clips, and a swap puts one tagger's clip among the other's: only
                 # ranks are on one scale.
-                said = (first.probabilities, second.probabilities)
-                p = np.concatenate([rankdata(one, axis=0) for one in said])
+                p = np.concatenate([rankdata(one.probabilities, axis=0) for one in (first, second)])
             both = zip(first.answers, second.answers, strict=True)
             answers = Answers(*(np.concatenate(one) for one in both))
             measure, cell_of = TagMeasure(p, targets > 0.5, answers), np.arange(2 * n_clips)
@@ -110,7 +110,7 @@ class _Pair:
         shape = (int(cell_of.max()) + 1, pairs.shape[1])
         columns, ones = np.arange(shape[1]), np.ones(shape[1])
         a, b = (csr_array((ones, (row, columns)), shape=shape) for row in pairs)
-        return cls(measure, task.metric, pair_of.reshape(-1), a, b)
+        return cls(measure, metric, pair_of.reshape(-1), a, b)
 
     def first(self, weights: Floats) -> Floats:
         """The first tagger's value `(R,)` where pairs count `(D, R)`."""
@@ -118,6 +118,15 @@ class _Pair:
 
     def second(self, weights: Floats) -> Floats:
         return self.measure.values(self.of_second @ weights)[self.metric]
+
+    def interval(
+        self, groups: Ints | None, rng: np.random.Generator, n_resamples: int
+    ) -> tuple[float, float]:
+        """The 95 % interval of the difference over clips, or over groups of them."""
+        counts = resamples(self.pair_of, groups, rng=rng, n_resamples=n_resamples)
+        differences = np.concatenate([self.second(w) - self.first(w) for w in counts])
+        low, high = np.nanquantile(differences, (0.025, 0.975))
+        return float(low), float(high)
 
     def swapped(self, whole: Floats, swaps: Floats) -> Floats:
         """The difference `(R,)` when so many clips of each pair `(D, R)` change sides."""
@@ -132,64 +141,64 @@ def _swaps(
 ) -> Iterator[Floats]:
     """Yield how many clips of each pair are swapped, `(D, r)`: each clip or group by a coin."""
     sizes = np.bincount(pair_of)
-    held: csr_array | None = None
+    clips_of: csr_array | None = None  # (D, G): how many clips of each group are of each pair
     if groups is not None:
         shape = (len(sizes), int(groups.max()) + 1)
-        held = csr_array((np.ones(len(groups)), (pair_of, groups)), shape=shape)
-    step = max(1, CHUNK // max(len(sizes), held.shape[1] if held is not None else 0))
+        clips_of = csr_array((np.ones(len(groups)), (pair_of, groups)), shape=shape)
+    step = max(1, CHUNK // max(len(sizes), clips_of.shape[1] if clips_of is not None else 0))
     for start in range(0, n_draws, step):
         size = min(step, n_draws - start)
-        if held is None:
+        if clips_of is None:
             yield rng.binomial(sizes[:, np.newaxis], 0.5, size=(len(sizes), size)).astype(float)
         else:
-            yield held @ rng.integers(0, 2, size=(held.shape[1], size)).astype(float)
+            yield clips_of @ rng.integers(0, 2, size=(clips_of.shape[1], size)).astype(float)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How often the likeliest tag differs, and whether that fixed or spoilt the answer.
+    """How often the likeliest tag differs, and whether that fixed or broke the answer.
 
-    A clip with several tags is answered rightly by any of them. `p_value` is McNemar's, exact: how
-    likely so uneven a split of the fixed and the spoilt is if either is a coin's toss.
+    For a clip with several tags any of them is right. `p_value` is McNemar's, exact: how likely so
+    uneven a split into fixed and broken is if both are equally likely.
     """
 
     n_clips: int
     n_changed: int
-    n_mended: int
-    n_spoilt: int
+    n_fixed: int
+    n_broken: int
     p_value: float
 
     @classmethod
     def between(cls, first: Predictions, second: Predictions) -> "Changes":
-        _, was_right = top_answers(first.probabilities, first.targets)
-        _, is_right = top_answers(second.probabilities, second.targets)
+        _, was_right = top_predictions(first.probabilities, first.targets)
+        _, is_right = top_predictions(second.probabilities, second.targets)
         tops = first.probabilities.argmax(axis=1), second.probabilities.argmax(axis=1)
-        fixed, spoilt = int((~was_right & is_right).sum()), int((was_right & ~is_right).sum())
+        fixed, broken = int((~was_right & is_right).sum()), int((was_right & ~is_right).sum())
         n_changed = int((tops[0] != tops[1]).sum())
-        return cls(len(first), n_changed, fixed, spoilt, mcnemar(fixed, spoilt))
+        return cls(len(first), n_changed, fixed, broken, mcnemar(fixed, broken))
 
 
-def mcnemar(n_mended: int, n_spoilt: int) -> float:
+def mcnemar(n_fixed: int, n_broken: int) -> float:
     """Exact two-sided p of McNemar's test."""
-    fewer, n = min(n_mended, n_spoilt), n_mended + n_spoilt
+    fewer, n = min(n_fixed, n_broken), n_fixed + n_broken
     return min(1.0, 2 * float(binom.cdf(fewer, n, 0.5))) if n else 1.0
 
 
-def tag_changes(first: Predictions, second: Predictions, task: Task) -> pd.DataFrame:
+def tag_changes(first: Predictions, second: Predictions) -> pd.DataFrame:
     """Return one row per tag, the largest change first: tag, n_clips, first, second, change.
 
     Of F1 where clips have one tag, of average precision where they may have several.
     """
-    column = "average_precision" if task.is_multi_label else "f1"
-    a, b = (_by_tag(said, task).set_index("tag") for said in (first, second))
+    column = "average_precision" if first.task.is_multi_label else "f1"
+    a, b = (_by_tag(one).set_index("tag") for one in (first, second))
     table = pd.DataFrame({"n_clips": a["n_clips"], "first": a[column], "second": b[column]})
     table = table[table["n_clips"] > 0].assign(change=table["second"] - table["first"]).dropna()
     order = table["change"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order].reset_index()
 
 
-def _by_tag(said: Predictions, task: Task) -> pd.DataFrame:
-    if said.answers is None or said.tuned is None:
-        return per_class(said.probabilities, said.labels, task.tags)
-    answers, thresholds = said.answers.by_tag, said.tuned.by_tag
-    return per_tag(said.probabilities, said.targets, answers, thresholds, task.tags)
+def _by_tag(one: Predictions) -> pd.DataFrame:
+    if one.answers is None or one.thresholds is None:
+        return per_class(one.probabilities, one.labels, one.task.tags)
+    answers, thresholds = one.answers.by_tag, one.thresholds.by_tag
+    return per_tag(one.probabilities, one.targets, answers, thresholds, one.task.tags)

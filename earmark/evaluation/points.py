@@ -1,6 +1,7 @@
-"""Scores of probabilities against labels, without intervals: what every epoch may ask for.
+"""Scores of probabilities against labels, without intervals, and which of them fit a task.
 
-The bootstrap is in intervals.py, so that a change there trains nothing anew.
+This is all that training needs of the evaluation: the figures of the report are in measures.py
+and intervals.py, so that a change there trains nothing again.
 Shapes: B clips, K tags.
 """
 
@@ -11,13 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from earmark.errors import UserError
+from earmark.labels import Task
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
 Bools = NDArray[np.bool_]
 
-# What `evaluate.metric` and `model.monitor` may name, by the kind of corpus.
+# What `evaluate.metric` and `model.monitor` may name.
 MULTI_CLASS_METRICS = ("map_at_3", "accuracy", "macro_f1")
 MULTI_LABEL_METRICS = ("map_at_3", "roc_auc", "mean_average_precision", "micro_f1", "macro_f1")
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """The metrics that fit a task: those that `point_values` returns for it."""
+    return MULTI_LABEL_METRICS if task.is_multi_label else MULTI_CLASS_METRICS
+
+
+def check_metric(metric: str, task: Task, *, key: str, others: tuple[str, ...] = ()) -> None:
+    """Check that a metric fits the task of the corpus.
+
+    Args:
+        key: where the metric is set, for the message, such as `evaluate.metric`.
+        others: what may be set besides the metrics, such as `loss`.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    valid = (*metrics_of(task), *others)
+    if metric not in valid:
+        tags = "several tags" if task.is_multi_label else "one tag"
+        raise UserError(
+            f"params.yaml: {key}: {metric} does not fit a corpus with {tags} per clip; "
+            f"set one of {', '.join(valid)}"
+        )
 
 
 class Rates(NamedTuple):
@@ -45,7 +73,9 @@ def point_values(
     if not is_multi_label:
         if not (is_true.sum(axis=1) == 1).all():
             row = int(np.flatnonzero(is_true.sum(axis=1) != 1)[0])
-            raise ValueError(f"clip {row} has {is_true[row].sum()} tags; a class is one tag a clip")
+            raise ValueError(
+                f"clip {row} has {is_true[row].sum()} tags; this task has one tag per clip"
+            )
         labels = is_true.argmax(axis=1)
         confusion = confusion_matrix(probabilities, labels)
         truths, guesses = confusion.sum(axis=1), confusion.sum(axis=0)
@@ -183,9 +213,9 @@ def ratio(numerator: Any, denominator: Any) -> Floats:
 
 def ranks_of(probabilities: Floats, labels: Ints) -> Ints:
     """Rank of the true tag, from 1; among equals the lower index comes first."""
-    own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)  # (B, 1)
+    true = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)  # (B, 1)
     earlier = np.arange(probabilities.shape[1]) < labels[:, np.newaxis]  # (B, K)
-    ranks: Ints = 1 + ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
+    ranks: Ints = 1 + ((probabilities > true) | ((probabilities == true) & earlier)).sum(axis=1)
     return ranks
 
 

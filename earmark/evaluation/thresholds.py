@@ -1,4 +1,4 @@
-"""From which probability upwards a tag is said to be there; tuned on other clips than are judged.
+"""Thresholds above which a tag is answered, tuned on other clips than those that are scored.
 
 Shapes: B clips, K tags.
 """
@@ -7,8 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from earmark.evaluation.measures import Answers
-from earmark.evaluation.points import Floats, Ints, best_threshold
+from earmark.evaluation.points import Bools, Floats, Ints, best_threshold
+
+
+class Answers(NamedTuple):
+    """Which tags are answered for a clip, `(B, K)`: by one threshold for all, by one per tag."""
+
+    by_one: Bools
+    by_tag: Bools
 
 
 class Thresholds(NamedTuple):
@@ -21,6 +27,7 @@ class Thresholds(NamedTuple):
     by_tag: Floats
 
     def answers(self, probabilities: Floats) -> Answers:
+        """A tag is answered from its threshold upwards."""
         return Answers(probabilities >= self.one, probabilities >= self.by_tag)
 
 
@@ -32,17 +39,17 @@ def tune(probabilities: Floats, targets: Floats) -> Thresholds:
     return Thresholds(one, np.array([best_threshold(p, y)[0] for p, y in columns]))
 
 
-def cross_fitted_answers(probabilities: Floats, targets: Floats, parts: Ints) -> Answers:
-    """Answer each part of the clips by thresholds of the others; a lone part is answered by 0.5.
+def cross_fitted_answers(probabilities: Floats, targets: Floats, groups: Ints) -> Answers:
+    """Answer each group of the clips by thresholds of the others; a lone group is answered by 0.5.
 
-    So no label has a say in the answers for its own part, and their score is honest.
+    No label influences the answers of its own group, so their score is not flattered.
     """
     by_one, by_tag = np.empty((2, *probabilities.shape), dtype=np.bool_)
-    for part in np.unique(parts):
-        own = parts == part
-        if own.all():
+    for group in np.unique(groups):
+        in_group = groups == group
+        if in_group.all():
             thresholds = Thresholds(0.5, np.full(probabilities.shape[1], 0.5))
         else:
-            thresholds = tune(probabilities[~own], targets[~own])
-        by_one[own], by_tag[own] = thresholds.answers(probabilities[own])
+            thresholds = tune(probabilities[~in_group], targets[~in_group])
+        by_one[in_group], by_tag[in_group] = thresholds.answers(probabilities[in_group])
     return Answers(by_one, by_tag)

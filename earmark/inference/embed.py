@@ -1,4 +1,4 @@
-"""Embeddings of the user's own recordings by a VGGish, as its published code computes them.
+"""Embeddings of a user's own recordings by VGGish, as its published code computes them.
 
 Shapes: T samples, P patches, D dims (128).
 """
@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from earmark.errors import UserError
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE, VggishPatches
-from earmark.networks import VGGish, build
+from earmark.networks import Network, build
 from earmark.published.weights import vggish
 from earmark.sound.decoding import as_float, decode
 
@@ -27,6 +27,7 @@ Embeddings = NDArray[np.float32] | NDArray[np.uint8]
 PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / SAMPLE_RATE
 _CLIP_AT = 2.0
 _BATCH = 64
+_CONVERT = "make one with `python -m earmark convert`"
 
 
 def postprocess(
@@ -34,8 +35,13 @@ def postprocess(
 ) -> NDArray[np.uint8]:
     """Whiten embeddings (P, D) and quantise them to uint8, as those of AudioSet were published.
 
-    The eigenvectors (D, D) lie in rows. [-2, 2] becomes 0 to 255; the fraction is cut off, as in
-    TensorFlow's vggish_postprocess.py, where torchvggish rounds.
+    [-2, 2] becomes 0 to 255; the fraction is cut off, as in TensorFlow's vggish_postprocess.py,
+    where torchvggish rounds.
+
+    Args:
+        embeddings: (P, D), before any activation.
+        pca_eigen_vectors: (D, D), one per row.
+        pca_means: (D,).
     """
     whitened = (embeddings - pca_means) @ pca_eigen_vectors.T  # (P, D)
     clipped = np.clip(whitened, -_CLIP_AT, _CLIP_AT)
@@ -46,30 +52,41 @@ def postprocess(
 
 @dataclass(frozen=True, eq=False)
 class Embedder:
-    """A VGGish ready to embed recordings; `pca` holds its post-processor if that is wanted."""
+    """A VGGish ready to embed recordings.
 
-    network: VGGish
+    Attributes:
+        network: in evaluation mode, on the device.
+        device: "cpu" or "cuda".
+        pca: the arrays of the post-processor; None to leave embeddings as they are.
+    """
+
+    network: Network
     device: str
     pca: Mapping[str, Floats] | None
 
     @classmethod
     def load(cls, weights: Path, *, activation: str, pca: Path | None = None) -> "Embedder":
-        """Read what `earmark convert` wrote; `weights` may be those of a trained extractor, too.
+        """Read a VGGish from weight files that `earmark convert` wrote.
+
+        Args:
+            weights: of the network; the weights.safetensors of a trained extractor will do, too.
+            activation: "relu" to end embeddings in a ReLU, as in 2017; "none", as in later code.
+            pca: of the post-processor; None for none.
 
         Raises:
             UserError: a file is missing or holds something else.
         """
         network = _network(weights, activation)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        arrays = None if pca is None else _postprocessor(pca, network.embedding_dim)
+        arrays = None if pca is None else _postprocessor(pca, network.feature_dim)
         return cls(network.to(device).eval(), device, arrays)
 
     @torch.inference_mode()
     def embed(self, path: Path) -> Embeddings:
-        """Embed the patches of a recording: (P, D) float32, or uint8 if post-processed.
+        """Return the embeddings of a recording's patches, (P, D) float32, or uint8 with `pca`.
 
-        Nothing is trimmed. A recording under 0.975 s is repeated to fill one patch, and what is
-        left over after the last whole patch is not embedded.
+        A patch is 0.96 s. Nothing is trimmed. A recording under 0.975 s is repeated to fill one
+        patch, and what is left over after the last whole patch is not embedded.
 
         Raises:
             UnusableAudio: the file cannot be used.
@@ -78,15 +95,18 @@ class Embedder:
         patches = VggishPatches(sample_rate=SAMPLE_RATE)(as_float(waveform))  # (P, 96, 64)
         batches = (patches[i : i + _BATCH] for i in range(0, len(patches), _BATCH))
         on_device = (torch.from_numpy(batch).to(self.device) for batch in batches)
-        parts = [self.network.embed(batch).cpu().numpy() for batch in on_device]
+        parts = [self.network.forward_features(batch).cpu().numpy() for batch in on_device]
         embeddings: NDArray[np.float32] = np.concatenate(parts)
         return embeddings if self.pca is None else postprocess(embeddings, **self.pca)
 
 
-def as_table(found: Iterable[tuple[Path, Embeddings]]) -> pd.DataFrame:
-    """One row a patch: file, start_seconds, and the values e0, e1, ... in order."""
+def as_table(recordings: Iterable[tuple[Path, Embeddings]]) -> pd.DataFrame:
+    """Return a table of the embeddings (P, D) of recordings, given with their paths.
+
+    It has one row per patch, with the columns file, start_seconds, and e0, e1, ... for the values.
+    """
     tables = []
-    for path, embeddings in found:
+    for path, embeddings in recordings:
         n_patches, n_dims = embeddings.shape
         table = pd.DataFrame(embeddings, columns=[f"e{dim}" for dim in range(n_dims)])
         table.insert(0, "start_seconds", np.arange(n_patches) * PATCH_SECONDS)
@@ -95,7 +115,7 @@ def as_table(found: Iterable[tuple[Path, Embeddings]]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _network(path: Path, activation: str) -> VGGish:
+def _network(path: Path, activation: str) -> Network:
     tensors = _tensors(path)
     try:
         options = vggish.options_of(tensors)
@@ -104,29 +124,29 @@ def _network(path: Path, activation: str) -> VGGish:
         backbone = {key: torch.from_numpy(tensors[key]) for key in keys}
         network.load_state_dict(backbone, strict=False)
     except KeyError as error:
-        raise UserError(f"{path}: no weights of VGGish; it lacks {error}") from error
+        raise UserError(f"{path}: no weights of VGGish, {error} is missing; {_CONVERT}") from error
     except RuntimeError as error:
-        raise UserError(f"{path}: no weights of VGGish; its sizes do not fit together") from error
-    assert isinstance(network, VGGish)
+        problem = "no weights of VGGish, their sizes do not fit together"
+        raise UserError(f"{path}: {problem}; {_CONVERT}") from error
     return network
 
 
-def _postprocessor(path: Path, n_dims: int) -> Mapping[str, Floats]:
+def _postprocessor(path: Path, n_dims: int | None) -> Mapping[str, Floats]:
     try:
         arrays = vggish.pca(_tensors(path)).tensors
     except ValueError as error:
-        raise UserError(f"{path}: no post-processor of VGGish; {error}") from error
+        raise UserError(f"{path}: no post-processor of VGGish, {error}; {_CONVERT}") from error
     n_means = len(arrays["pca_means"])
     if n_means != n_dims:
-        raise UserError(f"{path}: made for embeddings of {n_means} values, these have {n_dims}")
+        problem = f"made for embeddings of {n_means} values, these have {n_dims}"
+        raise UserError(f"{path}: {problem}; leave --pca out, or take the weights that it is for")
     return arrays
 
 
 def _tensors(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
-        raise UserError(f"{path}: not there; `python -m earmark convert` makes it")
+        raise UserError(f"{path}: there is no such file; {_CONVERT}")
     try:
         return load_file(path)
     except SafetensorError as error:
-        fix = "make one with `python -m earmark convert`"
-        raise UserError(f"{path}: no safetensors file ({error}); {fix}") from error
+        raise UserError(f"{path}: no safetensors file ({error}); {_CONVERT}") from error

@@ -3,6 +3,7 @@
 Shapes: T samples, C crops, K tags.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,29 +12,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.corpora.adapters.folder import AUDIO_SUFFIXES, is_recording
-from earmark.ensemble.combining import confident_crop, join, mean_over_folds
+from earmark.ensemble.combining import combine, mean_over_folds
+from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.errors import UserError
-from earmark.evaluation.calibration import temper
+from earmark.evaluation.predictions import METADATA, read_metadata
+from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.sound.decoding import decode
+from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
+from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the ensemble says of a recording: its tags, the likeliest first, with probabilities.
+    """What the ensemble predicts for a recording: its tags with probabilities, likeliest first.
 
-    These are calibrated: of statements with probability 0.8, four in five should hold for
-    recordings like the corpus', as far as one temperature can achieve it (see the report).
-    `answer` is what to act on: the likeliest tag, or where clips may have several every tag above
-    its threshold; None is "unknown".
+    The probabilities are calibrated: of statements with probability 0.8, four in five should be
+    right for recordings like the corpus', as far as one temperature can achieve it (see the
+    report). `answer` is what to act on: the likeliest tag, or where clips may have several every
+    tag above its threshold; None is "unknown".
     """
 
     clip: str
@@ -43,39 +47,43 @@ class Prediction:
     n_crops: int  # that all networks together needed until they were confident
 
     @classmethod
-    def of(cls, joint: Floats, about: dict[str, Any], *, clip: str, n_crops: int) -> "Prediction":
-        """Calibrate what the members jointly say, `(K,)`, and answer as ensemble.json says."""
-        several, tags = about["is_multi_label"], about["tags"]
-        tempered = temper(joint[np.newaxis], about["temperature"], is_multi_label=several)[0]
-        order = np.argsort(-joint, kind="stable").tolist()  # that of the scores, to the last bit
+    def of(
+        cls, combined: Floats, metadata: dict[str, Any], *, clip: str, n_crops: int
+    ) -> "Prediction":
+        """Calibrate the ensemble's probabilities `(K,)`, and answer as ensemble.json says."""
+        is_multi_label, tags = metadata["is_multi_label"], metadata["tags"]
+        temperature = metadata["temperature"]
+        tempered = temper(combined[np.newaxis], temperature, is_multi_label=is_multi_label)[0]
+        order = np.argsort(-combined, kind="stable").tolist()  # as scored: tempering may tie two
         names, probabilities = [tags[i] for i in order], tempered[order].tolist()
         answer: list[str] | None = names[:1]
-        if several:
-            said = zip(names, probabilities, strict=True)
-            answer = [tag for tag, probability in said if probability >= about["thresholds"][tag]]
-        if probabilities[0] < about["preparation"]["rejection_threshold"]:
+        if is_multi_label:
+            thresholds = metadata["thresholds"]
+            by_tag = zip(names, probabilities, strict=True)
+            answer = [tag for tag, probability in by_tag if probability >= thresholds[tag]]
+        if probabilities[0] < metadata["preparation"]["rejection_threshold"]:
             answer = None
         return cls(clip, names, probabilities, answer, n_crops)
 
     def to_json(self, top: int) -> dict[str, Any]:
         """The answer, and the likeliest tags with their probabilities."""
-        said = zip(self.tags[:top], self.probabilities, strict=False)
+        likeliest = zip(self.tags[:top], self.probabilities, strict=False)
         return {
             "clip": self.clip,
             "answer": "unknown" if self.answer is None else self.answer,
-            "tags": {tag: round(probability, 6) for tag, probability in said},
+            "tags": {tag: round(probability, 6) for tag, probability in likeliest},
             "crops": self.n_crops,
         }
 
     def line(self, top: int) -> str:
-        """One line: what is answered, then the other ones of the likeliest tags."""
-        said = {
+        """One line: what is answered, then the others of the likeliest tags."""
+        shown = {
             tag: f"{tag} {probability:.2f}"
             for tag, probability in zip(self.tags, self.probabilities, strict=True)
         }
         answered = self.answer or []
-        head = "  ".join(said[tag] for tag in answered) or "none"
-        rest = "  ".join(said[tag] for tag in self.tags[:top] if tag not in answered)
+        head = "  ".join(shown[tag] for tag in answered) or "none"
+        rest = "  ".join(shown[tag] for tag in self.tags[:top] if tag not in answered)
         head = "unknown" if self.answer is None else head
         return f"{self.clip}: {head}" + (f"  | {rest}" if rest else "")
 
@@ -88,9 +96,8 @@ class Ensemble:
     layout: Layout
 
     @cached_property
-    def about(self) -> dict[str, Any]:
-        about: dict[str, Any] = read_json(self.layout.ensemble / "ensemble.json")
-        return about
+    def metadata(self) -> dict[str, Any]:
+        return read_metadata(self.layout.ensemble)
 
     @cached_property
     def device(self) -> Device:
@@ -102,7 +109,7 @@ class Ensemble:
         plan = read_json(self.layout.plan)
         return {
             member: {fold: self._load(member, fold) for fold in plan["folds"]}
-            for member, weight in self.about["weights"].items()
+            for member, weight in self.metadata["weights"].items()
             if weight > 0
         }
 
@@ -120,59 +127,61 @@ class Ensemble:
         Raises:
             UnusableAudio: the file cannot be used.
         """
-        how = self.about["preparation"]  # as it was when the members were scored
-        decoded = decode(path, sample_rate=how["sample_rate"])
-        min_samples = round(how["trim"]["min_seconds"] * how["sample_rate"])
-        top_db = how["trim"]["top_db"]
-        waveform = trim(decoded.waveform, top_db=top_db, min_samples=min_samples).waveform
+        preparation = self.metadata["preparation"]  # as it was when the members were scored
+        sample_rate, silence = preparation["sample_rate"], preparation["trim"]
+        decoded = decode(path, sample_rate=sample_rate)
+        min_samples = round(silence["min_seconds"] * sample_rate)
+        waveform = trim(
+            decoded.waveform, top_db=silence["top_db"], min_samples=min_samples
+        ).waveform
         features = WaveformFeatures(waveform)
         members, n_crops = {}, 0
         for member, folds in self.networks.items():
-            said = {}
+            by_fold = {}
             for fold, (tagger, extractor) in folds.items():
                 rows = rows_read(features, tagger, extractor, self.device)
-                said[fold], tried = self._clip(member, tagger, rows, path.name)
-                n_crops += tried
-            members[member] = mean_over_folds(said)
-        weights = {name: self.about["weights"][name] for name in members}
-        joint = join(members, weights, is_multi_label=self.about["is_multi_label"])
-        return Prediction.of(joint[0], self.about, clip=str(path), n_crops=n_crops)
+                probabilities, n_used = self._clip(member, tagger, rows, path.name)
+                by_fold[fold] = probabilities[np.newaxis]
+                n_crops += n_used
+            members[member] = mean_over_folds(by_fold)
+        weights = {name: self.metadata["weights"][name] for name in members}
+        combined = combine(members, weights, is_multi_label=self.metadata["is_multi_label"])
+        return Prediction.of(combined[0], self.metadata, clip=str(path), n_crops=n_crops)
 
-    def _clip(self, member: str, tagger: Tagger, rows: Any, clip: str) -> tuple[Floats, int]:
-        """Probabilities `(1, K)` by the member's rule, and how many crops they took.
-
-        For the re-crop rule no crop is computed after a confident one.
-        """
-        how = self.about["preparation"]
-        n_crops = how["inference"]["n_crops"]
-        aggregation = self.about["aggregation"][member]
+    def _clip(self, member: str, tagger: Tagger, rows: Any, clip: str) -> ClipProbabilities:
+        """Aggregate the crops of a clip; none is computed after a confident one."""
+        inference, seed = (self.metadata["preparation"][key] for key in ("inference", "seed"))
+        aggregation, stack = self.metadata["aggregation"][member], tagger.input.stack
         crops = tagger.input.prediction_segments(
-            rows, aggregation=aggregation, n_crops=n_crops, seed=how["seed"], clip=clip
+            rows, aggregation=aggregation, n_crops=inference["n_crops"], seed=seed, clip=clip
         )
+        probabilities: Iterable[Floats]
         if aggregation == "mean":
-            every = tagger.clip_probabilities(crops, self.device, batch_size=32)
-            return every.astype(np.float64).mean(axis=0, keepdims=True), len(every)
-        stack = tagger.input.stack
-        said = (tagger.probabilities(stack([crop]), self.device)[0] for crop in crops)
-        confidence = how["inference"]["confidence"]
-        choice = confident_crop(said, confidence=confidence)
-        return choice.probabilities[np.newaxis], choice.n_tries
+            probabilities = tagger.clip_probabilities(crops, self.device, batch_size=32)
+        else:
+            probabilities = (tagger.probabilities(stack([c]), self.device)[0] for c in crops)
+        return aggregate_clip(
+            probabilities, aggregation=aggregation, confidence=inference["confidence"]
+        )
 
 
-def recordings(places: list[Path]) -> list[Path]:
-    """The given files, and the audio files in the given folders, in order."""
-    found: list[Path] = []
-    for place in places:
-        if not place.is_dir():
-            found.append(place)
+def recordings(paths: list[Path]) -> list[Path]:
+    """The given files, and the audio files in the given folders, in order.
+
+    Raises:
+        UserError: a folder holds no audio.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
             continue
-        inside = [
-            path for path in sorted(place.rglob("*")) if is_recording(path.relative_to(place))
-        ]
+        inside = [file for file in sorted(path.rglob("*")) if is_recording(file.relative_to(path))]
         if not inside:
-            raise UserError(f"{place}: no audio in it ({' '.join(sorted(AUDIO_SUFFIXES))})")
-        found += inside
-    return found
+            suffixes = " ".join(sorted(AUDIO_SUFFIXES))
+            raise UserError(f"{path}: no audio in it ({suffixes}); name a folder of recordings")
+        files += inside
+    return files
 
 
 def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
@@ -181,9 +190,9 @@ def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     Raises:
         UserError: nothing was trained here yet.
     """
-    if not (layout.ensemble / "ensemble.json").exists():
+    if not (layout.ensemble / METADATA).exists():
         raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
     ensemble = Ensemble(runtime, layout)
-    if "temperature" not in ensemble.about:
+    if "aggregation" not in ensemble.metadata:
         raise UserError("the ensemble here was made by an older earmark; run `dvc repro`")
     return ensemble

@@ -8,7 +8,8 @@ Shapes: B clips, N frames, M mel bins (64), C channels, S steps, H values of a s
 import torch
 from torch import Tensor, nn
 
-from earmark.networks.layers import Float32Linear, Network, check_choice, glorot, he, scaled
+from earmark.networks.base import Network
+from earmark.networks.layers import Float32Linear, check_choice, glorot, he, scaled
 from earmark.networks.vggish import N_FRAMES, N_MELS, STAGES, convolutions
 
 BLOCKS = (*STAGES, (512, 512))
@@ -20,7 +21,7 @@ class Attention(nn.Module):
     """Weigh the steps of a map, each of D dims by itself, and add them up.
 
     The paper takes Kong et al.'s (2018), who weigh classifications; here dims are weighed, so that
-    the two branches can be joined before anything is classified. The soft-max is over time.
+    the two branches can be put together before anything is classified. The soft-max is over time.
     """
 
     def __init__(self, n_inputs: int, dims: int) -> None:
@@ -53,7 +54,7 @@ class CBIR(Network):
 
     The paper's auxiliary task, 91 sound events beside the five classes, is a second soft-max on the
     same dense layer: one output layer of 96 values, of which training and tagger know which are
-    whose. So any other network has it too.
+    tags. So any other network has it too.
     Parameters: 9,219,328 a branch, adapters 611,776, attention 1,049,600 a branch; CBIR_2 for five
     tags 21,678,021, of which 4,499,712 are frozen.
     """
@@ -95,8 +96,9 @@ class CBIR(Network):
         n_pooled = outs[-1] if attention else n_values * (self.n_frames // MIN_FRAMES)
         pools = (Attention(n_values, outs[-1]) for _ in range(branches if attention else 0))
         self.pools = nn.ModuleList(pools)
+        self.feature_dim = branches * n_pooled
         self.head = nn.Sequential(
-            glorot(nn.Linear(branches * n_pooled, hidden)),
+            glorot(nn.Linear(self.feature_dim, hidden)),
             nn.ReLU(),
             nn.BatchNorm1d(hidden),
             nn.Dropout(dropout),
@@ -127,18 +129,55 @@ class CBIR(Network):
                 x = x + self.adapters[index - self.first_adapter](hint)
         return x
 
-    def attention(self, patches: Tensor) -> Tensor:
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the branches' pooled steps side by side (B, D), from stacked patches (B, N, 64).
+
+        N is any from 32 up with attention, else exactly that of `n_patches`.
+        """
+        branches = self.steps(x)
+        if self.pools:
+            branches = [pool(steps) for pool, steps in zip(self.pools, branches, strict=True)]
+        return torch.cat([values.flatten(1) for values in branches], 1)  # (B, D)
+
+    def step_weights(self, patches: Tensor) -> Tensor:
         """Return each branch's weight of each step, a third of a second, (branches, B, S, D)."""
         steps = zip(self.pools, self.steps(patches), strict=True)
         return torch.stack([pool.weights(x) for pool, x in steps])  # type: ignore[operator]
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Tag stacked patches (B, N, 64): of any N from 32 up with attention, else of one N."""
-        x = self.steps(patches)
-        if self.pools:
-            x = [pool(steps) for pool, steps in zip(self.pools, x, strict=True)]  # (B, D)
-        logits: Tensor = self.head(torch.cat([values.flatten(1) for values in x], 1))  # (B, K)
-        return logits
+    def attention(self, x: Tensor) -> Tensor:
+        """Return each branch's weight of each step for each tag, (branches, B, S, K).
+
+        CBIR weighs each of its D dims over time by itself, for no tag in particular. A tag's
+        attention is here the mean of the dims' weights, each dim counting by how much it moves the
+        tag's logit: the magnitude of gradient times value. The paper draws no attention; this is
+        our reading. It needs gradients, so it does not work under `torch.inference_mode`.
+
+        Raises:
+            ValueError: the network was built with `attention=False`.
+        """
+        if not self.pools:
+            return super().attention(x)
+        with torch.no_grad():
+            weights = self.step_weights(x)  # (branches, B, S, D)
+            features = self.forward_features(x)  # (B, branches * D)
+        n_branches, n_clips, _, n_dims = weights.shape
+        effects = self._effects(features).view(n_clips, n_branches, n_dims, -1)
+        shares = (effects / effects.sum(2, keepdim=True)).transpose(0, 1)  # (branches, B, D, K)
+        return weights @ shares  # (branches, B, S, K)
+
+    @property
+    def attention_levels(self) -> list[str]:
+        """The branches, if they have attention."""
+        return ["branch P", "branch R"][: len(self.pools)]
+
+    def _effects(self, features: Tensor) -> Tensor:
+        """How much each value of the features (B, D) moves each logit, (B, D, K), above zero."""
+        with torch.enable_grad():
+            features = features.detach().requires_grad_()
+            logits = self.forward_head(features).sum(0)  # (K,); clips do not mix in evaluation mode
+            gradients = [torch.autograd.grad(y, features, retain_graph=True)[0] for y in logits]
+        effects = torch.stack(gradients, 2) * features.detach()[..., None]
+        return effects.abs() + torch.finfo().tiny
 
 
 def _pooled_maps(features: nn.Sequential, x: Tensor) -> list[Tensor]:

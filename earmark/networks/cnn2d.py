@@ -6,8 +6,9 @@ Shapes: B clips, N frames, M mel bins, C channels, K tags.
 
 from torch import Tensor, nn
 
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_frames
-from earmark.networks.layers import Float32Linear, Network, glorot, he
+from earmark.networks.layers import Float32Linear, glorot, he
 
 N_STAGES = 5
 
@@ -17,8 +18,8 @@ class CNN2d(Network):
 
     The paper compares "CNNs without short-cut connections" and gives none of their layers. This one
     has the kernels, widths, pools and dropout of the package's 2-D ResNet, one block a stage and no
-    shortcuts: beside it and the DenseNet, which pools at the same places, it shows what it is worth
-    how layers are joined.
+    shortcuts: beside that one and the DenseNet, which pools at the same places, it shows what their
+    connections between layers are worth.
     Parameters for 41 tags: 4,734,665.
     """
 
@@ -38,12 +39,12 @@ class CNN2d(Network):
                 layers += [conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
                 channels = out
         self.features = nn.Sequential(*layers)
+        self.feature_dim = channels
         self.head = glorot(Float32Linear(channels, n_tags))
         he(self)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Tag frames (B, N, M) of any N and M from `min_size` up."""
-        check_frames(frames, min_size=self.min_size)
-        x = self.features(frames.unsqueeze(1))  # (B, C, N / 16, M / 16)
-        logits: Tensor = self.head(x.amax((2, 3)))  # (B, K)
-        return logits
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the maxima (B, C) of the last map, from frames (B, N, M >= `min_size`)."""
+        check_frames(x, min_size=self.min_size)
+        maps: Tensor = self.features(x.unsqueeze(1))  # (B, C, N / 16, M / 16)
+        return maps.amax((2, 3))  # (B, C)

@@ -1,32 +1,10 @@
-"""What the networks share: their base class, two layers of a special kind, and checks."""
+"""What the networks share: two special layers, initialisation, and the check of a choice.
 
-from typing import ClassVar, Self
+Shapes: B segments, C channels, T steps in time.
+"""
 
 import torch
 from torch import Tensor, nn
-
-
-class Network(nn.Module):
-    """A network of this package: reads a batch of one kind of input, returns logits (B, K).
-
-    It depends on its constructor's arguments alone, the number of tags and keyword-only options
-    that are plain integers, floats, strings and booleans.
-    """
-
-    feature_types: ClassVar[frozenset[str]]
-
-    def channels_last(self) -> Self:
-        """Lay the kernels out channels last, and so everything that is computed with them.
-
-        The results are the same up to rounding; `python -m benchmarks.train_step` says how much
-        faster a training step is then, under bfloat16.
-        """
-        for parameter in self.parameters():
-            if parameter.ndim == 4:
-                # `to` leaves kernels of one channel as they are, since they look the same in both
-                # layouts; what a convolution makes of them would then have the default layout.
-                parameter.data = parameter.data.clone(memory_format=torch.channels_last)
-        return self
 
 
 class Float32Linear(nn.Linear):
@@ -71,6 +49,11 @@ class Conv1d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if self.fold and self.weight.stride(1) == 1 and input.device.type == "cpu":
             return folded(input, self.weight, self.bias, self.stride[1], self.ends, self.fold)
+        if input.shape[3] == 1 and self.stride[1] > 1:
+            # In bfloat16 oneDNN never writes the gradient of kernel values that meet padding alone,
+            # and it is then whatever the memory held: so the zeros are made part of the input.
+            input = nn.functional.pad(input, self.ends)
+            return nn.functional.conv2d(input, self.weight, self.bias, self.stride)
         if any(self.surplus):
             input = nn.functional.pad(input, self.surplus)
         return super().forward(input)

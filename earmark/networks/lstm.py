@@ -5,8 +5,9 @@ Shapes: B bags, P patches, D embedding dims, H units, K tags.
 
 from torch import Tensor, nn
 
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_bags
-from earmark.networks.layers import Float32Linear, Network, glorot
+from earmark.networks.layers import Float32Linear, glorot
 
 
 class LSTM(Network):
@@ -22,12 +23,12 @@ class LSTM(Network):
     def __init__(self, n_tags: int, *, n_inputs: int = 128, n_units: int = 600) -> None:
         super().__init__()
         self.n_inputs = n_inputs
+        self.feature_dim = n_units
         self.lstm = nn.LSTM(n_inputs, n_units, batch_first=True)
         self.head = glorot(Float32Linear(n_units, n_tags))
 
-    def forward(self, bags: Tensor) -> Tensor:
-        """Tag bags (B, P, D) of any P."""
-        check_bags(bags, n_inputs=self.n_inputs)
-        steps, _ = self.lstm(bags)  # (B, P, H)
-        logits: Tensor = self.head(steps[:, -1])  # (B, K)
-        return logits
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last step (B, H), from bags (B, P, D) of any P."""
+        check_bags(x, n_inputs=self.n_inputs)
+        steps: Tensor = self.lstm(x)[0]  # (B, P, H)
+        return steps[:, -1]  # (B, H)

@@ -1,4 +1,4 @@
-"""The networks in the forms that their papers give them, with what each costs."""
+"""The networks as their papers configure them, with what each costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class PaperConfig:
 
     @property
     def name(self) -> str:
-        """The network and its options, as in `cbir branches=1`."""
+        """The network and the options that are not its defaults, as in `cbir branches=1`."""
         return " ".join([self.network, *(f"{key}={value}" for key, value in self.options.items())])
 
 
@@ -70,7 +70,7 @@ PAPER_CONFIGS = (
     PaperConfig(f"{XU}, C to H", "multilevel_attention", 41, (6, 128)),
     PaperConfig(f"{CHEN}, CBIR_1", "cbir", 5, (480, 64), {"branches": 1}),
     PaperConfig(f"{CHEN}, CBIR_2", "cbir", 5, (480, 64)),
-    PaperConfig(f"{CHEN}, CBIR_2 and events", "cbir", 96, (480, 64)),
+    PaperConfig(f"{CHEN}, CBIR_2 and aux labels", "cbir", 96, (480, 64)),
     PaperConfig(f"{CHEN}, CBIR_4", "cbir", 5, (480, 64), {"branches": 1, "attention": False}),
     PaperConfig(LEE, "samplecnn", 50, (59_049,), {"n_samples": 59_049}),
     PaperConfig(LEE, "samplecnn", 50, (39_366,)),
@@ -83,19 +83,19 @@ PAPER_CONFIGS = (
 )
 
 
-def cost(form: PaperConfig) -> Cost:
-    """Count parameters and multiply-adds without computing or allocating anything."""
+def cost(config: PaperConfig) -> Cost:
+    """Count parameters, and multiply-adds for one input; nothing is computed or allocated."""
     # On a processor an LSTM is one operation, which the counter does not know.
-    known = {torch.ops.aten.mkldnn_rnn_layer: _lstm_flops}
-    with FakeTensorMode(), FlopCounterMode(display=False, custom_mapping=known) as counter:
-        network = build(form.network, form.n_tags, form.options).eval()
-        network(zeros(form.shape))
+    lstm_flops = {torch.ops.aten.mkldnn_rnn_layer: _lstm_flops}
+    with FakeTensorMode(), FlopCounterMode(display=False, custom_mapping=lstm_flops) as counter:
+        network = build(config.network, config.n_tags, config.options).eval()
+        network(zeros(config.shape))
     n_parameters = sum(p.numel() for p in network.parameters())
     return Cost(n_parameters, counter.get_total_flops() // 2)
 
 
 def zeros(shape: tuple[Any, ...]) -> Any:
-    """One input of a form's shape, or a pair of them."""
+    """Return one input of a configuration's shape, or a pair of them."""
     if isinstance(shape[0], tuple):
         return tuple(torch.zeros(1, *part) for part in shape)
     return torch.zeros(1, *shape)
@@ -109,20 +109,20 @@ def _lstm_flops(
 
 
 def table() -> list[str]:
-    """The forms as lines of aligned text, a header first."""
+    """Return the configurations as lines of aligned text, a header first."""
     rows = [("network", "paper", "reads", "input", "tags", "parameters", "multiply-adds")]
-    for form in PAPER_CONFIGS:
-        kinds = ", ".join(sorted(find(form.network).feature_types))
-        n_parameters, n_multiply_adds = cost(form)
-        sizes = f"{form.n_tags}", f"{n_parameters:,}", f"{n_multiply_adds / 1e6:,.1f} M"
-        rows.append((form.name, form.paper, kinds, _shown(form.shape), *sizes))
+    for config in PAPER_CONFIGS:
+        types = ", ".join(sorted(find(config.network).feature_types))
+        n_parameters, n_multiply_adds = cost(config)
+        sizes = f"{config.n_tags}", f"{n_parameters:,}", f"{n_multiply_adds / 1e6:,.1f} M"
+        rows.append((config.name, config.paper, types, _text(config.shape), *sizes))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(_aligned(row, widths)) for row in rows]
 
 
-def _shown(shape: tuple[Any, ...]) -> str:
+def _text(shape: tuple[Any, ...]) -> str:
     if isinstance(shape[0], tuple):
-        return " and ".join(map(_shown, shape))
+        return " and ".join(map(_text, shape))
     return " x ".join(f"{size:,}" for size in shape)
 
 
@@ -130,6 +130,6 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
     """Words to the left, the last three columns to the right."""
     n_words = len(row) - 3
     return [
-        cell.ljust(width) if place < n_words else cell.rjust(width)
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        cell.ljust(width) if column < n_words else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]

@@ -2,15 +2,16 @@
 levels (Lee, Kim, Park and Nam, "Raw waveform-based audio classification using sample-level CNN
 architectures", 2017, Figure 1b and section 2; layers as in the authors' code).
 
-Shapes: B clips, T samples, C channels, D values of the joined levels, K tags. Time is the last axis
-of (B, C, 1, T).
+Shapes: B clips, T samples, C channels, D values of all levels, K tags. Time is the last axis of
+(B, C, 1, T).
 """
 
 import torch
 from torch import Tensor, nn
 
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_waveform
-from earmark.networks.layers import Conv1d, Float32Linear, Network, glorot, scaled
+from earmark.networks.layers import Conv1d, Float32Linear, glorot, scaled
 from earmark.networks.samplecnn import ConvBlock, block_sizes
 
 N_LEVELS = 3
@@ -98,6 +99,7 @@ class ReSE2Multi(Network):
         )
         self.n_levels = N_LEVELS if multi else 1
         n_values = sum(out for _, out, _ in sizes[-self.n_levels :])
+        self.feature_dim = n_values
         self.head = nn.Sequential(
             glorot(nn.Linear(n_values, n_values)),
             nn.BatchNorm1d(n_values, eps=1e-5, momentum=bn_momentum),
@@ -106,19 +108,17 @@ class ReSE2Multi(Network):
             glorot(Float32Linear(n_values, n_tags)),
         )
 
-    def levels(self, waveform: Tensor) -> Tensor:
-        """Return the maxima over time of the last blocks, side by side, (B, D)."""
-        check_waveform(waveform, n_samples=self.n_samples)
-        x, maxima = self.conv0(waveform[:, None, None]), []  # (B, C, 1, T / 3)
-        for block in self.blocks:
-            x = block(x)
-            maxima.append(x.amax((2, 3)))
-        return torch.cat(maxima[-self.n_levels :], 1)
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the maxima over time of the last blocks, side by side, (B, D).
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Tag waveforms (B, T) of exactly `n_samples`."""
-        logits: Tensor = self.head(self.levels(waveform))  # (B, K)
-        return logits
+        Waveforms are (B, T) of exactly `n_samples`.
+        """
+        check_waveform(x, n_samples=self.n_samples)
+        maps, maxima = self.conv0(x[:, None, None]), []  # (B, C, 1, T / 3)
+        for block in self.blocks:
+            maps = block(maps)
+            maxima.append(maps.amax((2, 3)))
+        return torch.cat(maxima[-self.n_levels :], 1)  # (B, D)
 
 
 def he_uniform(conv: Conv1d) -> Conv1d:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_frames, check_length
-from earmark.networks.layers import Conv1d, Float32Linear, Network, glorot, he
+from earmark.networks.layers import Conv1d, Float32Linear, glorot, he
 
 N_BLOCKS = 10
 LONG_KERNEL, FOLD = 32, 4  # of the first block's two convolutions, and the steps at a time
@@ -93,15 +94,15 @@ class ResNet1d(Network):
             return ResidualBlock(conv1, Conv1d(out, out, kernel, bias=False, fold=fold))
 
         self.features = _stages(block, (1, 2), base_width, blocks_per_stage, dropout)
-        self.head = glorot(Float32Linear(base_width * 2**n_pools, n_tags))
+        self.feature_dim = base_width * 2**n_pools
+        self.head = glorot(Float32Linear(self.feature_dim, n_tags))
         he(self)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Tag waveforms (B, T) of any T from `min_samples` up."""
-        check_length(waveform, min_samples=self.min_samples)
-        x = self.features(waveform[:, None, None])  # (B, C, 1, T / (stem_stride * 16))
-        logits: Tensor = self.head(x.amax((2, 3)))  # (B, K)
-        return logits
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the maxima over time (B, C), from waveforms (B, T >= `min_samples`)."""
+        check_length(x, min_samples=self.min_samples)
+        maps: Tensor = self.features(x[:, None, None])  # (B, C, 1, T / (stem_stride * 16))
+        return maps.amax((2, 3))  # (B, C)
 
 
 class ResNet2d(Network):
@@ -124,15 +125,15 @@ class ResNet2d(Network):
             return ResidualBlock(conv1, nn.Conv2d(out, out, 3, padding=1, bias=False))
 
         self.features = _stages(block, (2, 2), base_width, 2, dropout)
-        self.head = glorot(Float32Linear(base_width * 16, n_tags))
+        self.feature_dim = base_width * 16
+        self.head = glorot(Float32Linear(self.feature_dim, n_tags))
         he(self)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Tag frames (B, N, M) of any N and M from `min_size` up."""
-        check_frames(frames, min_size=self.min_size)
-        x = self.features(frames.unsqueeze(1))  # (B, C, N / 16, M / 16)
-        logits: Tensor = self.head(x.amax((2, 3)))  # (B, K)
-        return logits
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the maxima (B, C) of the last map, from frames (B, N, M >= `min_size`)."""
+        check_frames(x, min_size=self.min_size)
+        maps: Tensor = self.features(x.unsqueeze(1))  # (B, C, N / 16, M / 16)
+        return maps.amax((2, 3))  # (B, C)
 
 
 def _stages(
@@ -149,8 +150,8 @@ def _stages(
     layers: list[nn.Module] = []
     channels = 1
     for index in range(N_BLOCKS):
-        stage, place = divmod(index, blocks_per_stage)
-        if stage > 0 and place == 0:
+        stage, index_in_stage = divmod(index, blocks_per_stage)
+        if stage > 0 and index_in_stage == 0:
             layers += [nn.MaxPool2d(pool), nn.Dropout(dropout)]
         out = width * 2**stage
         layers.append(block(index, channels, out))

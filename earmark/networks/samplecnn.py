@@ -7,8 +7,9 @@ two-dimensional convolution can run channels_last, a one-dimensional one cannot.
 
 from torch import Tensor, nn
 
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_waveform
-from earmark.networks.layers import Conv1d, Float32Linear, Network, glorot, scaled
+from earmark.networks.layers import Conv1d, Float32Linear, glorot, scaled
 
 # What conv0's stride and four or more pools (128, 128, 256 and 512 channels) divide exactly.
 WHOLE_SIZES = sorted([2 * 3**k for k in range(4, 15)] + [3**k for k in range(5, 16)])
@@ -106,13 +107,17 @@ class SampleCNN(Network):
             )
         )
         self.last = ConvBlock(top, top, 1, pool=1, stride=1, bn_momentum=bn_momentum)
+        self.feature_dim = top
         self.dropout = nn.Dropout(dropout)
         self.head = glorot(Float32Linear(top, n_tags))
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Tag waveforms (B, T) of exactly `n_samples`."""
-        check_waveform(waveform, n_samples=self.n_samples)
-        x = self.conv0(waveform[:, None, None])  # (B, C, 1, T / 3)
-        x = self.last(self.blocks(x))  # (B, C, 1, 1)
-        logits: Tensor = self.head(self.dropout(x.flatten(1)))  # (B, K)
-        return logits
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last step (B, C), from waveforms (B, T) of exactly `n_samples`."""
+        check_waveform(x, n_samples=self.n_samples)
+        maps = self.conv0(x[:, None, None])  # (B, C, 1, T / 3)
+        last: Tensor = self.last(self.blocks(maps))  # (B, C, 1, 1)
+        return last.flatten(1)  # (B, C)
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return the logits (B, K); dropout stands before the last layer."""
+        return super().forward_head(self.dropout(features))

@@ -1,7 +1,7 @@
 """Multi-level dense network on single segments (Xu, Smit and Kurimo, "The Aalto system", 2018,
 section 4.1).
 
-Shapes: B bags, P patches, D embedding dims, K tags.
+Shapes: B bags, P patches, D embedding dims, L levels (3), U units of a dense layer, K tags.
 """
 
 import math
@@ -10,13 +10,29 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from earmark.networks.attention import N_LAYERS, dense, tag_layer
+from earmark.networks.attention import N_LAYERS, by_level, dense, level_features, tag_layer
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_bags
-from earmark.networks.layers import Network
+
+
+class SegmentHead(nn.Module):
+    """Classify every patch at each level, then over all levels; average over the patches."""
+
+    def __init__(self, n_units: int, n_tags: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(tag_layer(n_units, n_tags, False) for _ in range(N_LAYERS))
+        self.output = tag_layer(N_LAYERS * n_tags, n_tags, False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        levels = zip(self.levels, by_level(features), strict=True)
+        classes = [layer(x).softmax(1) for layer, x in levels]  # L x (B * P, K)
+        logits = self.output(torch.cat(classes, 1))  # (B * P, K)
+        logits = logits.log_softmax(1).unflatten(0, features.shape[:2])  # (B, P, K)
+        return torch.logsumexp(logits, 1) - math.log(features.shape[1])  # (B, K)
 
 
 class SegmentDNN(Network):
-    """Three dense layers, each classified by a soft-max; one more layer joins the three.
+    """Three dense layers, each classified by a soft-max; one more layer reads the three outputs.
 
     Every patch of a bag is tagged by itself and the bag's probabilities are the mean of its
     patches', the paper's average over a clip. The logits are the logarithm of that mean, taken
@@ -36,16 +52,9 @@ class SegmentDNN(Network):
         self.backbone = nn.ModuleList(
             dense(n_in, n_out, dropout) for n_in, n_out in pairwise(sizes)
         )
-        self.levels = nn.ModuleList(tag_layer(n_units, n_tags, False) for _ in range(N_LAYERS))
-        self.output = tag_layer(N_LAYERS * n_tags, n_tags, False)
+        self.head = SegmentHead(n_units, n_tags)
 
-    def forward(self, bags: Tensor) -> Tensor:
-        """Tag bags (B, P, D) of any P."""
-        check_bags(bags, n_inputs=self.n_inputs)
-        x, classes = bags.flatten(0, 1), []  # (B * P, D)
-        for layer, level in zip(self.backbone, self.levels, strict=True):
-            x = layer(x)
-            classes.append(level(x).softmax(1))
-        logits = self.output(torch.cat(classes, 1))  # (B * P, K)
-        logits = logits.log_softmax(1).unflatten(0, bags.shape[:2])  # (B, P, K)
-        return torch.logsumexp(logits, 1) - math.log(bags.shape[1])  # (B, K)
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the levels' hidden units (B, P, L, U), from bags (B, P, D) of any P."""
+        check_bags(x, n_inputs=self.n_inputs)
+        return level_features(self.backbone, x, levels=N_LAYERS)

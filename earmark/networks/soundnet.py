@@ -7,11 +7,11 @@ Shapes: B clips, T samples, C channels, S steps of the last layer, K tags.
 
 from torch import Tensor, nn
 
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_length
 from earmark.networks.layers import (
     Conv1d,
     Float32Linear,
-    Network,
     check_choice,
     glorot,
     he,
@@ -91,20 +91,18 @@ class SoundNet(Network):
         self.head = glorot(Float32Linear(channels * max(1, self.head_kernel), n_tags))
         he(self)
 
-    def backbone(self, waveform: Tensor) -> Tensor:
-        """Return conv7's map (B, C, 1, S) of waveforms (B, T)."""
-        check_length(waveform, min_samples=self.min_samples)
-        x = self.input_scale * waveform[:, None, None]  # (B, 1, 1, T)
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return conv7's map (B, C, S), from waveforms (B, T >= `min_samples`)."""
+        check_length(x, min_samples=self.min_samples)
+        maps = self.input_scale * x[:, None, None]  # (B, 1, 1, T)
         for number in range(1, len(LAYERS) + 1):
-            x = self.get_submodule(f"conv{number}")(x)
-        return x
+            maps = self.get_submodule(f"conv{number}")(maps)
+        return maps.squeeze(2)  # (B, C, S)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Tag waveforms (B, T) of any T from `min_samples` up."""
-        x = self.backbone(waveform).squeeze(2)  # (B, C, S)
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return the logits (B, K) of conv7's map (B, C, S)."""
         if not self.head_kernel:
-            pooled: Tensor = self.head(x.amax(2))  # (B, K)
-            return pooled
-        x = x.unfold(2, self.head_kernel, 1)  # (B, C, S - 3, 4)
-        outputs: Tensor = self.head(x.transpose(1, 2).flatten(2))  # (B, S - 3, K)
-        return outputs.mean(1)
+            return super().forward_head(features.amax(2))
+        windows = features.unfold(2, self.head_kernel, 1)  # (B, C, S - 3, 4)
+        logits: Tensor = self.head(windows.transpose(1, 2).flatten(2))  # (B, S - 3, K)
+        return logits.mean(1)  # (B, K)

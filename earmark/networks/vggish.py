@@ -10,7 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from earmark.networks.layers import Float32Linear, Network, check_choice, glorot, scaled
+from earmark.networks.base import Network
+from earmark.networks.layers import Float32Linear, check_choice, glorot, scaled
 
 N_FRAMES, N_MELS = 96, 64
 STAGES = ((64,), (128,), (256, 256), (512, 512))  # channels; each stage ends in a 2x2 max pool
@@ -47,8 +48,8 @@ class VGGish(Network):
     `init="vggish"` is the original's truncated normal of 0.01. It suits the published weights and
     millions of patches: each layer shrinks what it passes on, and the logits of different patches
     then differ by 2e-6 at width 1 and 5e-10 at width 1/8. On eight noisy patterns neither left the
-    loss of chance in 60 and 200 updates, where "he", the default, which keeps the scale from layer
-    to layer, had learnt them.
+    loss of chance in 60 and 200 updates; "he", the default, which keeps the scale from layer to
+    layer, had learnt them by then.
     Parameters: backbone 72,141,184; with 100 hidden units and 41 tags 72,158,225.
     """
 
@@ -68,7 +69,7 @@ class VGGish(Network):
         super().__init__()
         check_choice("embedding_activation", embedding_activation, ("relu", "none"))
         check_choice("init", init, ("he", "vggish"))
-        self.embedding_dim = embedding_dim
+        self.feature_dim = embedding_dim
         self.features = convolutions(STAGES, width)
         flat = scaled(STAGES[-1][-1], width) * (N_FRAMES // 16) * (N_MELS // 16)
         sizes = [flat, scaled(fc, width), scaled(fc, width), embedding_dim]
@@ -82,22 +83,21 @@ class VGGish(Network):
         for module in (*self.features, *self.embeddings):
             _initialise(module, init)
 
-    def embed(self, patches: Tensor) -> Tensor:
+    def forward_features(self, x: Tensor) -> Tensor:
         """Return the embeddings (B, D) of patches (B, 96, 64)."""
-        if patches.ndim != 3 or patches.shape[1:] != (N_FRAMES, N_MELS):
+        if x.ndim != 3 or x.shape[1:] != (N_FRAMES, N_MELS):
             raise ValueError(
-                f"expected (patches, {N_FRAMES} frames, {N_MELS} mels), got {tuple(patches.shape)}"
+                f"expected (patches, {N_FRAMES} frames, {N_MELS} mels), got {tuple(x.shape)}"
             )
-        x = self.features(patches.unsqueeze(1))  # (B, C, 6, 4)
+        maps = self.features(x.unsqueeze(1))  # (B, C, 6, 4)
         # The published weights expect channels last: (time, frequency, channel).
-        x = x.permute(0, 2, 3, 1).flatten(1)  # (B, 6 * 4 * C)
-        embedding: Tensor = self.embeddings(x)  # (B, D)
-        return embedding
+        flat = maps.permute(0, 2, 3, 1).flatten(1)  # (B, 6 * 4 * C)
+        embeddings: Tensor = self.embeddings(flat)  # (B, D)
+        return embeddings
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Tag patches (B, 96, 64)."""
-        logits: Tensor = self.head(torch.relu(self.embed(patches)))  # (B, K)
-        return logits
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return the logits (B, K) of embeddings (B, D), which go through a ReLU first."""
+        return super().forward_head(torch.relu(features))
 
 
 def _initialise(module: nn.Module, init: str) -> None:

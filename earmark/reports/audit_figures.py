@@ -1,4 +1,4 @@
-"""The audit's pictures, in the manner of earmark/reports/figures.py."""
+"""The figures of the audit page, drawn from tables; nothing is shown or written."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_TAGS = 40  # of a noise matrix; more cannot be read
+_MAX_TAGS = 40  # of a noise matrix; more are illegible
 
 
 def balance_figure(sizes: pd.DataFrame) -> "Figure":
@@ -30,32 +30,32 @@ def balance_figure(sizes: pd.DataFrame) -> "Figure":
 
 
 def bandwidth_figure(sound: pd.DataFrame) -> "Figure":
-    """Draw a dot a clip at its bandwidth (columns label, bandwidth_hz), a row a class."""
+    """Draw a dot per clip at its bandwidth (columns label, bandwidth_hz), one row per class."""
     by_class = sound.groupby("label")["bandwidth_hz"]
     order = by_class.median().sort_values().index
     figure, axes = _figure(8, 1.0 + 0.24 * len(order))
     for row, label in enumerate(order):
         values = np.sort(by_class.get_group(label).to_numpy()) / 1000
-        # Spread by rank, so that equal values can be counted and no draw is needed.
+        # Spread by rank, so that equal values stay visible without random jitter.
         spread = 0.3 * (((np.arange(len(values)) * 0.618) % 1) * 2 - 1)
         axes.plot(values, row + spread, ".", color=ACCENT, ms=4, alpha=0.5)
         axes.plot(np.median(values), row, "|", color=WARM, ms=13, mew=2.5)
     axes.set_yticks(range(len(order)), [str(o) for o in order], fontsize=8, parse_math=False)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlim(left=0)
-    axes.set_xlabel("bandwidth in kHz; a dot a clip, a mark at the median")
+    axes.set_xlabel("bandwidth in kHz (dots: clips, bars: medians)")
     _tidy(axes)
     return figure
 
 
 def noise_figure(counts: NDArray[np.int64], tags: list[str]) -> "Figure":
-    """Draw counts (K, K) of clips by given and by confident tag; the diagonal agrees.
+    """Draw counts (K, K) of clips by given and confident tag, without the diagonal.
 
-    Of many tags, those with most disagreement are drawn.
+    Of more than 40 tags, those with the most disagreement are drawn.
     """
     off = counts * (1 - np.eye(len(tags), dtype=np.int64))
-    if len(tags) > _MOST_TAGS:
-        kept = np.sort(np.argsort(-(off.sum(axis=0) + off.sum(axis=1)))[:_MOST_TAGS])
+    if len(tags) > _MAX_TAGS:
+        kept = np.sort(np.argsort(-(off.sum(axis=0) + off.sum(axis=1)))[:_MAX_TAGS])
         off, tags = off[np.ix_(kept, kept)], [tags[i] for i in kept]
     n = len(tags)
     side = 2.4 + 0.34 * n
@@ -64,11 +64,11 @@ def noise_figure(counts: NDArray[np.int64], tags: list[str]) -> "Figure":
     axes.set_xticks(range(n), tags, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(n), tags, fontsize=8, parse_math=False)
     axes.tick_params(length=0)
-    axes.set(xlabel="what the ensemble is confident of", ylabel="given label")
+    axes.set(xlabel="tag that the ensemble is confident of", ylabel="given label")
     for i, j in np.argwhere(off > 0):
         ink = "white" if off[i, j] > 0.6 * off.max() else INK
         axes.text(j, i, str(off[i, j]), ha="center", va="center", fontsize=8, color=ink)
-    figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02).set_label("clips")
+    figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02).set_label("number of clips")
     return figure
 
 

@@ -1,25 +1,27 @@
-"""The audit's page: findings by severity, then the facts behind them."""
+"""The page of an audit: findings by severity, then the numbers behind them."""
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from earmark.audit.findings import Finding, by_severity
+from earmark.audit.label_noise import USER_COLUMNS
+from earmark.audit.result import Audit
+from earmark.audit.shortcuts import ALL, PROPERTIES
 from earmark.reports.audit_figures import balance_figure, bandwidth_figure, noise_figure
-from earmark.reports.parts import page, paragraphs, picture, section, table
-
-if TYPE_CHECKING:
-    from earmark.audit.run import Audit
+from earmark.reports.figures import METRIC_NAMES
+from earmark.reports.parts import details, page, paragraphs, picture, section, table
+from earmark.wording import counted
 
 _COLOURS = {"critical": "#b71c1c", "serious": "#d1603d", "minor": "#1f6fb2", "note": "#90a4ae"}
-_SHOWN = 20
+_MAX_ROWS = 20
+_BASELINES = {"constant": "always the largest classes", "chance": "a random answer"}
 
 
-def render_page(audit: "Audit", *, title: str) -> str:
-    """Return the html page, its pictures inside."""
-    parts = [
+def render_page(audit: Audit, *, title: str) -> str:
+    """Return the html page, with its pictures inside."""
+    sections = [
         section("Findings", _findings(audit.findings)),
         section("Duplicates", *_duplicates(audit)),
         section("Labels", *_labels(audit)),
@@ -27,82 +29,103 @@ def render_page(audit: "Audit", *, title: str) -> str:
         section("Balance", *_balance(audit)),
         section("Licences", table(audit.licences)),
     ]
-    # The banner of a synthetic corpus speaks of scores; here there are none.
-    return page(title, False, "\n".join(parts))
+    # The banner of a synthetic corpus is about scores; this page has none.
+    return page(title, synthetic=False, body="\n".join(sections))
 
 
-def _findings(found: Sequence[Finding]) -> str:
-    if not found:
-        return "<p>Nothing was found to be wrong.</p>"
+def _findings(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "<p>No problem was found.</p>"
     entries = []
-    for finding in by_severity(found):
+    for finding in by_severity(findings):
         style = f"border-left:.4rem solid {_COLOURS[finding.severity]};padding-left:1rem"
         entries.append(
             f'<div style="{style}"><p><b>{escape(finding.title)}</b> '
-            f"<small>{finding.severity}, {finding.part}</small><br>{escape(finding.meaning)}<br>"
+            f"<small>{finding.severity}, {finding.topic}</small><br>{escape(finding.meaning)}<br>"
             f"<i>Fix:</i> {escape(finding.fix)}</p></div>"
         )
     return "\n".join(entries)
 
 
-def _duplicates(audit: "Audit") -> list[str]:
-    null = audit.found.null
-    said = (
-        f"{audit.found.n_candidates} pairs shared codes; {null.n_tests} of them agreed in their "
-        f"fingerprints and were compared by their waveforms; {len(audit.duplicates)} are listed "
-        f"in duplicates.csv. Of {null.n_pairs} pairs of unrelated clips of one class, nine tenths "
-        f"correlate below {null.start:.2f}; a duplicate must reach {null.threshold:.2f}."
+def _duplicates(audit: Audit) -> list[str]:
+    null, n_listed = audit.search.null, len(audit.duplicates)
+    search = (
+        f"Search: {counted(audit.search.n_candidates, 'pair')} of clips with common fingerprint "
+        f"codes, {null.n_tests} of them with similar fingerprints. The waveforms of these were "
+        f"compared. duplicates.csv lists {counted(n_listed, 'pair')}, exact copies included."
     )
-    return [paragraphs(said), _head(audit.duplicates)]
+    unknown = (
+        f"Only {counted(null.n_pairs, 'pair')} of unrelated clips of one class could be compared. "
+        f"A duplicate must therefore reach a correlation of {null.threshold:.2f}, the strictest "
+        "threshold."
+    )
+    known = (
+        f"90 % of {counted(null.n_pairs, 'pair')} of unrelated clips of one class correlate by "
+        f"less than {null.tail_start:.2f}. A duplicate must reach {null.threshold:.2f}."
+    )
+    threshold = unknown if pd.isna(null.tail_start) else known
+    return [paragraphs(search, threshold), _first_rows(audit.duplicates)]
 
 
-def _labels(audit: "Audit") -> list[str]:
-    noise = audit.doubts.noise
+def _labels(audit: Audit) -> list[str]:
+    noise = audit.labels.noise
     if noise is None:
-        return [paragraphs(audit.doubts.note)]
-    said = (
-        f"{len(noise.suspects)} suspects, the likeliest wrong first, in suspects.csv. Score: "
-        "the log odds that the label is wrong."
+        return [paragraphs(audit.labels.note)]
+    text = (
+        f"label_issues.csv lists {counted(len(noise.label_issues), 'label')}, the most likely "
+        "wrong first. p is the ensemble's out-of-fold probability of a tag, and score is the log "
+        "odds that the label is wrong."
     )
-    shown = noise.suspects.drop(columns=["decision", "label", "path"])
-    drawn = picture(
-        noise_figure(noise.given_to_suggested, audit.doubts.tags),
-        "Clips by given label and by what the ensemble is confident of",
+    issues = noise.label_issues.drop(columns=[*USER_COLUMNS, "path"])
+    matrix = picture(
+        noise_figure(noise.given_to_suggested, audit.labels.tags),
+        "Number of clips by given label and by the tag that the ensemble is confident of",
     )
-    shares = noise.by_tag.round(3).fillna("")
-    by_tag = f"<details><summary>By class</summary>{table(shares)}</details>"
-    return [paragraphs(said), _head(shown), drawn, by_tag]
+    by_tag = noise.by_tag.round(3).fillna("")
+    return [paragraphs(text), _first_rows(issues), matrix, details("By class", table(by_tag))]
 
 
-def _sound(audit: "Audit") -> list[str]:
-    rows = [
-        {"from": name, "right": f"{g.accuracy:.1%}", "by chance": f"{g.chance:.1%}"}
-        for name, g in audit.guesses.items()
-    ]
-    said = "How often the class can be guessed without listening (balanced accuracy):"
-    drawn = picture(bandwidth_figure(audit.sound), "Bandwidth of the clips of each class")
-    by_class = audit.sound.groupby("label")[
-        ["seconds", "level_db", "bandwidth_hz", "silent_share", "clipped_share"]
-    ].median()
-    medians = by_class.round(3).reset_index()
+def _sound(audit: Audit) -> list[str]:
+    parts = []
+    if audit.shortcut_baselines:
+        rows = [
+            {
+                "property": "all of them" if name == ALL else PROPERTIES[name],
+                "balanced accuracy": f"{baseline.accuracy:.1%}",
+                "chance": f"{baseline.chance:.1%}",
+            }
+            for name, baseline in audit.shortcut_baselines.items()
+        ]
+        text = (
+            "Shortcut baseline: how well a small random forest predicts the class from properties "
+            "of the clip, without its sound."
+        )
+        parts += [paragraphs(text), table(pd.DataFrame(rows))]
+    columns = ["seconds", "level_db", "bandwidth_hz", "silent_share", "clipped_share"]
+    medians = audit.sound.groupby("label")[columns].median().round(3).reset_index()
     return [
-        *([paragraphs(said), table(pd.DataFrame(rows))] if rows else []),
-        drawn,
-        f"<details><summary>Medians by class</summary>{table(medians)}</details>",
+        *parts,
+        picture(bandwidth_figure(audit.sound), "Bandwidth of the clips of each class"),
+        details("Medians by class", table(medians)),
     ]
 
 
-def _balance(audit: "Audit") -> list[str]:
-    parts = [picture(balance_figure(audit.sizes), "Training clips of each class")]
-    guesses = audit.metrics["balance"].get("shortcut_baseline")
-    if guesses:
-        rows = [{"answer": who, **scores} for who, scores in guesses.items()]
-        parts += [paragraphs("What an answer without listening scores:"), table(pd.DataFrame(rows))]
+def _balance(audit: Audit) -> list[str]:
+    parts = [picture(balance_figure(audit.class_sizes), "Number of training clips of each class")]
+    baselines = audit.metrics["balance"].get("trivial_baselines")
+    if baselines:
+        rows = [
+            {"answer": _BASELINES[name]} | {METRIC_NAMES[m]: value for m, value in scores.items()}
+            for name, scores in baselines.items()
+        ]
+        text = "Scores of trivial baselines, which any model must exceed:"
+        parts += [paragraphs(text), table(pd.DataFrame(rows))]
     return parts
 
 
-def _head(rows: pd.DataFrame) -> str:
+def _first_rows(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "<p>None.</p>"
-    more = f"<p><small>and {len(rows) - _SHOWN} more</small></p>" if len(rows) > _SHOWN else ""
-    return table(rows.head(_SHOWN)) + more
+    n_more = len(rows) - _MAX_ROWS
+    more = f"<p><small>and {n_more} more</small></p>" if n_more > 0 else ""
+    return table(rows.head(_MAX_ROWS)) + more

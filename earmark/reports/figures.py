@@ -1,6 +1,6 @@
-"""The pictures of a report, drawn from plain tables; nothing is shown or written.
+"""The figures of a report, drawn from tables; nothing is shown or written.
 
-Figures are made without pyplot, which would keep them all and needs a global backend.
+Figures are made without pyplot, which keeps them in memory and needs a global backend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ METRIC_NAMES = {
     "micro_f1": "micro F1",
 }
 INK, ACCENT, WARM, PALE = "#37474f", "#1f6fb2", "#d1603d", "#cfd8dc"
-_COUNTED_TAGS = 20  # up to here there is room for the counts in the cells
+_COUNTED_TAGS = 20  # with more tags there is no room for counts in the cells
 
 
 def confusion_figure(confusion: NDArray[np.integer[Any]], tags: Sequence[str]) -> "Figure":
-    """Draw `(K, K)` counts as shares of the actual tag's clips, one row per actual tag."""
+    """Draw `(K, K)` counts as shares of the clips of each actual tag, one row per actual tag."""
     from matplotlib.colors import PowerNorm
 
     n_tags = len(tags)
@@ -36,7 +36,7 @@ def confusion_figure(confusion: NDArray[np.integer[Any]], tags: Sequence[str]) -
     side = 2.4 + (0.42 if n_tags <= _COUNTED_TAGS else 0.2) * n_tags
     figure, axes = _figure(side + 0.6, side)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    # The square root lets a tag that is mistaken for another once in twenty times be seen.
+    # The square root keeps small shares visible, such as one clip in twenty.
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     font = 9 if n_tags <= _COUNTED_TAGS else 7
     axes.set_xticks(range(n_tags), tags, rotation=90, fontsize=font, parse_math=False)
@@ -50,15 +50,17 @@ def confusion_figure(confusion: NDArray[np.integer[Any]], tags: Sequence[str]) -
         ink = "white" if shares[i, j] > 0.3 else INK
         axes.text(j, i, str(confusion[i, j]), ha="center", va="center", fontsize=8, color=ink)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
-    bar.set_label("share of the actual tag's clips")
+    bar.set_label("share of the clips of the actual tag")
     return figure
 
 
 def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "Figure":
     """Draw loss, a metric and learning rate over epochs: one row per model, one line per fold.
 
-    `history` has epoch, train_loss, validation_loss, the metric, learning_rate and, where there is
-    more than one, model and fold.
+    Args:
+        history: one row per epoch, with the columns epoch, train_loss, validation_loss, the
+            metric, learning_rate and, where there are several, model and fold.
+        metric: a key of METRIC_NAMES.
     """
     history = history.assign(
         model=history.get("model", "model"), fold=history.get("fold", "0")
@@ -66,13 +68,13 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
     models = history["model"].unique()
     figure, grid = _figure(10, 2.3 * len(models) + 0.5, rows=len(models), columns=3)
     for row, model in zip(np.reshape(grid, (-1, 3)), models, strict=True):
-        for _, one in history[history["model"] == model].groupby("fold"):
-            # A lone epoch has no line to show, so every epoch of a short run is dotted.
-            style = {"linewidth": 1.1, "alpha": 0.75, "marker": "." if len(one) < 12 else ""}
-            row[0].plot(one["epoch"], one["train_loss"], color=WARM, **style)
-            row[0].plot(one["epoch"], one["validation_loss"], color=ACCENT, **style)
-            row[1].plot(one["epoch"], one[metric], color=ACCENT, **style)
-            row[2].plot(one["epoch"], one["learning_rate"], color=INK, **style)
+        for _, run in history[history["model"] == model].groupby("fold"):
+            # A single epoch makes no line, so that short runs have a dot per epoch.
+            style = {"linewidth": 1.1, "alpha": 0.75, "marker": "." if len(run) < 12 else ""}
+            row[0].plot(run["epoch"], run["train_loss"], color=WARM, **style)
+            row[0].plot(run["epoch"], run["validation_loss"], color=ACCENT, **style)
+            row[1].plot(run["epoch"], run[metric], color=ACCENT, **style)
+            row[2].plot(run["epoch"], run["learning_rate"], color=INK, **style)
         row[0].set_ylabel(model, fontsize=9, parse_math=False)
         row[0].set_ylim(bottom=0)
         row[1].set_ylim(min(0.5, history[metric].min()), 1.01)
@@ -92,9 +94,12 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
 def members_figure(
     rows: Mapping[str, Mapping[str, Mapping[str, float]]], *, metric: str, highlight: str
 ) -> "Figure":
-    """Draw a row per name, the first on top, and in it a dot and interval per set of clips.
+    """Draw a row per name, the first on top, with a dot and interval per set of clips.
 
-    A row maps "out of fold" and, where there is one, "test" to value, low and high.
+    Args:
+        rows: by name, then by set of clips ("out of fold", "test"): value, low and high.
+        metric: how the metric is called.
+        highlight: the name whose row has a background.
     """
     figure, axes = _figure(8, 0.9 + 0.42 * len(rows))
     looks = {"out of fold": ("o", ACCENT), "test": ("s", WARM)}
@@ -102,23 +107,24 @@ def members_figure(
         if name == highlight:
             axes.axhspan(y - 0.45, y + 0.45, color=PALE, alpha=0.4, linewidth=0)
         offsets = (-0.14, 0.14) if len(estimates) > 1 else (0.0,)
-        for offset, (where, e) in zip(offsets, estimates.items(), strict=True):
-            # An interval of a macro value may lie beside it; a negative length is no length.
-            lengths = [[max(e["value"] - e["low"], 0)], [max(e["high"] - e["value"], 0)]]
-            marker, color = looks[where]
-            axes.errorbar(e["value"], y + offset, xerr=lengths, fmt=marker, color=color, capsize=3)
+        for offset, (clips, estimate) in zip(offsets, estimates.items(), strict=True):
+            value = estimate["value"]
+            # The interval of a macro average need not contain it; lengths must not be negative.
+            lengths = [[max(value - estimate["low"], 0)], [max(estimate["high"] - value, 0)]]
+            marker, color = looks[clips]
+            axes.errorbar(value, y + offset, xerr=lengths, fmt=marker, color=color, capsize=3)
     axes.set_yticks(range(len(rows)), list(rows), parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(f"{metric}, with its 95 % interval")
-    shown = [where for where in looks if any(where in estimates for estimates in rows.values())]
-    handles = [axes.plot([], [], looks[where][0], color=looks[where][1])[0] for where in shown]
+    axes.set_xlabel(f"{metric} with 95 % interval")
+    shown = [clips for clips in looks if any(clips in estimates for estimates in rows.values())]
+    handles = [axes.plot([], [], looks[clips][0], color=looks[clips][1])[0] for clips in shown]
     figure.legend(handles, shown, loc="outside upper right", ncols=2, frameon=False)
     _tidy(axes)
     return figure
 
 
 def per_class_figure(per_class: pd.DataFrame) -> "Figure":
-    """Draw F1 as a bar per tag, the worst on top, with precision and recall as marks on it."""
+    """Draw F1 as a bar per tag, the lowest on top, with marks for precision and recall."""
     table = per_class.sort_values(["f1", "tag"], ignore_index=True)
     figure, axes = _figure(8, 1.1 + 0.24 * len(table))
     rows = np.arange(len(table))
@@ -129,16 +135,18 @@ def per_class_figure(per_class: pd.DataFrame) -> "Figure":
     axes.set_yticks(rows, names, fontsize=8, parse_math=False)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel("tag (clips), the lowest F1 on top")
+    axes.set_xlabel("score (in brackets: number of clips)")
     figure.legend(loc="outside upper right", ncols=3, fontsize=9, frameon=False)
     _tidy(axes)
     return figure
 
 
 def reliability_figure(reliability: pd.DataFrame) -> "Figure":
-    """Draw the share that is right over probability, a dot and its 95 % interval per bin.
+    """Draw the share of right answers over confidence, a dot with its 95 % interval per bin.
 
-    `reliability` has the columns confidence, share_right, n and probabilities (before or after).
+    Args:
+        reliability: one row per bin, with the columns confidence, share_right, n and
+            probabilities (before or after the temperature).
     """
     figure, axes = _figure(5.2, 4.6)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")
@@ -158,16 +166,16 @@ def reliability_figure(reliability: pd.DataFrame) -> "Figure":
             elinewidth=0.7,
         )
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.set(xlabel="probability", ylabel="share that is right")
+    axes.set(xlabel="confidence", ylabel="share of right answers")
     handles = [axes.plot([], [], f"{marker}-", color=color)[0] for marker, color in looks.values()]
-    names = ["as joined", "with temperature"]
+    names = ["before the temperature", "after it"]
     figure.legend(handles, names, loc="outside upper right", ncols=2, fontsize=9, frameon=False)
     _tidy(axes)
     return figure
 
 
 def _wilson(share: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The ends of Wilson's 95 % interval of shares out of n, `(2, bins)`."""
+    """The ends of Wilson's 95 % interval of shares of n clips, `(2, bins)`."""
     z = 1.959964
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -176,30 +184,33 @@ def _wilson(share: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def coverage_figure(coverage: pd.DataFrame, rejection_threshold: float) -> "Figure":
-    """Draw accuracy among the answered over the share that is answered, the surest first.
+    """Draw accuracy over coverage: the share of clips that are answered, most confident first.
 
-    `coverage` has the columns confidence, coverage and accuracy; a line marks `rejection_threshold`. The
-    surest 2 % are left out: an accuracy of a few clips leaps.
+    The most confident 2 % are left out, since the accuracy of a few clips jumps.
+
+    Args:
+        coverage: one row per clip, with the columns confidence, coverage and accuracy.
+        rejection_threshold: a line marks it, if it is above 0.
     """
     figure, axes = _figure(5.2, 4.6)
-    drawn = coverage[coverage["coverage"] >= min(0.02, coverage["coverage"].max())]
-    axes.plot(drawn["coverage"], drawn["accuracy"], color=ACCENT, linewidth=1.2)
-    low = drawn["accuracy"].min()
+    curve = coverage[coverage["coverage"] >= min(0.02, coverage["coverage"].max())]
+    axes.plot(curve["coverage"], curve["accuracy"], color=ACCENT, linewidth=1.2)
+    low = curve["accuracy"].min()
     for confidence in (0.9, 0.7, 0.5):
-        kept = drawn[drawn["confidence"] >= confidence]
-        if len(kept):
-            place = (kept["coverage"].iloc[-1], kept["accuracy"].iloc[-1])
-            axes.plot(*place, "o", color=ACCENT, ms=4)
+        answered = curve[curve["confidence"] >= confidence]
+        if len(answered):
+            point = (answered["coverage"].iloc[-1], answered["accuracy"].iloc[-1])
+            axes.plot(*point, "o", color=ACCENT, ms=4)
             above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
-            axes.annotate(f"sure of {confidence}", place, fontsize=8, **above)
-    kept = coverage[coverage["confidence"] >= rejection_threshold]
-    if rejection_threshold > 0 and len(kept):
-        line = axes.axvline(kept["coverage"].iloc[-1], color=WARM, linewidth=1)
-        name = f"unknown below {rejection_threshold}"
+            axes.annotate(f"confidence {confidence}", point, fontsize=8, **above)
+    answered = coverage[coverage["confidence"] >= rejection_threshold]
+    if rejection_threshold > 0 and len(answered):
+        line = axes.axvline(answered["coverage"].iloc[-1], color=WARM, linewidth=1)
+        name = f"rejection threshold {rejection_threshold}"
         figure.legend([line], [name], loc="outside upper right", fontsize=9, frameon=False)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(max(0, low - 0.1), 1 + 0.08 * (1.1 - low))
-    axes.set(xlabel="share of the clips that is answered", ylabel="accuracy among them")
+    axes.set(xlabel="coverage: share of clips that are answered", ylabel="accuracy of the answers")
     _tidy(axes)
     return figure
 

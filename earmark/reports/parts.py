@@ -1,4 +1,4 @@
-"""The parts that a page is made of: sections, tables and pictures inside the html."""
+"""The parts of a page: sections, tables and pictures inside the html."""
 
 import base64
 import io
@@ -24,23 +24,30 @@ tr.ensemble { background: #eceff1; font-weight: 600; }
         max-width: 29rem; }
 small { color: #607d8b; font-weight: 400; } img { max-width: 100%; }
 .scroll { overflow-x: auto; }
-.verdict { font-size: 1.15rem; border-left: .4rem solid #1f6fb2; padding-left: 1rem; }
-.verdict.no { border-color: #d1603d; }
+.summary { font-size: 1.15rem; border-left: .4rem solid #1f6fb2; padding-left: 1rem; }
+.summary.no { border-color: #d1603d; }
 .synthetic { background: #b71c1c; color: white; font-size: 1.25rem; font-weight: 700;
              padding: 1rem 1.5rem; position: sticky; top: 0; }
 """
 
 
 def section(heading: str, *parts: str) -> str:
+    """A heading, and parts of html below it."""
     return f"<h2>{escape(heading)}</h2>\n" + "\n".join(parts)
 
 
+def details(heading: str, body: str) -> str:
+    """A part that opens with a click."""
+    return f"<details><summary>{escape(heading)}</summary>{body}</details>"
+
+
 def paragraphs(*texts: str) -> str:
+    """One paragraph per text, which is escaped."""
     return "".join(f"<p>{escape(text)}</p>" for text in texts)
 
 
 def table(rows: pd.DataFrame) -> str:
-    """A table of texts; a name's underscores become spaces."""
+    """A table; the underscores of column names become spaces."""
     head = "".join(f"<th>{escape(str(c).replace('_', ' '))}</th>" for c in rows.columns)
     lines = (
         "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
@@ -50,17 +57,19 @@ def table(rows: pd.DataFrame) -> str:
 
 
 def picture(figure: "Figure", alt: str) -> str:
+    """A figure as a picture inside the html; `alt` describes it."""
     buffer = io.BytesIO()
-    # Without the version of matplotlib inside, the bytes depend on the drawing alone.
+    # Without matplotlib's version in the metadata, the bytes only depend on the figure.
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
-def page(title: str, synthetic: bool, body: str) -> str:
+def page(title: str, *, synthetic: bool, body: str) -> str:
+    """The whole html page; `synthetic` adds a banner that warns of its scores."""
     banner = (
-        '<div class="synthetic">SYNTHETIC DATA: these scores say that the pipeline works, '
-        "and nothing about real recordings.</div>"
+        '<div class="synthetic">SYNTHETIC DATA: these scores show that the pipeline works. '
+        "They say nothing about real recordings.</div>"
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'

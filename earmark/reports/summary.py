@@ -1,50 +1,69 @@
-"""The one sentence that a report begins with: is the ensemble worth its trouble?"""
+"""The sentence that a report begins with: is the ensemble better than its best member?"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from earmark.evaluation.scores import best_member
 from earmark.reports.figures import METRIC_NAMES
 
 BY_SOURCE = "<sup>r</sup>"  # marks an interval over recordings
 
 
-def verdict(scores: Mapping[str, Any], metric: str) -> tuple[bool, str]:
-    """Say whether the ensemble beats every one of its members in the metric, out of fold.
+class Summary(NamedTuple):
+    """Whether the ensemble beats all of its members, and a sentence that says so."""
 
-    A member of weight 0 counts too: it could have been used alone instead. `scores["gain"]`, where
-    it is there, is `paired.Gain.to_json()` of the ensemble over that member.
+    is_best: bool
+    sentence: str
+
+
+class Interval(NamedTuple):
+    """The ends of a 95 % interval, and a mark where it is over recordings instead of clips."""
+
+    low: float
+    high: float
+    mark: str
+
+
+def summary_of(scores: Mapping[str, Any], metric: str) -> Summary:
+    """Compare the ensemble with its best member in a metric, out of fold.
+
+    Members of weight 0 count as well, since each could be used alone.
+
+    Args:
+        scores: as `report.render_report` takes them. `scores["gain"]`, where it is present, is
+            `paired.Gain.to_json()` of the ensemble over its best member.
+        metric: a key of METRIC_NAMES.
     """
-    best, ours = best_member(scores, metric), scores["ensemble"]["out_of_fold"][metric]["value"]
-    theirs = scores["models"][best]["out_of_fold"][metric]["value"]
-    name = METRIC_NAMES[metric]
-    if len(scores["models"]) == 1:
-        return False, f"The ensemble has one member, {best}: {name} {ours:.3f} out of fold."
-    numbers = f"out-of-fold {name} {ours:.4f} against {theirs:.4f} of the best, {best}"
-    found = scores.get("gain")
-    if found:
-        low, high, mark = ends_of(found["difference"])
-        units = "recordings" if mark else "clips"
-        numbers += (
-            f". The difference is {found['difference']['value']:+.4f}, its 95 % interval over the "
-            f"same {units} {low:+.4f} to {high:+.4f}; p is {found['p_value']:.2g} if the two were "
-            f"swapped at random{', so this may be luck' if low <= 0 < ours - theirs else ''}"
+    best = best_member(scores["models"], metric)
+    value = scores["ensemble"]["out_of_fold"][metric]["value"]
+    best_value = scores["models"][best]["out_of_fold"][metric]["value"]
+    name, n_members = METRIC_NAMES[metric], len(scores["models"])
+    if n_members == 1:
+        return Summary(
+            False, f"The ensemble has one member, {best}: {name} {value:.3f} out of fold."
         )
-    if ours > theirs:
-        n_members = len(scores["models"])
-        return True, f"The ensemble beats every one of its {n_members} members: {numbers}."
-    return False, f"The ensemble does NOT beat every one of its members: {numbers}."
+    numbers = f"out-of-fold {name} {value:.4f} against {best_value:.4f} of the best member, {best}."
+    if scores.get("gain"):
+        numbers += f" {_difference(scores['gain'], is_better=value > best_value)}"
+    if value > best_value:
+        return Summary(True, f"The ensemble beats all of its {n_members} members: {numbers}")
+    return Summary(False, f"The ensemble does NOT beat all of its members: {numbers}")
 
 
-def best_member(scores: Mapping[str, Any], metric: str) -> str:
-    """The model with the highest out-of-fold value; of equals the first by name."""
-    models = scores["models"]
-    names: list[str] = sorted(models)
-    return max(names, key=lambda name: float(models[name]["out_of_fold"][metric]["value"]))
+def _difference(gain: Mapping[str, Any], *, is_better: bool) -> str:
+    difference = gain["difference"]
+    low, high, mark = widest_interval(difference)
+    units = "recordings" if mark else "clips"
+    text = (
+        f"The difference is {difference['value']:+.4f} (95 % interval over the same {units}: "
+        f"{low:+.4f} to {high:+.4f}; p = {gain['p_value']:.2g} by a permutation test)."
+    )
+    return f"{text} The improvement may be due to chance." if is_better and low <= 0 else text
 
 
-def ends_of(e: Mapping[str, float]) -> tuple[float, float, str]:
-    """The ends that are farther apart, and a mark where they are those over recordings."""
-    low, high = e.get("low_by_source"), e.get("high_by_source")
-    if low is not None and high is not None and high - low > e["high"] - e["low"]:
-        return low, high, BY_SOURCE
-    return e["low"], e["high"], ""
+def widest_interval(estimate: Mapping[str, float]) -> Interval:
+    """The interval over clips or, where it is wider, over the recordings they were cut from."""
+    low, high = estimate.get("low_by_source"), estimate.get("high_by_source")
+    if low is not None and high is not None and high - low > estimate["high"] - estimate["low"]:
+        return Interval(low, high, BY_SOURCE)
+    return Interval(estimate["low"], estimate["high"], "")

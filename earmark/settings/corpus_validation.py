@@ -10,11 +10,12 @@ from earmark.corpora.clips import problems_of
 from earmark.corpora.corrections import problems_of as correction_problems
 from earmark.corpora.corrections import read_corrections
 from earmark.errors import UserError
-from earmark.evaluation.label_groups import merging
-from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS
-from earmark.labels import is_multi_label, tags_of
+from earmark.evaluation.label_groups import LabelGroups
+from earmark.evaluation.points import check_metric
+from earmark.labels import Task
 from earmark.layout import Layout
-from earmark.params import Params
+from earmark.params import Params, Recipe
+from earmark.params.roster import recipe_of
 from earmark.settings.objections import objections
 
 
@@ -36,7 +37,7 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
         problems += correction_problems(edits, clips)
     except UserError as error:
         problems += error.problems
-    problems += _score_problems(clips.loc[clips["split"] == "train", "label"], params)
+    problems += _score_problems(clips[clips["split"] == "train"], params)
     missing = [path for path in clips["path"] if not (root / path).exists()]
     share = len(missing) / max(1, len(clips))
     if corpus.max_quarantined < share < 1:
@@ -45,19 +46,30 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     return problems
 
 
-def _score_problems(labels: pd.Series, params: Params) -> list[str]:
-    """Figures that this kind of corpus has not, and groups of tags that it does not know."""
-    several = is_multi_label(labels)
-    valid = MULTI_LABEL_METRICS if several else MULTI_CLASS_METRICS
-    kind = "several tags" if several else "one tag"
-    named = {"evaluate.metric": params.evaluate.metric, "model.monitor": params.model.monitor}
-    problems = [
-        f"params.yaml: {key}: {value} is not for a corpus of {kind} a clip; "
-        f"choose one of {', '.join(valid)}"
-        for key, value in named.items()
-        if value not in (*valid, "loss")
-    ]
-    return problems + objections(merging, tags_of(labels), params.evaluate.label_groups)
+def _score_problems(train: pd.DataFrame, params: Params) -> list[str]:
+    """Metrics that do not fit the corpus, and groups of tags that it does not have."""
+    task = Task.of(train)
+    problems = objections(check_metric, params.evaluate.metric, task, key="evaluate.metric")
+    for key, recipe in _recipes(params).items():
+        problems += objections(
+            check_metric, recipe.monitor, task, key=f"{key}.monitor", others=("loss",)
+        )
+    return problems + objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
+
+
+def _recipes(params: Params) -> dict[str, Recipe]:
+    """Every recipe that sets a monitor, under its key in params.yaml."""
+    recipes = {"model": params.model}
+    for group, models in params.models.items():
+        for name, entry in models.items():
+            if "monitor" in entry.training.overrides:
+                recipes[f"models.{group}.{name}.training"] = recipe_of(params, entry)
+    if params.extractors:
+        recipes["finetune"] = params.finetune
+    for name, extractor in params.extractors.items():
+        if "monitor" in extractor.overrides:
+            recipes[f"extractors.{name}.training"] = recipe_of(params, extractor)
+    return recipes
 
 
 def _is_made_by_a_stage(params: Params, layout: Layout, root: Path) -> bool:

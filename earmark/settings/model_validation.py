@@ -16,7 +16,7 @@ from earmark.params import Extractor, Model, Network, Params
 from earmark.params.roster import EMBEDDING, FUSION, recipe_of
 from earmark.settings.objections import objections
 from earmark.taggers.fusion import fusion_options, segments_differ
-from earmark.taggers.tagger import head_names, load_weights
+from earmark.taggers.weights import load_weights
 
 SEGMENT_KEYS = ("segment_seconds", "segment_samples", "segment_patches")
 BACKBONE_NETWORKS = {"audio": "cnn_audio", "spec": "cnn_spec"}  # of a fusion model
@@ -197,4 +197,4 @@ def weight_problems(params: Params, layout: Layout) -> list[str]:
 
 def _load(network: Network, path: Path, sha256: str) -> None:
     built = build(network.name, 2, network.options)
-    load_weights(built, path, sha256, fresh=head_names(network.name, network.options))
+    load_weights(built, path, sha256, fresh=built.tag_tensors())

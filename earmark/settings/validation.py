@@ -14,7 +14,7 @@ from earmark.params.roster import EMBEDDING, FUSION, PATCHES
 from earmark.settings.model_validation import extractor_problems, model_problems
 from earmark.settings.objections import objections
 from earmark.sound import sox
-from earmark.taggers.tagger import Device
+from earmark.taggers.device import Device
 
 STAGES_OF_A_FEATURE = """\
   train_{name}:

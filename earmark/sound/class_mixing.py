@@ -19,20 +19,26 @@ Floats = NDArray[np.floating[Any]]
 
 
 class NewClip(NamedTuple):
-    """A clip to be made: of which clips, by which values; `partner` is "" where there is one."""
+    """A clip to make.
+
+    Attributes:
+        variant: same_class (`clip` mixed with `partner`) or pitch_fill (`clip` at another pitch).
+        partner: "" for pitch_fill.
+        values: the random values that it is made with, recorded beside the new clip.
+    """
 
     variant: str
     clip: str
     partner: str
-    drawn: dict[str, Any]
+    values: dict[str, Any]
 
 
 def plan_mixtures(clips: pd.DataFrame, options: SameClass, seed: int) -> list[NewClip]:
     """Give each training clip partners of its class, `copies` of them.
 
-    `clips` has the columns clip, label and fold_<name>. A partner plays the same role in every
-    fold, so that no mixture carries what is held out into training. A clip that is alone in its
-    class and role has none.
+    `clips` has the columns clip, label and fold_<name>. A clip and its partner are in the same
+    split of every fold, so that no mixture brings a validation clip into training. A clip without
+    another one of its class in the same splits gets no partner.
     """
     folds = [column for column in map(str, clips.columns) if column.startswith("fold_")]
     plan = []
@@ -50,16 +56,16 @@ def plan_mixtures(clips: pd.DataFrame, options: SameClass, seed: int) -> list[Ne
 def plan_pitches(clips: pd.DataFrame, options: PitchFill, seed: int) -> list[NewClip]:
     """Choose clips and whole semitones until every class has `up_to` clips.
 
-    The clips of a class are taken in turn, in an order drawn once, each pitch of a clip once. Xu et
-    al., section 3.2, draw from (-12, 12); how many copies they made they do not say.
+    The clips of a class take turns in a random order, and each clip gets each pitch at most once.
+    Xu et al., section 3.2, draw from (-12, 12); they do not say how many copies they made.
     """
-    steps = [s for s in range(-options.max_semitones, options.max_semitones + 1) if s]
+    semitone_steps = [s for s in range(-options.max_semitones, options.max_semitones + 1) if s]
     plan = []
     for label, same in clips.groupby("label", sort=True):
         names = list(same["clip"])
         rng = rng_for(seed, "pitch_fill", str(label))
-        orders = {name: rng.permutation(steps).tolist() for name in rng.permutation(names)}
-        wanted = min(options.up_to - len(names), len(names) * len(steps))
+        orders = {name: rng.permutation(semitone_steps).tolist() for name in rng.permutation(names)}
+        wanted = min(options.up_to - len(names), len(names) * len(semitone_steps))
         rounds = ((name, order.pop()) for name, order in cycle(orders.items()))
         for name, semitones in islice(rounds, max(0, wanted)):
             plan.append(NewClip("pitch_fill", name, "", {"semitones": float(semitones)}))
@@ -70,7 +76,8 @@ def draw_mixture(options: SameClass, rng: np.random.Generator) -> dict[str, Any]
     """Draw the share of the first clip, the delay of the second, and an equaliser for each.
 
     Takahashi et al., "Deep convolutional neural networks and data augmentation for acoustic event
-    recognition" (2016), after whom Chen & Gupta mix: centre uniform in its logarithm is our choice.
+    recognition" (2016), whose mixtures Chen & Gupta use. A centre that is uniform in its logarithm
+    is our choice.
     """
     low, high = np.log(options.center_hz)
     return {
@@ -87,23 +94,30 @@ def draw_mixture(options: SameClass, rng: np.random.Generator) -> dict[str, Any]
     }
 
 
-def mix(first: Floats, second: Floats, sample_rate: int, drawn: dict[str, Any]) -> Floats:
-    """Return `share * E1(first) + (1 - share) * E2(second, delayed)`, as long as both need."""
-    parts = [
+def mix(first: Floats, second: Floats, sample_rate: int, values: dict[str, Any]) -> Floats:
+    """Return `share * E1(first) + (1 - share) * E2(second, delayed)`, so long that both fit.
+
+    E1 and E2 are equalisers.
+
+    Args:
+        first, second: (T1,) and (T2,).
+        values: what `draw_mixture` returned.
+    """
+    equalised = [
         equalise(waveform, sample_rate, **equaliser)
-        for waveform, equaliser in zip((first, second), drawn["equalisers"], strict=True)
+        for waveform, equaliser in zip((first, second), values["equalisers"], strict=True)
     ]
-    delay = round(drawn["delay_seconds"] * sample_rate)
+    delay = round(values["delay_seconds"] * sample_rate)
     mixture = np.zeros(max(len(first), delay + len(second)))
-    mixture[: len(first)] = drawn["share"] * parts[0]
-    mixture[delay : delay + len(second)] += (1 - drawn["share"]) * parts[1]
+    mixture[: len(first)] = values["share"] * equalised[0]
+    mixture[delay : delay + len(second)] += (1 - values["share"]) * equalised[1]
     return mixture
 
 
 def equalise(
     waveform: Floats, sample_rate: int, *, center_hz: float, gain_db: float, q: float
 ) -> Floats:
-    """Raise or lower a band: the peaking filter of Bristow-Johnson's cookbook.
+    """Raise or lower a band: the peaking filter of Bristow-Johnson's cookbook, (T,) -> (T,).
 
     Its gain is `gain_db` at the centre and 0 dB far from it. A centre above 45 % of the sample rate
     is lowered to that.

@@ -1,4 +1,4 @@
-"""What the headers of wav, flac and ogg files promise, so that a file cut short can be told."""
+"""What the headers of wav and ogg files promise, to detect files that were cut short."""
 
 import os
 import struct
@@ -29,22 +29,22 @@ class WavData:
 
 
 def cut_short(file: BinaryIO) -> str:
-    """Say how the file falls short of its own header; empty where it does not or nobody can know.
+    """Say what the file lacks that its header promises; "" if nothing, or if it cannot be known.
 
-    A flac is told by decoding it, and an mp3 cannot be told at all.
+    A cut flac shows only when it is decoded, and a cut mp3 never.
     """
     n_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     magic = file.read(4)
     if magic == b"OggS" and not _ogg_is_ended(file, n_bytes):
-        return "its last page is not marked as the end"
+        return "the end of the file is missing (its last page is not marked as the last)"
     if magic not in (b"RIFF", b"RIFX", b"RF64"):
         return ""
     data = wav_data(file)
     if data is None and _riff_bytes(file) + 8 > n_bytes:
         return f"it ends after {n_bytes} bytes, within the header"
     if data is not None and data.is_cut:
-        return f"{data.n_bytes_held} of {data.n_bytes_promised} bytes of samples are there"
+        return f"{data.n_bytes_held} of {data.n_bytes_promised} bytes of samples exist"
     return ""
 
 
@@ -91,7 +91,7 @@ def wav_data(file: BinaryIO) -> WavData | None:
 
 
 def _is_streamed(magic: bytes, riff_bytes: int, data_bytes: int, n_file_bytes: int) -> bool:
-    if data_bytes == 0:  # a finished header that says 0 means it
+    if data_bytes == 0:  # in a finished header, 0 is true
         return riff_bytes + 8 < n_file_bytes or riff_bytes >= _STREAMED_FROM
     if magic == b"RF64":
         return data_bytes in (0xFFFFFFFF, 2**64 - 1)

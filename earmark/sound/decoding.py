@@ -1,4 +1,4 @@
-"""Reads any recording that libsndfile knows as mono int16 at one rate, or says why it cannot.
+"""Read any recording that libsndfile knows as mono int16 at one rate, or say why not.
 
 Shapes: T samples, C channels.
 """
@@ -23,22 +23,22 @@ Float32 = NDArray[np.float32]
 
 FULL_SCALE = 32768
 REASONS = ("missing", "empty", "truncated", "unreadable", "beyond_end", "not_finite", "silent")
-_BLOCK_FRAMES = 1 << 20  # what a header promises is not allocated on trust
+_BLOCK_FRAMES = 1 << 20  # read in blocks: a wrong header must not decide how much memory is used
 _LOWEST_HZ = 1000  # a damaged header that says 1 Hz would grow 44,100-fold
 _UNKNOWN_FRAMES = 1 << 36  # a flac cannot say more than this
-_SLACK_SECONDS = 0.01  # by which an excerpt may pass the end: tables round their times
+_SLACK_SECONDS = 0.01  # how far an excerpt may pass the end: times in tables are rounded
 
-Span = tuple[float, float]  # start and end in seconds; NaN: the recording's own
+Span = tuple[float, float]  # start and end in seconds; NaN: those of the recording
 WHOLE: Span = (math.nan, math.nan)
 
 
 class UnusableAudio(ValueError):  # noqa: N818 -- it says what the file is
     """A recording that cannot be used, with one of REASONS and one line that says how to fix it.
 
-    missing: no such file, or a link to nowhere. empty: no samples. truncated: fewer samples than
-    the header promises. unreadable: a folder, no permission, or nothing that libsndfile decodes.
-    beyond_end: an excerpt of which the recording lacks some. not_finite: NaN or infinity among the
-    samples. silent: every sample is zero.
+    missing: no such file, or a link to a missing file. empty: no samples. truncated: fewer samples
+    than the header promises. unreadable: a folder, no permission, or nothing that libsndfile
+    decodes. beyond_end: an excerpt that ends after its recording. not_finite: NaN or infinity among
+    the samples. silent: every sample is zero.
     """
 
     def __init__(self, path: Path, reason: str, finding: str, fix: str) -> None:
@@ -80,9 +80,9 @@ class Decoded:
 def decode(path: Path, *, sample_rate: int) -> Decoded:
     """Read a file of any rate, width and channel count; channels are averaged.
 
-    16-bit samples at the working rate come back as they are; all others pass through float32 and
-    are rounded, and clipped to int16. An mp3 says nothing binding about its length, so one that was
-    cut short is read as far as it goes.
+    16-bit samples at the working rate stay as they are. All others are computed in float32, rounded
+    and clipped to int16. The header of an mp3 does not tell its length, so an mp3 that was cut
+    short is read as far as it goes.
 
     Raises:
         UnusableAudio: the file cannot be used; `.reason` is one of REASONS.
@@ -96,24 +96,27 @@ def decode(path: Path, *, sample_rate: int) -> Decoded:
 def decode_excerpts(
     path: Path, spans: Sequence[Span], *, sample_rate: int
 ) -> list[Decoded | UnusableAudio]:
-    """Decode a file once, and cut it into parts, each the same as a file of that part would be.
+    """Decode a file once and cut it into excerpts, each the same as if it had a file of its own.
 
-    A part that cannot be used stands in the result as the reason; a file that cannot be read
-    stands in for all of its parts.
+    Returns:
+        For each span its audio, or the error that says why it cannot be used. Where the file
+        cannot be read, all spans get the same error.
     """
     try:
         samples, native_sample_rate = _read(path)  # (n, C)
     except UnusableAudio as error:
         return [error] * len(spans)
     mono = _down_mix(samples)  # (n,)
-    found: list[Decoded | UnusableAudio] = []
+    excerpts: list[Decoded | UnusableAudio] = []
     for span in spans:
         try:
             part = _cut(path, mono, native_sample_rate, span)
-            found.append(_finished(path, part, native_sample_rate, samples.shape[1], sample_rate))
+            excerpts.append(
+                _finished(path, part, native_sample_rate, samples.shape[1], sample_rate)
+            )
         except UnusableAudio as error:
-            found.append(error)
-    return found
+            excerpts.append(error)
+    return excerpts
 
 
 def _cut(path: Path, mono: Int16 | Float32, rate: int, span: Span) -> Int16 | Float32:
@@ -182,7 +185,7 @@ def as_int16(waveform: Int16 | Float32) -> Int16:
 
 
 def _read(path: Path) -> tuple[Int16 | Float32, int]:
-    """All samples (n, C) as they are in the file, and their rate."""
+    """All samples (n, C) of the file, unchanged, and their rate."""
     again = "fetch or export it again, or leave it out"
     try:
         with path.open("rb") as file:
@@ -192,17 +195,17 @@ def _read(path: Path) -> tuple[Int16 | Float32, int]:
                 raise UnusableAudio(path, "truncated", shortfall, again)
             samples, n_promised, sample_rate = _read_frames(path, file)
     except FileNotFoundError:
-        finding = "is a link to nowhere" if path.is_symlink() else "is not there"
+        finding = "is a link to a missing file" if path.is_symlink() else "does not exist"
         raise UnusableAudio(path, "missing", finding, "restore it, or leave it out") from None
     except OSError as error:
-        fix = "give a file that may be read"
+        fix = "give read permission, or leave it out"
         raise UnusableAudio(path, "unreadable", error.strerror or "cannot be read", fix) from None
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
         finding = f"libsndfile cannot decode it ({getattr(error, 'error_string', error)})"
         fix = "convert it to wav or flac, or leave it out"
         raise UnusableAudio(path, "unreadable", finding, fix) from None
     if sample_rate < _LOWEST_HZ:
-        finding = f"its header says {sample_rate} Hz, under the {_LOWEST_HZ} of any recording"
+        finding = f"its header says {sample_rate} Hz, below {_LOWEST_HZ} Hz"
         raise UnusableAudio(path, "unreadable", finding, again)
     if len(samples) < n_promised:
         finding = f"it cannot be decoded to the end of its {n_promised} samples"
@@ -223,7 +226,7 @@ def _read_frames(path: Path, file: BinaryIO) -> tuple[Int16 | Float32, int, int]
 
 
 def _read_open(sound: soundfile.SoundFile) -> tuple[Int16 | Float32, int, int]:
-    # Else soundfile seeks after every read, which a flac of unknown length refuses at its end.
+    # Otherwise soundfile seeks after every read, which a flac of unknown length refuses at its end.
     sound.seekable = lambda: False
     n_promised = sound.frames if sound.format == "FLAC" and sound.frames < _UNKNOWN_FRAMES else 0
     # libsndfile's float path is slow, and 16-bit samples need none of it.

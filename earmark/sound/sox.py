@@ -25,8 +25,8 @@ _HEADROOM = 64
 _RAW = ("-t", "raw", "-e", "signed-integer", "-L", "-c", "1")
 
 
-class SoxFailed(RuntimeError):  # noqa: N818 -- it says what happened
-    """SoX ended with an error, or gave back no samples."""
+class SoxFailed(RuntimeError):  # noqa: N818 -- the name says what happened
+    """SoX ended with an error, or returned no samples."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +87,20 @@ def require() -> str:
     Raises:
         UserError: it is not installed.
     """
-    found = shutil.which("sox")
-    if found is None:
-        raise UserError("the program sox is not there; install sox: apt-get install sox")
-    return found
+    path = shutil.which("sox")
+    if path is None:
+        raise UserError("the program sox is not installed; install it: apt-get install sox")
+    return path
 
 
 def check_options(effect: str, options: Mapping[str, Any]) -> None:
-    """Refuse an effect that is not there, and options that it lacks, does not know or cannot take.
+    """Refuse an unknown effect, and options that are missing, unknown or out of range.
 
     Raises:
         ValueError: with the valid names or range.
     """
     if effect not in EFFECTS:
-        raise ValueError(f"augment: unknown effect {effect!r}; there are {', '.join(EFFECTS)}")
+        raise ValueError(f"augment: unknown effect {effect!r}; choose one of {', '.join(EFFECTS)}")
     valid = EFFECTS[effect]
     wrong = {"unknown": options.keys() - valid.keys(), "missing": valid.keys() - options.keys()}
     for problem, names in wrong.items():
@@ -109,20 +109,20 @@ def check_options(effect: str, options: Mapping[str, Any]) -> None:
             raise ValueError(f"augment.{effect}: {listed}; it takes {', '.join(valid)}")
     for name, option in options.items():
         values = _named_values(option)
-        strange = [value for value in values if value not in valid[name]]
-        if strange or not values:
-            got = f"got {', '.join(map(str, strange)) or 'none'}"
+        invalid = [value for value in values if value not in valid[name]]
+        if invalid or not values:
+            got = f"got {', '.join(map(str, invalid)) or 'none'}"
             raise ValueError(f"augment.{effect}.{name}: must be {valid[name]}; {got}")
         if _is_range(option) and (len(values) != 2 or values[0] > values[1]):
-            fix = "write [low, high], or {among: [...]} to choose from a list"
-            raise ValueError(f"augment.{effect}.{name}: {list(values)} is no range; {fix}")
+            fix = "write [low, high] with low <= high, or {among: [...]} to choose from a list"
+            raise ValueError(f"augment.{effect}.{name}: {list(values)} is not a range; {fix}")
 
 
 def draw(effect: str, options: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     """Draw the values of one variant, to be recorded and applied.
 
-    An option is one value, `[low, high]` to draw between, or `{among: [...]}` to choose from; a
-    list of names is chosen from as well. The factor of tempo is drawn on a logarithmic scale.
+    An option is one value, `[low, high]` to draw between, or `{among: [...]}` or a list of names to
+    choose from. The factor of tempo is drawn on a logarithmic scale.
     """
     check_options(effect, options)
     return {name: _draw_one(options[name], limits, rng) for name, limits in EFFECTS[effect].items()}
@@ -149,7 +149,7 @@ def arguments(effect: str, values: Values, *, gain_db: float = 0.0) -> list[str]
             stereo_depth=0,
         )
     else:
-        raise ValueError(f"unknown effect {effect!r}; there are {', '.join(EFFECTS)}")
+        raise ValueError(f"unknown effect {effect!r}; choose one of {', '.join(EFFECTS)}")
     composed: list[str] = transformer.effects
     return composed
 
@@ -161,11 +161,13 @@ def apply(waveform: Int16, sample_rate: int, effect: str, values: Values) -> Int
 
     Raises:
         UserError: the program is not installed.
-        SoxFailed: with what SoX said.
+        SoxFailed: with the message of SoX.
     """
     if waveform.ndim != 1 or not len(waveform) or waveform.dtype != np.int16:
         raise ValueError(f"expected int16 (T,), T > 0, got {waveform.dtype} {waveform.shape}")
-    if effect == "compand":  # it goes by the level that comes in, so room is made as it goes out
+    if (
+        effect == "compand"
+    ):  # it depends on the level of its input, so the headroom is made in its output
         volume, composed = 1.0, arguments(effect, values, gain_db=-20 * math.log10(_HEADROOM))
     else:
         volume, composed = 1 / _HEADROOM, arguments(effect, values)
@@ -197,24 +199,24 @@ def _draw_one(option: Any, limits: Limits, rng: np.random.Generator) -> float | 
         chosen: float | str = values[int(rng.integers(len(values)))]
         return chosen
     low, high = (math.log(v) for v in values) if limits.is_logarithmic else values
-    drawn = rng.uniform(low, high)
-    # Six decimals are what SoX is told, so the record is what was run.
-    return round(math.exp(drawn) if limits.is_logarithmic else float(drawn), 6)
+    value = rng.uniform(low, high)
+    # SoX gets six decimals, so the recorded value is the one that is applied.
+    return round(math.exp(value) if limits.is_logarithmic else float(value), 6)
 
 
 def _run(command: list[str], content: bytes) -> bytes:
-    # SOX_OPTS would add options of the user's own.
+    # SOX_OPTS would add options.
     environment = {name: value for name, value in os.environ.items() if name != "SOX_OPTS"}
     done = subprocess.run(command, input=content, capture_output=True, env=environment, check=False)
     if done.returncode or not done.stdout:
-        said = " ".join(done.stderr.decode(errors="replace").split()) or "no samples came back"
-        raise SoxFailed(f"`{' '.join(command)}` failed ({done.returncode}): {said}")
+        message = " ".join(done.stderr.decode(errors="replace").split()) or "it returned no samples"
+        raise SoxFailed(f"`{' '.join(command)}` failed ({done.returncode}): {message}")
     return done.stdout
 
 
 @cache
 def _transformer_class() -> Callable[[], Any]:
-    require()  # pysox answers a missing program with a page of advice
+    require()  # pysox prints a page of advice where the program is missing
     import sox
 
     logging.getLogger("sox").setLevel(logging.ERROR)  # it recommends `stretch` for small changes

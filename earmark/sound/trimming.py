@@ -1,4 +1,4 @@
-"""Finds the quiet ends of a clip, as librosa's trim does, and brings a clip to full scale.
+"""Find the quiet ends of a clip, as librosa's trim does, and scale a clip to full scale.
 
 Shapes: T samples, N frames, H blocks of one hop.
 """
@@ -36,6 +36,10 @@ def trim(waveform: Int16, *, top_db: float, min_samples: int) -> Trimmed:
     """Cut the silence off both ends (Xu et al., section 3.1: ends only, inner silence is rhythm).
 
     A clip of which less than `min_samples` would be left is kept whole.
+
+    Args:
+        waveform: (T,), T at least 1.
+        top_db: how far below the loudest frame a frame counts as silence.
     """
     ends = trim_ends(waveform, top_db=top_db)
     if ends.end - ends.start < min_samples:
@@ -70,7 +74,7 @@ def trim_ends(
 
 
 def peak_normalise(waveform: AnyWaveform) -> AnyWaveform:
-    """Scale (T,) so that its largest magnitude is 1, or 32,767 in int16; silence stays silence."""
+    """Scale (T,) so that its largest magnitude is 1, or 32,767 in int16; silence stays as it is."""
     peak = max(float(waveform.max()), -float(waveform.min()))
     if peak == 0:
         return waveform.copy()
@@ -86,7 +90,7 @@ def _frame_powers(waveform: Float32, frame_length: int, hop_length: int) -> Floa
     Frame 2 of 4-block frames, between the zeros that stand for what is outside the clip:
 
         0 0 | b0 b1 b2 b3 b4 b5 | 0
-              `---------`          each block's energy is found once and is in four frames
+              `---------`          each block's energy is computed once and is in four frames
     """
     n_frames = 1 + len(waveform) // hop_length
     n_blocks = frame_length // hop_length

@@ -4,8 +4,9 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Fusion
 from earmark.store import Store
+from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, FusionStore
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 _CPU = Device(name="cpu", precision="float32", channels_last=False)
 

@@ -5,12 +5,13 @@ Shapes: T samples, N rows.
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from earmark.features import build
 from earmark.features.extraction import extract
 from earmark.sound.decoding import Int16
-from earmark.taggers.tagger import Device
+from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input, Pair
 from earmark.taggers.tagger import Tagger
 
@@ -38,7 +39,8 @@ def rows_read(
 ) -> Any:
     """The rows that a tagger reads: features, a pair of them, or embeddings of an extractor."""
     if extractor is not None:
-        return extractor.embeddings(features.of(extractor.input), device, batch_size=BATCH)
+        segments = features.of(extractor.input)[:, np.newaxis]  # of one patch each
+        return extractor.embeddings(segments, device, batch_size=BATCH)
     if isinstance(tagger.input, FusionInput):
         return Pair(features.of(tagger.input.audio), features.of(tagger.input))
     return features.of(tagger.input)

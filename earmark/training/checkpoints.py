@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from earmark.networks import Network
 from earmark.store import whole_file
-from earmark.taggers.tagger import save_tensors
+from earmark.taggers.weights import save_tensors
 from earmark.training.schedules import Plateau
 
 logger = logging.getLogger(__name__)

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.labels import SEPARATOR
+from earmark.labels import SEPARATOR, Task
 from earmark.layout import Layout
 from earmark.store import Store, read_table
 from earmark.taggers.input import FusionStore
-from earmark.training.task import Task
 
 # Variants that are clips of their own, made by stage class_mixing; all others replace their clip.
 CLASS_MIXED = frozenset({"same_class", "pitch_fill"})

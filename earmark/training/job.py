@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.params import Recipe
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 from earmark.training.batches import Sampler
 from earmark.training.checkpoints import Progress
 from earmark.training.examples import Examples

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from earmark.errors import UserError
+from earmark.evaluation.points import check_metric
 from earmark.seeding import rng_for, seed_for
 from earmark.training import optimizers
 from earmark.training.batches import Units
@@ -21,7 +22,6 @@ from earmark.training.checkpoints import State, copy_weights
 from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
-from earmark.training.task import check_monitor
 from earmark.training.validation import NOT_FINITE_FIX, close_epoch, validate
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
 
 
 def _start(job: Job, checkpoint: Path) -> State:
-    check_monitor(job.recipe.monitor, job.tagger.activation, name=job.name)
+    key = f"monitor (model, finetune or the training of {job.name})"
+    check_metric(job.recipe.monitor, job.validation.task, key=key, others=("loss",))
     network = job.device.place(job.tagger.network)
     optimizers.freeze(network, job.frozen, name=job.name)
     optimizer = optimizers.build_optimizer(network, job)

@@ -10,19 +10,21 @@ import torch
 from earmark.errors import UserError
 from earmark.features import build as build_feature
 from earmark.features.segments import lengths_in_rows
+from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Model, Network, Params
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES, member_name, model_of, recipe_of
 from earmark.seeding import seed_for
 from earmark.store import Store, write_table
+from earmark.taggers.device import Device
 from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
-from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
+from earmark.taggers.tagger import Tagger
+from earmark.taggers.weights import load_weights
 from earmark.training.checkpoints import work_in_progress
 from earmark.training.examples import Examples, fold_examples, standardisation
 from earmark.training.job import Fitted, Job, job_key
 from earmark.training.loop import fit
-from earmark.training.task import Task
 from earmark.training.tracking import tracked
 
 logger = logging.getLogger(__name__)
@@ -214,7 +216,7 @@ def _model_input(
 
 def _load_backbone(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
     """Load the backbone that a model starts from; returns the tensors that stand fresh on it."""
-    head = head_names(tagger.network_name, tagger.network_options)
+    head = tagger.network.tag_tensors()
     path = layout.root / entry.training.init_from
     return frozenset(load_weights(tagger.network, path, entry.training.init_sha256, fresh=head))
 

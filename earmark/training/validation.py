@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.ensemble.crops import mean_over_crops
 from earmark.errors import UserError
 from earmark.evaluation.points import point_values
 from earmark.params import Recipe
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 from earmark.training.checkpoints import State, copy_weights
 from earmark.training.examples import Examples
 from earmark.training.job import Job
@@ -31,8 +33,7 @@ def validate(
         counts.append(len(of_clip))
     probabilities = tagger.clip_probabilities(segments, device, batch_size=recipe.batch_size)
     starts = np.cumsum([0, *counts[:-1]])
-    sums = np.add.reduceat(probabilities, starts, axis=0)
-    return np.asarray(sums / np.array(counts)[:, None], dtype=np.float32)
+    return np.asarray(mean_over_crops(probabilities, starts), dtype=np.float32)
 
 
 def validation_scores(

@@ -1,4 +1,4 @@
-"""The input ablation: an unused input is not missed, and the poster's counts are right."""
+"""The input ablation: removing an unused input changes nothing, and the counts are right."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,29 +17,30 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.reports.figures import ACCENT, WARM
 from earmark.store import StoreWriter, write_table
+from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input, Pair
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 TAGS = ["Bark", "Cough", "Rain"]
 HOP, SAMPLES, FRAMES, MELS = 128, 8192, 65, 64
-SHARED = {"sample_rate": 44_100, "aggregation": "mean", "padding": "tile_gap"}
+SHARED = {"sample_rate": 44_100, "padding": "tile_gap"}
 AUDIO = Input(
-    kind="wave44k", options={"target_hz": 44_100}, lengths=[SAMPLES], silence=[0.0],
+    feature="wave44k", type="waveform", options={"target_hz": 44_100}, lengths=[SAMPLES], silence=[0.0],
     mean=[0.0], std=[32_768.0], **SHARED,
 )  # fmt: skip
 SPEC = Input(
-    kind="logmel", options={"hop_length": HOP}, lengths=[FRAMES], silence=[-100.0] * MELS,
+    feature="logmel", type="logmel", options={"hop_length": HOP}, lengths=[FRAMES], silence=[-100.0] * MELS,
     mean=[-40.0], std=[20.0], **SHARED,
 )  # fmt: skip
-JOINT = FusionInput(**{**SPEC.__dict__, "kind": "fusion"}, audio=AUDIO, hop_length=HOP)
+FUSION = FusionInput(**SPEC.__dict__, audio=AUDIO, hop_length=HOP)
 
 
-def joint() -> Tagger:
+def fusion() -> Tagger:
     torch.manual_seed(0)
     small = {"n_samples": SAMPLES, "n_frames": FRAMES, "n_mels": MELS}
     widths = {"audio_width": 0.1, "spec_width": 0.1}
-    return Tagger.new("cnn_comb", small | widths, tags=TAGS, input_=JOINT)
+    return Tagger.new("cnn_comb", small | widths, tags=TAGS, input_=FUSION)
 
 
 def backbones() -> dict[str, Tagger]:
@@ -63,11 +64,11 @@ def crops(count: int, seed: int = 0) -> list[Pair]:
     ]
 
 
-def deaf_to(backbone: str) -> Tagger:
-    """A joint model whose dense layers ignore one backbone's map."""
-    tagger = joint()
+def ignoring(backbone: str) -> Tagger:
+    """A fusion model whose dense layers ignore one backbone's map."""
+    tagger = fusion()
     network = tagger.network
-    n_audio = network.audio.n_pooled
+    n_audio = network.audio.feature_dim
     ignored = slice(None, n_audio) if backbone == "audio" else slice(n_audio, None)
     with torch.no_grad():
         network.head[0].weight[:, ignored] = 0
@@ -75,19 +76,19 @@ def deaf_to(backbone: str) -> Tagger:
 
 
 @pytest.mark.parametrize("backbone", ["audio", "spec"])
-def test_an_input_that_the_head_ignores_is_not_missed_and_the_other_is_all_there_is(
+def test_an_ignored_input_changes_nothing_and_the_other_changes_everything(
     backbone: str,
 ) -> None:
     other = "spec" if backbone == "audio" else "audio"
-    said = ablation.probabilities_of(deaf_to(backbone), backbones(), crops(6), CPU)
-    np.testing.assert_array_equal(said[f"joint_{backbone}_zero"], said["joint"])
-    blind = said[f"joint_{other}_zero"]
-    np.testing.assert_allclose(blind, np.broadcast_to(blind[0], blind.shape), atol=1e-6)
-    assert np.ptp(said["joint"], axis=0).max() > 1e-4
+    probabilities = ablation.probabilities_of(ignoring(backbone), backbones(), crops(6), CPU)
+    np.testing.assert_array_equal(probabilities[f"fusion_{backbone}_zero"], probabilities["fusion"])
+    constant = probabilities[f"fusion_{other}_zero"]
+    np.testing.assert_allclose(constant, np.broadcast_to(constant[0], constant.shape), atol=1e-6)
+    assert np.ptp(probabilities["fusion"], axis=0).max() > 1e-4
 
 
-def test_an_input_at_zero_is_the_mean_of_the_features() -> None:
-    tagger, two = joint(), crops(2)
+def test_an_input_set_to_zero_is_the_mean_of_its_features() -> None:
+    tagger, two = fusion(), crops(2)
     silent = [Pair(np.zeros_like(c.audio), c.spec) for c in two]
     average = [Pair(c.audio, np.full_like(c.spec, -40)) for c in two]
     for backbone, same in (("audio", silent), ("spec", average)):
@@ -98,14 +99,14 @@ def test_an_input_at_zero_is_the_mean_of_the_features() -> None:
         )
 
 
-def test_each_backbone_alone_is_asked_about_its_own_half_of_the_same_crops() -> None:
-    alone, some = backbones(), crops(3)
-    said = ablation.probabilities_of(joint(), alone, some, CPU)
-    assert list(said) == list(SYSTEMS)
+def test_each_backbone_gets_its_own_input_of_the_same_crops() -> None:
+    single, pairs = backbones(), crops(3)
+    probabilities = ablation.probabilities_of(fusion(), single, pairs, CPU)
+    assert list(probabilities) == list(SYSTEMS)
     for backbone in ("audio", "spec"):
-        halves = np.stack([getattr(crop, backbone) for crop in some])
+        halves = np.stack([getattr(crop, backbone) for crop in pairs])
         np.testing.assert_allclose(
-            said[backbone], alone[backbone].probabilities(halves, CPU), atol=1e-6
+            probabilities[backbone], single[backbone].probabilities(halves, CPU), atol=1e-6
         )
 
 
@@ -131,33 +132,33 @@ def test_the_same_ranks_in_another_order_tie() -> None:
     rows = [ranked(0), ranked(1, 0), ranked(1, 2, 0), ranked(1, 2, 3, 0)]
     orders = [rows[i % 4] for i in range(40)], [rows[i // 10] for i in range(40)]
     forward, sorted_ = (np.array(order) for order in orders)
-    said = dict.fromkeys(SYSTEMS, forward) | {"spec": sorted_, "joint": sorted_[::-1]}
-    table = score_categories(said, np.zeros(40, np.int64), ["a", "b", "c", "d"])
+    probabilities = dict.fromkeys(SYSTEMS, forward) | {"spec": sorted_, "fusion": sorted_[::-1]}
+    table = score_categories(probabilities, np.zeros(40, np.int64), ["a", "b", "c", "d"])
     assert conclude(table).audio_wins == conclude(table).spec_wins == 0
-    assert conclude(table).joint_ties == 1
+    assert conclude(table).fusion_ties == 1
 
 
 def a_table() -> pd.DataFrame:
-    rows = [  # tag, clips, audio, spec, joint, without spec, without audio
-        ("a", 4, 0.9, 0.5, 1.0, 0.8, 0.2),  # audio ahead, and so within the joint model
-        ("b", 2, 0.9, 0.5, 0.9, 0.1, 0.2),  # audio ahead, but not within it; joint ties
-        ("c", 2, 0.2, 0.6, 0.5, 0.1, 0.4),  # spec ahead, and so within it; joint loses
+    rows = [  # tag, clips, audio, spec, fusion, without spec, without audio
+        ("a", 4, 0.9, 0.5, 1.0, 0.8, 0.2),  # audio ahead, and so within the fusion model
+        ("b", 2, 0.9, 0.5, 0.9, 0.1, 0.2),  # audio ahead, but not within it; fusion ties
+        ("c", 2, 0.2, 0.6, 0.5, 0.1, 0.4),  # spec ahead, and so within it; fusion loses
         ("d", 2, 0.2, 0.6, 0.7, 0.3, 0.3),  # spec ahead, equal within it
         ("e", 10, 0.5, 0.5, 0.6, 0.4, 0.3),  # equal
     ]
     return pd.DataFrame(rows, columns=["tag", "n_clips", *SYSTEMS])
 
 
-def test_the_posters_conclusions_are_counted_over_categories_without_ties() -> None:
-    found = conclude(a_table())
-    assert (found.audio_wins, found.audio_agrees) == (2, 1)
-    assert (found.spec_wins, found.spec_agrees) == (2, 1)
-    assert (found.joint_wins, found.joint_ties, found.n_tags) == (3, 1, 5)
-    assert found.map_at_3["audio"] == pytest.approx((3.6 + 1.8 + 0.4 + 0.4 + 5) / 20)
-    first, *others = found.lines()
-    assert first.endswith("; joint is the best")
-    assert others[0].startswith("audio beats spec in 2 of 5 categories; in 1 of them")
-    assert others[2].startswith("joint beats both backbones in 3 of 5")
+def test_the_posters_conclusions_are_counted_without_ties() -> None:
+    result = conclude(a_table())
+    assert (result.audio_wins, result.audio_agrees) == (2, 1)
+    assert (result.spec_wins, result.spec_agrees) == (2, 1)
+    assert (result.fusion_wins, result.fusion_ties, result.n_tags) == (3, 1, 5)
+    assert result.map_at_3["audio"] == pytest.approx((3.6 + 1.8 + 0.4 + 0.4 + 5) / 20)
+    first, *others = result.lines()
+    assert first.endswith("; fusion is the best")
+    assert others[0].startswith("audio beats spec in 2 of 5 categories; in 1 of them,")
+    assert others[2].startswith("fusion beats both backbones in 3 of 5")
 
 
 def test_rows_are_sorted_by_how_far_audio_is_ahead_and_all_clips_come_last() -> None:
@@ -166,7 +167,10 @@ def test_rows_are_sorted_by_how_far_audio_is_ahead_and_all_clips_come_last() -> 
     left, right = figure.axes
     names = [label.get_text() for label in left.get_yticklabels()]
     assert names == ["a (4)", "b (2)", "e (10)", "c (2)", "d (2)", "all clips"]
-    for axes, pair in ((left, ("audio", "spec")), (right, ("joint_spec_zero", "joint_audio_zero"))):
+    for axes, pair in (
+        (left, ("audio", "spec")),
+        (right, ("fusion_spec_zero", "fusion_audio_zero")),
+    ):
         by_color = {
             line.get_color(): line.get_xdata() for line in axes.lines if len(line.get_xdata())
         }
@@ -180,7 +184,7 @@ N_CLIPS = 6
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Layout:
-    """Two folds of a fusion model that is deaf to waveforms, and clips of which each holds half."""
+    """Two folds of a fusion model that ignores waveforms, and clips of which each holds half."""
     layout = Layout(tmp_path)
     names = [f"{i}.wav" for i in range(N_CLIPS)]
     pairs = crops(N_CLIPS, seed=5)
@@ -197,47 +201,47 @@ def workspace(tmp_path: Path) -> Layout:
     folds = {"clip": names, "label": labels, "fold_0": held, "fold_1": held[::-1]}
     write_table(layout.folds, pd.DataFrame(folds))
     for fold in ("0", "1"):
-        deaf_to("audio").save(layout.model("comb", fold), {})
+        ignoring("audio").save(layout.model("comb", fold), {})
         for backbone, tagger in backbones().items():
             tagger.save(layout.model(f"comb_{backbone}", fold), {})
     return layout
 
 
-HOW = SimpleNamespace(seed=1, inference=SimpleNamespace(n_crops=3, confidence=0.7))
+PARAMS = SimpleNamespace(seed=1, inference=SimpleNamespace(n_crops=3, confidence=0.7))
 
 
-def test_the_held_out_clips_of_every_fold_are_scored_once(
+def test_the_validation_clips_of_every_fold_are_scored_once(
     workspace: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drawing, "DPI", 30)  # small pictures are quick
     with drawing.analysis_folder(workspace, "both") as folder:
-        lines = ablation.write(HOW, workspace, "comb", None, folder, CPU)  # type: ignore[arg-type]
+        lines = ablation.write(PARAMS, workspace, "comb", None, folder, CPU)  # type: ignore[arg-type]
     kept = workspace.data / "analyses" / "both"
     assert {path.name for path in kept.iterdir()} == {"ablation.png", "ablation.csv"}
     table = pd.read_csv(kept / "ablation.csv")
     assert table["n_clips"].tolist() == [2, 2, 2]
-    pd.testing.assert_series_equal(table["joint"], table["joint_audio_zero"], check_names=False)
+    pd.testing.assert_series_equal(table["fusion"], table["fusion_audio_zero"], check_names=False)
     assert len(lines) == 4
 
 
-def test_one_fold_scores_the_clips_that_it_held_out(
+def test_one_fold_scores_its_validation_clips(
     workspace: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drawing, "DPI", 30)
-    monkeypatch.setattr(commands, "_start", lambda: (workspace, HOW, CPU))
+    monkeypatch.setattr(commands, "_start", lambda: (workspace, PARAMS, CPU))
     monkeypatch.chdir(workspace.root)
     done = CliRunner().invoke(commands.app, ["ablation", "comb", "--fold", "1"])
     *lines, last = done.output.splitlines()
     assert len(lines) == 4
-    assert last == "pictures and numbers: data/analyses/ablation-comb-1/"
+    assert last == "figures and numbers: data/analyses/ablation-comb-1/"
     table = pd.read_csv(workspace.data / "analyses" / "ablation-comb-1" / "ablation.csv")
     assert table["n_clips"].sum() == N_CLIPS // 2
 
 
-def test_a_model_of_one_input_or_of_several_tags_a_clip_is_refused(workspace: Layout) -> None:
-    with pytest.raises(UserError, match="comb_audio reads one input, wave44k"):
-        ablation.write(HOW, workspace, "comb_audio", None, workspace.root, CPU)  # type: ignore[arg-type]
-    many = replace(joint(), activation="sigmoid")
+def test_a_model_of_one_input_or_of_several_tags_per_clip_is_refused(workspace: Layout) -> None:
+    with pytest.raises(UserError, match="comb_audio: reads one input, wave44k"):
+        ablation.write(PARAMS, workspace, "comb_audio", None, workspace.root, CPU)  # type: ignore[arg-type]
+    many = replace(fusion(), activation="sigmoid")
     many.save(workspace.model("many", "0"), {})
-    with pytest.raises(UserError, match="many: its clips have several tags each"):
-        ablation.write(HOW, workspace, "many", None, workspace.root, CPU)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="many: its clips may have several tags"):
+        ablation.write(PARAMS, workspace, "many", None, workspace.root, CPU)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What excites a filter is found, and filters are sorted by it."""
+"""The waveform that activates a filter most is result, and filters are sorted by its peak."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +18,9 @@ from earmark.analyses.trained import Trained
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.networks import build
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 RATE = 16_000
@@ -41,21 +42,21 @@ def tuned(frequencies_hz: list[float], taps: int = 121) -> nn.Sequential:
     return nn.Sequential(conv.requires_grad_(False), nn.ReLU())
 
 
-def found_by(layer: nn.Module, n_filters: int, n_starts: int = 1) -> Filters:
+def maximised(layer: nn.Module, n_filters: int, n_starts: int = 1) -> Filters:
     climbed = [maximise(layer, noise(n_filters, seed)) for seed in range(n_starts)]
     waveforms, activations = (torch.stack(parts).numpy() for parts in zip(*climbed, strict=True))
     return sort_by_peak(waveforms, activations, sample_rate=RATE)
 
 
-def test_a_tuned_linear_filter_is_excited_most_by_the_frequency_it_is_tuned_to() -> None:
+def test_a_tuned_linear_filter_is_activated_most_by_its_frequency() -> None:
     tuned_hz = [3000.0, 700.0, 6200.0, 1500.0]
-    found = found_by(tuned(tuned_hz), 4)
-    assert found.index.tolist() == [1, 3, 0, 2]
+    result = maximised(tuned(tuned_hz), 4)
+    assert result.index.tolist() == [1, 3, 0, 2]
     # A Hann kernel of 121 taps is 4 / 121 of the rate wide: its peak is found well within that.
-    np.testing.assert_allclose(found.peaks_hz, sorted(tuned_hz), atol=RATE / 121)
+    np.testing.assert_allclose(result.peaks_hz, sorted(tuned_hz), atol=RATE / 121)
 
 
-def test_climbing_raises_every_filters_own_activation() -> None:
+def test_maximising_raises_the_activation_of_every_filter() -> None:
     layer = tuned([500.0, 2500.0, 5000.0])
     start = noise(3)
     before = layer(start[:, None, None]).mean((2, 3)).diagonal()
@@ -66,11 +67,11 @@ def test_climbing_raises_every_filters_own_activation() -> None:
 def test_filters_are_sorted_by_peak_and_equal_ones_by_number_and_silent_ones_last() -> None:
     time = np.arange(N) / RATE
     sines = [np.sin(2 * np.pi * bin_ * RATE / N * time) for bin_ in (200, 30, 30, 5)]
-    found = sort_by_peak(np.array([sines]), np.array([[1.0, 1, 1, 0]]), sample_rate=RATE)
-    assert found.index.tolist() == [1, 2, 0, 3]
-    np.testing.assert_allclose(found.peaks_hz, np.array([30, 30, 200, np.nan]) * RATE / N)
-    np.testing.assert_array_equal(found.waveforms[0], sines[1])
-    assert found.activations.tolist() == [1, 1, 1, 0]
+    result = sort_by_peak(np.array([sines]), np.array([[1.0, 1, 1, 0]]), sample_rate=RATE)
+    assert result.index.tolist() == [1, 2, 0, 3]
+    np.testing.assert_allclose(result.peaks_hz, np.array([30, 30, 200, np.nan]) * RATE / N)
+    np.testing.assert_array_equal(result.waveforms[0], sines[1])
+    assert result.activations.tolist() == [1, 1, 1, 0]
 
 
 def test_the_spectrum_of_a_sine_is_the_logarithm_of_its_power_and_a_constant_has_none() -> None:
@@ -83,14 +84,14 @@ def test_the_spectrum_of_a_sine_is_the_logarithm_of_its_power_and_a_constant_has
     assert np.abs(spectrum[1]).max() < 1e-9
 
 
-def test_the_mean_spectrum_of_several_starts_holds_less_noise() -> None:
-    one, eight = (found_by(tuned([2000.0, 4000.0]), 2, n_starts=n) for n in (1, 8))
+def test_the_mean_spectrum_of_several_starts_has_less_noise() -> None:
+    one, eight = (maximised(tuned([2000.0, 4000.0]), 2, n_starts=n) for n in (1, 8))
     away = slice(300, 365)  # where neither filter hears anything but what it began as
     assert eight.spectra[:, away].std() < one.spectra[:, away].std()
 
 
 @pytest.mark.parametrize("name", ["samplecnn", "rese2multi"])
-def test_the_first_six_layers_are_conv0_and_five_blocks_read_before_their_pools(name: str) -> None:
+def test_the_first_six_layers_are_conv0_and_five_blocks_without_their_last_pool(name: str) -> None:
     network = build(name, 3, SMALL)
     waveforms = torch.zeros(2, 1, 1, N)
     shapes = [layer(waveforms).shape for layer in layers_of(network)]
@@ -98,7 +99,7 @@ def test_the_first_six_layers_are_conv0_and_five_blocks_read_before_their_pools(
     assert [shape[1] for shape in shapes] == [6, 6, 6, 13, 13, 13]
 
 
-def test_a_copied_layer_says_what_the_network_says_but_for_its_norms() -> None:
+def test_a_copied_layer_equals_that_of_the_network_except_for_its_norms() -> None:
     network = build("samplecnn", 3, SMALL).eval()
     x = noise(5)[:, None, None]
     conv, norm, relu = network.conv0  # type: ignore[misc, union-attr]
@@ -110,27 +111,27 @@ def test_a_copied_layer_says_what_the_network_says_but_for_its_norms() -> None:
     assert isinstance(norm, nn.BatchNorm2d)
 
 
-def test_trained_statistics_would_let_conv0_peak_at_a_third_of_the_rate_whatever_it_learned() -> (
-    None
-):
+def test_with_trained_statistics_conv0_always_peaks_at_a_third_of_the_sample_rate() -> None:
     torch.manual_seed(0)
     conv0 = build("samplecnn", 3, SMALL).eval().requires_grad_(False).conv0
     assert isinstance(conv0, nn.Module)
-    plain = found_by(conv0, 6)
+    plain = maximised(conv0, 6)
     np.testing.assert_allclose(plain.peaks_hz, RATE / 3, atol=RATE / N)
 
 
-def test_other_networks_are_refused_by_name() -> None:
-    with pytest.raises(UserError, match="samplecnn and rese2multi; this model is a SoundNet"):
+def test_other_networks_are_refused() -> None:
+    with pytest.raises(
+        UserError, match="this model is a SoundNet; choose one of samplecnn or rese2multi"
+    ):
         layers_of(build("soundnet", 3, {}))
 
 
-def test_a_command_that_is_refused_says_so_and_leaves_no_folder(
+def test_a_refused_command_says_why_and_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = Layout(tmp_path)
     input_ = Input(
-        kind="logmel", options={}, sample_rate=44_100, lengths=[64], aggregation="mean", padding="end",
+        feature="logmel", type="logmel", options={}, sample_rate=44_100, lengths=[64], padding="right",
         silence=[0.0], mean=[0.0], std=[1.0],
     )  # fmt: skip
     tagger = Tagger.new("cnn2d", {"base_width": 2}, tags=["a", "b"], input_=input_)
@@ -167,15 +168,15 @@ def test_the_frequency_axis_ends_at_half_the_input_rate() -> None:
     np.testing.assert_array_equal(curves[1].get_ydata(), peaks)
 
 
-def test_the_folder_holds_a_picture_a_layer_and_the_numbers_behind_it(
+def test_the_folder_holds_a_figure_per_layer_and_its_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drawing, "DPI", 30)  # small pictures are quick
     monkeypatch.setattr(filters, "N_LAYERS", 2)
     monkeypatch.setattr(filters, "N_SHOWN", 2)
     input_ = Input(
-        kind="wave16k", options={"target_hz": RATE}, sample_rate=44_100, lengths=[4374],
-        aggregation="mean", padding="end", silence=[0.0], mean=[0.0], std=[32_768.0],
+        feature="wave16k", type="waveform", options={"target_hz": RATE}, sample_rate=44_100, lengths=[4374],
+        padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
     )  # fmt: skip
     torch.manual_seed(0)
     tagger = Tagger.new("samplecnn", SMALL, tags=["a", "b"], input_=input_)

@@ -1,4 +1,4 @@
-"""Copies of a recording are found whatever was done to them; other recordings are not."""
+"""Changed copies of a recording are found; other recordings are not."""
 
 import hashlib
 import io
@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 import soundfile
 
-from earmark.audit import groups
-from earmark.audit.duplicates import (
-    ENOUGH_CORRELATION,
+from earmark.audit import duplicate_groups
+from earmark.audit.correlation import whitened_correlation
+from earmark.audit.duplicates import DuplicateSearch, find_duplicates
+from earmark.audit.fingerprints import UNIT, count_bit_errors, fingerprint
+from earmark.audit.matching import find_candidates
+from earmark.audit.null_distribution import (
     EXPECTED_FALSE,
-    LEAST_CORRELATION,
-    Null,
-    correlation,
-    find_duplicates,
-    group_of,
+    MAX_THRESHOLD,
+    MIN_THRESHOLD,
+    NullDistribution,
 )
-from earmark.audit.fingerprints import UNIT, errors, fingerprint
-from earmark.audit.matching import candidates
+from earmark.audit.pairs import group_of
 from earmark.sound.decoding import as_int16, resample
 from earmark.store import Store, StoreWriter
 
@@ -41,7 +41,7 @@ def recording(seed: int, seconds: float = 3.0) -> np.ndarray:
 
 
 def clock(seed: int, seconds: float = 4.0) -> np.ndarray:
-    """Ticks, two a second to the sample, each with noise of its own."""
+    """Exactly two ticks per second, with different noise for each seed."""
     rng = np.random.default_rng(seed)
     n = int(seconds * RATE)
     since = (np.arange(n) % (RATE // 2)) / RATE
@@ -55,7 +55,7 @@ def rain(seed: int) -> np.ndarray:
 
 
 def melody(seed: int) -> np.ndarray:
-    """The same chords at the same times, as a sequencer plays them; phases and noise of its own."""
+    """The same chords at the same times, as a sequencer plays them; phases and noise differ."""
     score, rng = np.random.default_rng(0), np.random.default_rng(seed)
     n = 3 * RATE
     t = np.arange(n) / RATE
@@ -67,7 +67,7 @@ def melody(seed: int) -> np.ndarray:
     return sound.astype(np.float32)
 
 
-def through(waveform: np.ndarray, form: str, subtype: str) -> np.ndarray:
+def coded(waveform: np.ndarray, form: str, subtype: str) -> np.ndarray:
     file = io.BytesIO()
     soundfile.write(file, waveform, RATE, format=form, subtype=subtype)
     file.seek(0)
@@ -86,11 +86,11 @@ def lower_rate(waveform: np.ndarray) -> np.ndarray:
 
 
 CHANGES = {
-    "turned down": lambda w: w * np.float32(0.3),
-    "turned over": lambda w: -w,
-    "at half the rate": lower_rate,
-    "through mp3": lambda w: through(w, "MP3", "MPEG_LAYER_III"),
-    "through ogg": lambda w: through(w, "OGG", "VORBIS"),
+    "at a lower level": lambda w: w * np.float32(0.3),
+    "inverted": lambda w: -w,
+    "at half the sample rate": lower_rate,
+    "through mp3": lambda w: coded(w, "MP3", "MPEG_LAYER_III"),
+    "through ogg": lambda w: coded(w, "OGG", "VORBIS"),
     "the middle 60 %": lambda w: w[len(w) // 5 + 33 : -len(w) // 5],
     "with noise at 30 dB": noisy,
 }
@@ -116,10 +116,10 @@ def names(pairs: pd.DataFrame) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_a_changed_copy_is_found_among_other_recordings(tmp_path, change):
-    waveforms = {f"other{i}": recording(i) for i in range(5)} | {"own": recording(50)}
+    waveforms = {f"other{i}": recording(i) for i in range(5)} | {"original": recording(50)}
     pairs = search(tmp_path, waveforms | {"copy": CHANGES[change](recording(50))})
-    assert names(pairs) == [("own", "copy")]
-    assert pairs["kind"].iloc[0] == ("part" if change == "the middle 60 %" else "same")
+    assert names(pairs) == [("original", "copy")]
+    assert pairs["relation"].iloc[0] == ("part" if change == "the middle 60 %" else "same")
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.5])
@@ -135,16 +135,16 @@ def test_two_cuts_of_one_recording_overlap_by_what_they_share(tmp_path):
     waveforms = {"first": whole[: 4 * RATE], "second": whole[2 * RATE :], "other": recording(3)}
     pairs = search(tmp_path, waveforms)
     assert names(pairs) == [("first", "second")]
-    found = pairs.iloc[0]
-    assert found["kind"] == "overlap"
-    assert found["offset_seconds"] == pytest.approx(2.0, abs=0.02)
-    assert found["overlap_seconds"] == pytest.approx(2.0, abs=0.02)
+    pair = pairs.iloc[0]
+    assert pair["relation"] == "overlap"
+    assert pair["offset_seconds"] == pytest.approx(2.0, abs=0.02)
+    assert pair["overlap_seconds"] == pytest.approx(2.0, abs=0.02)
 
 
-def test_equal_samples_are_named_without_listening(tmp_path):
+def test_exact_copies_are_found_even_without_a_fingerprint(tmp_path):
     pairs = search(tmp_path, {"a": rain(1)[:2000], "b": recording(2), "c": rain(1)[:2000]})
     assert names(pairs) == [("a", "c")]
-    assert pairs["kind"].iloc[0] == "equal"
+    assert pairs["relation"].iloc[0] == "equal"
 
 
 @pytest.mark.parametrize("make", [recording, clock, rain], ids=["hits", "clock", "rain"])
@@ -152,11 +152,11 @@ def test_different_recordings_of_one_class_are_no_duplicates(tmp_path, make):
     assert search(tmp_path, {f"clip{i}": make(i) for i in range(12)}).empty
 
 
-def test_two_takes_of_one_melody_are_told_apart_by_their_waveforms(tmp_path):
+def test_two_takes_of_one_melody_are_distinguished_by_their_waveforms(tmp_path):
     waveforms = {"first": melody(1), "second": melody(2)}
     prints = [fingerprint(w, sample_rate=RATE) for w in waveforms.values()]
-    wrong, trusted = errors(*prints, 0)
-    assert wrong < 0.25 * trusted  # fingerprints alone would call them one recording
+    wrong, n_bits = count_bit_errors(*prints, 0)
+    assert wrong < 0.25 * n_bits  # by their fingerprints alone they were one recording
     waveforms |= {f"other{i}": recording(i) for i in range(12)}
     assert search(tmp_path, waveforms).empty
 
@@ -164,11 +164,11 @@ def test_two_takes_of_one_melody_are_told_apart_by_their_waveforms(tmp_path):
 def test_a_clip_without_frames_is_named(tmp_path):
     waveforms = {"short": recording(1, 0.1), "long": recording(2)}
     store = store_of(tmp_path / "decoded", waveforms)
-    found = find_duplicates(store, ["a", "a"], seed=0, workers=1)
-    assert found.without_fingerprint == ["short"]
+    search = find_duplicates(store, ["a", "a"], seed=0, workers=1)
+    assert search.without_fingerprint == ["short"]
 
 
-def test_workers_change_no_result(tmp_path):
+def test_the_number_of_workers_changes_no_result(tmp_path):
     waveforms = {f"clip{i}": recording(i, 1.0) for i in range(4)} | {
         "copy": noisy(recording(2, 1.0))
     }
@@ -178,114 +178,124 @@ def test_workers_change_no_result(tmp_path):
     assert len(one) == 1
 
 
-def test_the_level_changes_no_trusted_bit():
-    own, quiet = (fingerprint(g * recording(3), sample_rate=RATE) for g in (1.0, 0.05))
-    wrong, trusted = errors(own, quiet, 0)
-    assert trusted > 500
-    assert wrong <= 0.002 * trusted
+def test_the_level_changes_no_reliable_bit():
+    loud, quiet = (fingerprint(g * recording(3), sample_rate=RATE) for g in (1.0, 0.05))
+    wrong, n_bits = count_bit_errors(loud, quiet, 0)
+    assert n_bits > 500
+    assert wrong <= 0.002 * n_bits
 
 
-def test_unrelated_bits_agree_by_half():
+def test_half_of_the_bits_of_unrelated_clips_agree():
     shares = []
     for seed in range(8):
         a, b = (fingerprint(rain(s), sample_rate=RATE) for s in (seed, seed + 100))
-        wrong, trusted = errors(a, b, 0)
-        shares.append(wrong / trusted)
+        wrong, n_bits = count_bit_errors(a, b, 0)
+        shares.append(wrong / n_bits)
     assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize(("first_seconds", "cut_seconds"), [(5.0, 1.5), (5.0, 3.0), (1.9, 1.2)])
-def test_errors_vanish_at_the_offset_of_a_cut_alone(first_seconds, cut_seconds):
+def test_bit_errors_only_vanish_at_the_offset_of_a_cut(first_seconds, cut_seconds):
     whole = recording(4, first_seconds)
     units = 30
     start = units * UNIT * RATE // 16_000
     cut = whole[start : start + int(cut_seconds * RATE)]
     a, b = (fingerprint(w, sample_rate=RATE) for w in (whole, cut))
     for first, second, sign in ((a, b, 1), (b, a, -1)):
-        wrong, trusted = errors(first, second, sign * units)
-        assert trusted > 100
-        assert wrong < 0.05 * trusted
-        astray, trusted = errors(first, second, sign * (units + 20))
-        assert astray > 0.3 * trusted
+        wrong, n_bits = count_bit_errors(first, second, sign * units)
+        assert n_bits > 100
+        assert wrong < 0.05 * n_bits
+        wrong, n_bits = count_bit_errors(first, second, sign * (units + 20))
+        assert wrong > 0.3 * n_bits
 
 
 def test_only_pairs_that_share_codes_are_candidates():
     prints = [fingerprint(recording(i % 6), sample_rate=RATE) for i in range(7)]
-    found = candidates(prints)
-    best = found.votes.argmax()
-    assert (found.first[best], found.second[best], found.offsets[best]) == (0, 6, 0)
-    assert found.votes[best] > 100
-    assert len(candidates([])) == 0
+    candidates = find_candidates(prints)
+    best = candidates.votes.argmax()
+    pair = (candidates.first[best], candidates.second[best], candidates.offsets[best])
+    assert pair == (0, 6, 0)
+    assert candidates.votes[best] > 100
+    assert len(find_candidates([])) == 0
 
 
-def test_a_group_of_many_copies_is_chained_together():
+def test_many_copies_form_one_group_without_comparing_all_pairs():
     one = fingerprint(recording(1), sample_rate=RATE)
-    found = candidates([one] * 30)
-    pairs = list(zip(found.first.tolist(), found.second.tolist(), strict=True))
+    candidates = find_candidates([one] * 30)
+    pairs = list(zip(candidates.first.tolist(), candidates.second.tolist(), strict=True))
     assert len(pairs) <= 8 * 30
     assert len(set(group_of(pairs, 30))) == 1
 
 
-def test_the_correlation_is_that_of_the_source_and_not_of_pitch_or_rhythm():
+def test_a_common_source_correlates_but_a_common_pitch_or_rhythm_does_not():
     one, other = clock(1), clock(2)
-    assert correlation(one, one, reach=10) == pytest.approx(1.0, abs=1e-3)
-    assert correlation(one, -0.1 * one, reach=10) == pytest.approx(1.0, abs=1e-3)
-    assert correlation(one[:-100], one[100:], reach=200) > 0.9
-    assert correlation(one[:-300], one[300:], reach=200) < 0.3
-    assert correlation(rain(1), rain(2), reach=1000) < 0.05
+    assert whitened_correlation(one, one, max_lag=10) == pytest.approx(1.0, abs=1e-3)
+    assert whitened_correlation(one, -0.1 * one, max_lag=10) == pytest.approx(1.0, abs=1e-3)
+    assert whitened_correlation(one[:-100], one[100:], max_lag=200) > 0.9
+    assert whitened_correlation(one[:-300], one[300:], max_lag=200) < 0.3
+    assert whitened_correlation(rain(1), rain(2), max_lag=1000) < 0.05
     offset, other_offset = (1e-3 * rain(s) + np.float32(1) for s in (1, 2))  # two equal steps
-    assert correlation(offset, other_offset, reach=1000) < 0.05
-    assert correlation(np.zeros(4000, np.float32), rain(1)[:4000], reach=10) == 0
-    assert correlation(one, other, reach=1000) < correlation(one, noisy(one), reach=1000)
+    assert whitened_correlation(offset, other_offset, max_lag=1000) < 0.05
+    assert whitened_correlation(np.zeros(4000, np.float32), rain(1)[:4000], max_lag=10) == 0
+    assert whitened_correlation(one, other, max_lag=1000) < whitened_correlation(
+        one, noisy(one), max_lag=1000
+    )
 
 
 def test_the_threshold_keeps_the_expected_number_of_false_pairs():
     unrelated = np.random.default_rng(0).exponential(0.03, 4000)
-    null = Null.of(unrelated, n_tests=10**6)
+    null = NullDistribution.fit(unrelated, n_tests=10**6)
     assert null.threshold == pytest.approx(0.03 * np.log(10**6 / EXPECTED_FALSE), rel=0.1)
     assert null.expected_false == pytest.approx(EXPECTED_FALSE)
-    assert Null.of(unrelated, n_tests=10).threshold == LEAST_CORRELATION
-    assert Null.of(10 * unrelated, n_tests=10**6).threshold == ENOUGH_CORRELATION
-    assert Null.of(10 * unrelated, n_tests=10**6).expected_false > EXPECTED_FALSE
-    assert Null.of(unrelated[:5], n_tests=10).threshold == ENOUGH_CORRELATION
+    assert NullDistribution.fit(unrelated, n_tests=10).threshold == MIN_THRESHOLD
+    assert NullDistribution.fit(10 * unrelated, n_tests=10**6).threshold == MAX_THRESHOLD
+    assert NullDistribution.fit(10 * unrelated, n_tests=10**6).expected_false > EXPECTED_FALSE
+    assert NullDistribution.fit(unrelated[:5], n_tests=10).threshold == MAX_THRESHOLD
 
 
-def described(tmp_path: Path, *, labels: str, splits: list[str], folds: bool) -> tuple:
+def described(
+    tmp_path: Path, *, labels: str, splits: list[str], folds: bool
+) -> tuple[pd.DataFrame, DuplicateSearch]:
+    """The described pairs of two copies, a and b, and another clip, c."""
     waveforms = {"a": recording(1, 1.0), "b": 0.5 * recording(1, 1.0), "c": recording(2, 1.0)}
     store = store_of(tmp_path / "decoded", waveforms)
-    found = find_duplicates(store, list(labels), seed=0, workers=1)
+    search = find_duplicates(store, list(labels), seed=0, workers=1)
     clips = pd.DataFrame({"clip": list("abc"), "label": list(labels), "split": splits})
     roles = {"a": "validation", "b": "train", "c": "train"}
     table = clips.assign(
         fold_0=[s if s == "test" else roles[c] for c, s in zip("abc", splits, strict=True)]
     )
-    return groups.describe(found, clips, table if folds else None), found
+    return duplicate_groups.describe(search, clips, table if folds else None), search
 
 
-def test_a_pair_across_train_and_test_is_the_gravest_finding(tmp_path):
-    pairs, found = described(tmp_path, labels="xxy", splits=["train", "test", "train"], folds=False)
+def test_a_pair_across_train_and_test_is_the_most_severe_finding(tmp_path):
+    pairs, search = described(
+        tmp_path, labels="xxy", splits=["train", "test", "train"], folds=False
+    )
     assert list(pairs["leak"]) == ["train and test"]
-    assert groups.findings(pairs, found)[0].severity == "critical"
-    assert groups.metrics(pairs, found)["leaks_train_test"] == 1
+    assert duplicate_groups.findings(pairs, search)[0].severity == "critical"
+    assert duplicate_groups.metrics(pairs, search)["leaks_train_test"] == 1
 
 
-def test_a_pair_across_folds_is_a_leak_only_once_there_are_folds(tmp_path):
+def test_a_pair_across_folds_is_only_a_leak_if_folds_are_given(tmp_path):
     pairs, _ = described(tmp_path, labels="xxy", splits=["train"] * 3, folds=True)
     assert list(pairs["leak"]) == ["training and validation"]
     pairs, _ = described(tmp_path, labels="xxy", splits=["train"] * 3, folds=False)
     assert list(pairs["leak"]) == [""]
 
 
-def test_copies_with_different_labels_are_a_conflict(tmp_path):
-    pairs, found = described(tmp_path, labels="xyy", splits=["train"] * 3, folds=False)
+def test_copies_with_different_labels_conflict(tmp_path):
+    pairs, search = described(tmp_path, labels="xyy", splits=["train"] * 3, folds=False)
     assert list(pairs["labels_agree"]) == [False]
-    assert ["different labels" in f.title for f in groups.findings(pairs, found)] == [True]
+    assert ["different labels" in f.title for f in duplicate_groups.findings(pairs, search)] == [
+        True
+    ]
 
 
-def test_a_dropped_clip_is_no_part_of_a_pair(tmp_path):
+def test_pairs_with_a_dropped_clip_are_left_out(tmp_path):
     store = store_of(tmp_path / "decoded", {"a": recording(1, 1.0), "b": 0.5 * recording(1, 1.0)})
-    found = find_duplicates(store, ["x", ""], seed=0, workers=1)
+    search = find_duplicates(store, ["x", ""], seed=0, workers=1)
     clips = pd.DataFrame({"clip": ["a"], "label": ["x"], "split": ["train"]})
-    pairs = groups.describe(found, clips, None)
+    pairs = duplicate_groups.describe(search, clips, None)
     assert pairs.empty
-    assert groups.findings(pairs, found) == []
+    assert duplicate_groups.findings(pairs, search) == []

@@ -54,7 +54,7 @@ def fsdkaggle2018(root: Path) -> None:
 
 
 def esc_clips() -> list[tuple[int, str, str, int]]:
-    """Fold, recording, take and target of two clips a fold and tag of ESC-50, of one recording."""
+    """Fold, recording, take and target: two clips per fold and tag of ESC-50, of one recording."""
     targets = range(len(esc.CATEGORIES))
     return [
         (fold, str(1000 * fold + target), take, target)
@@ -75,10 +75,7 @@ def esc_csv(root: Path) -> None:
 
 
 def esc10_folders(root: Path) -> None:
-    """The class folders of ESC-10, numbered in their own order; the words are of no account.
-
-    The files of class folders are empty.
-    """
+    """The class folders of ESC-10, numbered in their own order; the words do not matter."""
     for fold, source, take, target in esc_clips():
         category = esc.CATEGORIES[target]
         if category in esc.ESC10_CATEGORIES:
@@ -94,7 +91,7 @@ def esc50_folders(root: Path) -> None:
 
 
 def urbansound8k(root: Path) -> None:
-    """Three slices a fold and tag: two of one recording, one of another."""
+    """Three slices per fold and tag: two of one recording, one of another."""
     lines = ["slice_file_name,fsID,start,end,salience,fold,classID,class"]
     for fold in range(1, 11):
         for target, label in enumerate(["air_conditioner", "car horn"]):
@@ -107,7 +104,7 @@ def urbansound8k(root: Path) -> None:
 
 
 def msos(root: Path) -> None:
-    """Six clips a category of two events, and two of the evaluation."""
+    """Six clips per category of two events, and two of the evaluation."""
     events = {"Music": ["Oboe", "Big band"], "Nature": ["Rain", "Bird"]}
     lines = ["Category,Event,File"]
     for category, names in events.items():
@@ -142,31 +139,31 @@ def magnatagatune(root: Path) -> None:
 
 
 def speech(root: Path) -> None:
-    """Two speakers a part who say all 35 words, and three noises."""
+    """Two speakers per subset who say all 35 words, and three noises."""
     listed: dict[str, list[str]] = {"validation": [], "testing": [], "training": []}
     for word in speech_commands.COMMANDS + speech_commands.OTHER_WORDS + speech_commands.NEW_IN_V2:
-        for part, names in listed.items():
+        for subset, names in listed.items():
             for speaker in range(2):
-                name = f"{word}/{part[:4]}{speaker}_nohash_{speaker}.wav"
+                name = f"{word}/{subset[:4]}{speaker}_nohash_{speaker}.wav"
                 names.append(name)
                 record(root, name, seconds=0.1)
-    for part, file in speech_commands.LISTS.items():
-        write_lines(root / file, *listed[part])
+    for subset, file in speech_commands.LISTS.items():
+        write_lines(root / file, *listed[subset])
     for number in range(3):
         record(root, f"_background_noise_/noise{number}.wav", seconds=11.0 + number)
     write_lines(root / "_background_noise_" / "README.md", "About the noises.")
 
 
 def dcase2017_task4(root: Path) -> None:
-    """Four clips a set with the tables in a folder of their own, audio in two kinds of folder."""
+    """Four clips per set with the tables in a folder of their own, audio in two kinds of folder."""
     folders = {"training": "audio/training", "testing": "testing", "evaluation": "eval_audio"}
-    for part, place in folders.items():
-        files = [f"{part[:5]}-{n}_vid_30.000_40.000.wav" for n in range(4)]
+    for name, folder in folders.items():
+        files = [f"{name[:5]}-{n}_vid_30.000_40.000.wav" for n in range(4)]
         lines = [f"{file}\t30.000\t40.000\tAir horn, truck horn" for file in files[:3]]
         lines += [f"{file}\t30.000\t40.000\tTrain" for file in files[1:]]
-        table = f"groundtruth_weak_label_{part}_set.csv"
+        table = f"groundtruth_weak_label_{name}_set.csv"
         write_lines(root / "groundtruth_release" / table, *lines)
-        record(root / place, *(f"Y{file}" for file in files))
+        record(root / folder, *(f"Y{file}" for file in files))
 
 
 TREES: dict[str, Callable[[Path], None]] = {

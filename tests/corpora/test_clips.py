@@ -1,21 +1,22 @@
-"""Whatever is wrong with a clips table is said in one line, with place and fix."""
+"""Whatever is wrong with a clips table is one line, with its fix."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from earmark.corpora.clips import check_clips, clip_counts, clips_table, problems_of
 from earmark.errors import UserError
-from earmark.params import CrossValidation
+from earmark.params import CrossValidation, Scheme
 from tests.corpora.corpus_trees import touch
 
 
-def cv(scheme: str) -> CrossValidation:
+def cv(scheme: Scheme) -> CrossValidation:
     return CrossValidation(scheme=scheme, k=2, verified_validation_only=False)
 
 
-def four(**columns: list) -> pd.DataFrame:
+def four(**columns: list[Any]) -> pd.DataFrame:
     names = ["a.wav", "b.wav", "c.wav", "d.wav"]
     return clips_table(
         {"clip": names, "path": names, "label": ["cat", "cat", "dog", "dog"], **columns}
@@ -23,12 +24,12 @@ def four(**columns: list) -> pd.DataFrame:
 
 
 @pytest.fixture
-def root(tmp_path) -> Path:
+def root(tmp_path: Path) -> Path:
     touch(tmp_path, "a.wav", "b.wav", "c.wav", "d.wav")
     return tmp_path
 
 
-def test_a_sound_table_has_no_problem(root):
+def test_a_valid_table_has_no_problem(root):
     assert problems_of(four(), root=root, cv=cv("stratified")) == []
     clips = four(fold=[1, 5, 1, 5])
     assert problems_of(clips, root=root, cv=cv("official")) == []
@@ -36,13 +37,20 @@ def test_a_sound_table_has_no_problem(root):
 
 
 @pytest.mark.parametrize(
-    ("columns", "official", "said"),
+    ("columns", "official", "words"),
     [
-        ({"clip": ["a", "a", "c", "d"]}, False, ["clip a: named 2 times", "delete or rename"]),
+        (
+            {"clip": ["a", "a", "c", "d"]},
+            False,
+            ["clip a: in the table 2 times", "delete or rename"],
+        ),
         (
             {"path": ["../a.wav", "b.wav", "c.wav", "d.wav"]},
             False,
-            ["clip a.wav: path ../a.wav leaves the corpus root", "corpus.root above them all"],
+            [
+                "clip a.wav: path ../a.wav leaves the corpus root",
+                "corpus.root to a folder above them all",
+            ],
         ),
         (
             {"path": ["/a.wav", "b.wav", "c.wav", "d.wav"]},
@@ -58,24 +66,30 @@ def test_a_sound_table_has_no_problem(root):
         (
             {"label": ["cat", "cat", "cat", "dog"], "split": ["train"] * 3 + ["test"]},
             False,
-            ["class dog: in the test set alone", "add training clips"],
+            ["class dog: only in the test set", "add training clips"],
         ),
         ({"label": ["cat"] * 4}, False, ["at least 2 classes"]),
         ({"fold": [1, 2, 1, pd.NA]}, True, ["clip d.wav and 0 more: no fold", "stratified"]),
-        ({"fold": [1, 2, 1, 3]}, True, ["official folds [1, 2, 3] are 3, cv.k is 2"]),
+        (
+            {"fold": [1, 2, 1, 3]},
+            True,
+            ["3 official folds [1, 2, 3], but cv.k is 2; set cv.k to 3"],
+        ),
         ({"usage": ["", "", "", "public"]}, False, ["column usage", "'public'", "Public", "row 3"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_each_problem_of_a_table_is_one_line(root, columns, official, said):
+def test_each_problem_of_a_table_is_one_line(root, columns, official, words):
     problems = problems_of(
         four(**columns), root=root, cv=cv("official" if official else "stratified")
     )
-    if "test set alone" in said[0]:  # one class is left to train on, which is a second problem
+    if (
+        "only in the test set" in words[0]
+    ):  # one class is left to train on, which is a second problem
         problems = [line for line in problems if "at least 2 classes" not in line]
     (problem,) = problems
     assert problem.startswith("corpus: ")
-    assert [words for words in said if words not in problem] == [], problem
+    assert [word for word in words if word not in problem] == [], problem
 
 
 def test_a_training_clip_without_a_label_is_named_and_a_test_clip_may_lack_it(root):
@@ -83,7 +97,7 @@ def test_a_training_clip_without_a_label_is_named_and_a_test_clip_may_lack_it(ro
     more = clips_table({"clip": ["e", "f"], "path": ["a.wav", "b.wav"], "split": ["train", "test"]})
     both = pd.concat([clips, more], ignore_index=True)
     (problem,) = problems_of(both, root=root, cv=cv("stratified"))
-    assert problem == "corpus: clip e: no label; label it, or give it split test"
+    assert problem == "corpus: clip e: no label; label it, or set its split to test"
 
 
 def test_a_test_clip_without_a_label_is_no_class_of_its_own(root):
@@ -104,58 +118,61 @@ def test_all_problems_of_a_table_are_raised_at_once(root):
     assert len(caught.value.problems) == 4  # named twice, no label, one class, no folds
 
 
-def said_of(root: Path, **columns: list) -> list[str]:
+def problems_with(root: Path, **columns: list[Any]) -> list[str]:
     return problems_of(four(**columns), root=root, cv=cv("stratified"))
 
 
 SEVERAL = ["cat;dog", "cat", "dog", "dog"]
 
 
-def test_several_tags_a_clip_are_sound_and_counted_by_tag(root):
-    assert said_of(root, label=SEVERAL) == []
+def test_several_tags_per_clip_are_valid_and_counted_by_tag(root):
+    assert problems_with(root, label=SEVERAL) == []
     assert clip_counts(pd.Series([*SEVERAL, ""])).to_dict() == {"dog": 3, "cat": 2}
 
 
 def test_a_tag_in_fewer_clips_than_folds_is_named_though_its_label_is_frequent(root):
-    (problem,) = said_of(root, label=["cat;rare", "cat;dog", "dog", "dog"])
+    (problem,) = problems_with(root, label=["cat;rare", "cat;dog", "dog", "dog"])
     assert problem.startswith("corpus: class rare: 1 clips for 2 folds; add clips")
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "words"),
     [
         ({"label": ["cat;;dog", *SEVERAL[1:]]}, "clip a.wav: an empty tag in 'cat;;dog'"),
-        ({"label": ["cat;dog;cat", *SEVERAL[1:]]}, "clip a.wav: a tag stands twice in"),
+        ({"label": ["cat;dog;cat", *SEVERAL[1:]]}, "clip a.wav: a tag is twice in"),
         ({"label": ["big dog", "big dog", "dog", "dog"]}, "clip a.wav: tag 'big dog' has spaces"),
         ({"start_seconds": [2.0, 0, 0, 0], "end_seconds": [1.5, 1, 1, 1]}, "clip a.wav: ends at"),
         (
             {"end_seconds": [1.0, 1, 1, 1], "start_seconds": [1.0, 0, 0, 0]},
             "clip a.wav: ends at 1 s",
         ),
-        ({"aux_label": ["x", "y", "x", ""]}, "clip d.wav and 0 more: no event, but others have"),
+        (
+            {"aux_label": ["x", "y", "x", ""]},
+            "clip d.wav and 0 more: no aux_label, but other clips have one",
+        ),
         (
             {"aux_label": ["x", "y", "x", "y;x"]},
-            "clip d.wav: event 'y;x'; a second task has one tag",
+            "clip d.wav: aux_label 'y;x'; write one tag",
         ),
-        ({"aux_label": ["x"] * 4}, "every clip has the same event; leave the column aux_label out"),
+        ({"aux_label": ["x"] * 4}, "every clip has the same aux_label; delete the column"),
     ],
 )
-def test_tags_events_and_excerpts_are_checked(root, columns, said):
-    (problem,) = said_of(root, **columns)
+def test_tags_aux_labels_and_excerpts_are_checked(root, columns, words):
+    (problem,) = problems_with(root, **columns)
     assert problem.startswith("corpus: ")
-    assert said in problem
+    assert words in problem
 
 
 def test_test_clips_may_have_several_tags_only_if_training_clips_have(root):
     more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"], "label": ["cat;dog"]})
     one_tag = pd.concat([four(), more], ignore_index=True)
     (problem,) = problems_of(one_tag, root=root, cv=cv("stratified"))
-    assert problem.startswith("corpus: clip e: several tags, but no training clip")
+    assert problem.startswith("corpus: clip e: several tags, but every training clip has one")
     several = pd.concat([four(label=SEVERAL), more], ignore_index=True)
     assert problems_of(several, root=root, cv=cv("stratified")) == []
 
 
-def test_test_clips_need_no_event_and_whole_recordings_no_times(root):
+def test_test_clips_need_no_aux_label_and_whole_recordings_no_times(root):
     more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"], "label": ["cat"]})
     clips = pd.concat([four(aux_label=["x", "y", "x", "y"]), more], ignore_index=True)
     assert problems_of(clips, root=root, cv=cv("stratified")) == []
@@ -163,4 +180,7 @@ def test_test_clips_need_no_event_and_whole_recordings_no_times(root):
 
 def test_an_excerpt_may_begin_or_end_with_its_recording(root):
     nan = float("nan")
-    assert said_of(root, start_seconds=[1.0, nan, 0, nan], end_seconds=[nan, 1.0, 0.5, nan]) == []
+    assert (
+        problems_with(root, start_seconds=[1.0, nan, 0, nan], end_seconds=[nan, 1.0, 0.5, nan])
+        == []
+    )

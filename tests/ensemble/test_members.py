@@ -1,20 +1,22 @@
-"""What the members say is joined by their rules; no clip without sound or label goes astray."""
+"""What the members predict is combined; no clip without sound or label goes astray."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from earmark.ensemble.combining import weighted_geometric_mean, weighted_mean_of_logits
-from earmark.ensemble.members import Clips, join_members, read_members
+from earmark.ensemble.members import combine_members, read_members, select_clips
 from earmark.errors import UserError
+from earmark.evaluation.predictions import Predictions
+from earmark.labels import Task
 from earmark.store import StoreWriter
 
 TAGS = ["cat", "dog", "owl"]
-PLAN = {"members": {"sure": "logmel", "even": "wave16k"}, "folds": ["0", "1"]}
+PLAN = {"members": {"confident": "logmel", "even": "wave16k"}, "folds": ["0", "1"]}
+PRIOR = [3 / 6, 2 / 6, 1 / 6]
 
 
 def table() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -38,166 +40,180 @@ def table() -> tuple[pd.DataFrame, pd.DataFrame]:
     return clips, folds.assign(fold_0=first, fold_1=second)
 
 
-def rows_of(fold_names: list[str]) -> Clips:
+def selected(fold_names: list[str]) -> pd.DataFrame:
     clips, folds = table()
-    return Clips.select(folds, clips, fold_names, TAGS)
+    return select_clips(folds, clips, fold_names)
 
 
-def write(folder: Path, aggregation: str, said: dict[str, list[list[float]]]) -> None:
+def write(folder: Path, aggregation: str, crops_of: dict[str, list[list[float]]]) -> None:
     metadata = {"tags": TAGS, "aggregation": aggregation}
     with StoreWriter(folder, row_shape=(3,), dtype="float32", metadata=metadata) as store:
-        for clip, crops in said.items():
+        for clip, crops in crops_of.items():
             store.append(np.array(crops, np.float32), clip=clip)
 
 
-UNSURE, SURE, SURER = [0.5, 0.25, 0.25], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]
-CROPS = [UNSURE, SURE, SURER]
+UNCONFIDENT, CONFIDENT, CERTAIN = [0.5, 0.25, 0.25], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]
+CROPS = [UNCONFIDENT, CONFIDENT, CERTAIN]
 
 
 @pytest.fixture
-def predictions(tmp_path) -> Path:
-    for member, aggregation in (("sure", "confident_crop"), ("even", "mean")):
-        write(tmp_path / member / "0", aggregation, dict.fromkeys("abc", CROPS) | {"t1": [UNSURE]})
-        write(tmp_path / member / "1", aggregation, dict.fromkeys("de", CROPS[:1]) | {"t1": [SURE]})
+def folder(tmp_path) -> Path:
+    """Stored predictions of both members by both folds."""
+    for member, aggregation in (("confident", "confident_crop"), ("even", "mean")):
+        first = dict.fromkeys("abc", CROPS) | {"t1": [UNCONFIDENT]}
+        write(tmp_path / member / "0", aggregation, first)
+        second = dict.fromkeys("de", CROPS[:1]) | {"t1": [CONFIDENT]}
+        write(tmp_path / member / "1", aggregation, second)
     return tmp_path
 
 
-def test_rows_are_held_out_clips_by_fold_and_then_the_test_clips():
-    rows = rows_of(["0", "1"])
-    assert list(rows.table["clip"]) == ["a", "b", "c", "d", "e", "t1", "t2"]
-    assert list(rows.table["fold"]) == ["0", "0", "0", "1", "1", "", ""]
-    assert list(rows.table["part"]) == ["0", "0", "0", "1", "1", "", ""]
-    assert rows.targets[:-1].argmax(axis=1).tolist() == [0, 0, 0, 1, 1, 0]
-    assert rows.targets.sum(axis=1).tolist() == [1, 1, 1, 1, 1, 1, 0]
-    assert not rows.is_multi_label
-    assert rows.is_test.tolist() == [False] * 5 + [True] * 2
-    np.testing.assert_allclose(rows.prior, [3 / 6, 2 / 6, 1 / 6])
+def read(folder: Path, *, confidence: float = 0.7) -> dict[str, Predictions]:
+    clips, folds = table()
+    selected = select_clips(folds, clips, ["0", "1"])
+    return read_members(folder, PLAN, selected, folds, confidence=confidence)
 
 
-def test_crops_are_joined_by_the_rule_of_the_member(predictions):
-    rows = rows_of(["0", "1"])
-    members = read_members(predictions, PLAN, rows, confidence=0.7)
-    assert list(members) == ["even", "sure"]
-    np.testing.assert_array_equal(members["sure"][0], SURE)  # the first that is sure enough
-    np.testing.assert_array_equal(members["sure"][3], UNSURE)  # none is: the surest of one
-    np.testing.assert_allclose(members["even"][0], np.mean(CROPS, axis=0))
-    surest = read_members(predictions, PLAN, rows, confidence=0.8)
-    np.testing.assert_array_equal(surest["sure"][0], SURER)
+def test_the_rows_are_validation_clips_by_fold_and_then_the_test_clips():
+    clips = selected(["0", "1"])
+    assert list(clips["clip"]) == ["a", "b", "c", "d", "e", "t1", "t2"]
+    assert list(clips["split"]) == ["validation"] * 5 + ["test"] * 2
+    assert list(clips["fold"]) == ["0", "0", "0", "1", "1", "", ""]
+    assert list(clips["cross_fit_group"]) == ["0", "0", "0", "1", "1", "", ""]
 
 
-def test_a_test_clip_is_the_mean_over_the_folds(predictions):
-    members = read_members(predictions, PLAN, rows_of(["0", "1"]), confidence=0.7)
-    for said in members.values():
-        np.testing.assert_allclose(said[5], np.mean([UNSURE, SURE], axis=0))
+def test_members_share_clips_targets_and_task(folder):
+    for name, one in read(folder).items():
+        assert one.name == name
+        assert one.task == Task(TAGS, is_multi_label=False, aux_labels=[])
+        assert one.targets[:-1].argmax(axis=1).tolist() == [0, 0, 0, 1, 1, 0]
+        assert one.targets.sum(axis=1).tolist() == [1, 1, 1, 1, 1, 1, 0]
 
 
-def test_a_quarantined_test_clip_gets_the_class_prior_of_every_member(predictions):
-    rows = rows_of(["0", "1"])
-    members = read_members(predictions, PLAN, rows, confidence=0.7)
-    for said in members.values():
-        np.testing.assert_array_equal(said[6], rows.prior)
-    joined = join_members(members, rows, "equal")
-    np.testing.assert_allclose(joined.probabilities[6], rows.prior)
+def test_crops_are_aggregated_as_the_member_says(folder):
+    members = read(folder)
+    assert list(members) == ["confident", "even"]
+    confident = members["confident"].probabilities
+    np.testing.assert_array_equal(confident[0], CONFIDENT)  # the first of them that is
+    np.testing.assert_array_equal(confident[3], UNCONFIDENT)  # none is: the only one
+    np.testing.assert_allclose(members["even"].probabilities[0], np.mean(CROPS, axis=0))
+    stricter = read(folder, confidence=0.8)["confident"]
+    np.testing.assert_array_equal(stricter.probabilities[0], CERTAIN)
 
 
-def several(rows: Clips, n_members: int = 3, seed: int = 0) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    size = len(rows.table)
-    return {f"m{i}": rng.dirichlet(np.ones(len(TAGS)), size) for i in range(n_members)}
+def test_a_test_clip_is_the_mean_over_the_folds(folder):
+    for one in read(folder).values():
+        np.testing.assert_allclose(one.probabilities[5], np.mean([UNCONFIDENT, CONFIDENT], axis=0))
+
+
+def test_a_quarantined_test_clip_gets_the_class_prior_of_every_member(folder):
+    members = read(folder)
+    for one in members.values():
+        np.testing.assert_allclose(one.probabilities[6], PRIOR)
+    ensemble = combine_members(members, "equal").predictions
+    np.testing.assert_allclose(ensemble.probabilities[6], PRIOR)
+
+
+def predicted(
+    clips: pd.DataFrame, n_members: int = 3, *, is_multi_label: bool = False
+) -> dict[str, Predictions]:
+    rng, task = np.random.default_rng(0), Task(TAGS, is_multi_label, [])
+    names = [f"m{i}" for i in range(n_members)]
+    size = len(clips)
+    return {n: Predictions.of(n, task, clips, rng.dirichlet(np.ones(3), size)) for n in names}
+
+
+def probabilities_of(members: dict[str, Predictions]) -> dict[str, np.ndarray]:
+    return {name: one.probabilities for name, one in members.items()}
 
 
 def test_given_and_equal_weights_are_the_weighted_geometric_mean():
-    rows = rows_of(["0", "1"])
-    members = several(rows)
+    members = predicted(selected(["0", "1"]))
     given = {"m0": 1.0, "m1": 3.0, "m2": 0.0}
-    joined = join_members(members, rows, given)
-    assert joined.weights == {"m0": 0.25, "m1": 0.75, "m2": 0.0}
-    expected = weighted_geometric_mean(members, given)
-    np.testing.assert_array_equal(joined.probabilities, expected)
-    equal = join_members(members, rows, "equal")
+    combined = combine_members(members, given)
+    assert combined.weights == {"m0": 0.25, "m1": 0.75, "m2": 0.0}
+    assert combined.predictions.name == "ensemble"
+    expected = weighted_geometric_mean(probabilities_of(members), given)
+    np.testing.assert_array_equal(combined.predictions.probabilities, expected)
+    equal = combine_members(members, "equal")
     assert equal.weights == dict.fromkeys(members, 1 / 3)
-    product = np.prod([members[name] for name in members], axis=0) ** (1 / 3)
+    product = np.prod(list(probabilities_of(members).values()), axis=0) ** (1 / 3)
     product /= product.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(equal.probabilities, product)
+    np.testing.assert_allclose(equal.predictions.probabilities, product)
 
 
 def test_learned_weights_prefer_the_member_that_knows():
-    rows = rows_of(["0", "1"])
-    members = several(rows)
-    members["m1"] = (
-        np.where(rows.targets.any(axis=1, keepdims=True), rows.targets, [1, 0, 0]) * 0.9 + 0.1 / 3
-    )
-    joined = join_members(members, rows, "learned")
-    assert joined.weights["m1"] > 0.8
-    assert sum(joined.weights.values()) == pytest.approx(1)
-    assert joined.notes == []
+    members = predicted(selected(["0", "1"]))
+    targets = members["m1"].targets
+    known = np.where(targets.any(axis=1, keepdims=True), targets, [1, 0, 0]) * 0.9 + 0.1 / 3
+    members["m1"] = replace(members["m1"], probabilities=known)
+    combined = combine_members(members, "learned")
+    assert combined.weights["m1"] > 0.8
+    assert sum(combined.weights.values()) == pytest.approx(1)
+    assert combined.notes == []
 
 
-def test_held_out_clips_are_joined_with_weights_that_other_folds_taught():
-    rows = rows_of(["0", "1"])
-    members = several(rows)
-    before = join_members(members, rows, "learned").probabilities
+def test_validation_clips_are_combined_with_weights_learned_on_other_folds():
+    members = predicted(selected(["0", "1"]))
+    before = combine_members(members, "learned").predictions.probabilities
     # another label in fold 0 may move fold 1 and the test clips, but never fold 0 itself
-    targets = rows.targets.copy()
+    targets = members["m0"].targets.copy()
     targets[:3] = [0, 0, 1]
-    after = join_members(members, replace(rows, targets=targets), "learned").probabilities
+    altered = {name: replace(one, targets=targets) for name, one in members.items()}
+    after = combine_members(altered, "learned").predictions.probabilities
     np.testing.assert_array_equal(after[:3], before[:3])
     assert not np.allclose(after[3:5], before[3:5])
     assert not np.allclose(after[5:], before[5:])
 
 
 def test_with_one_fold_its_clips_are_scored_with_equal_weights_and_a_note_says_so():
-    rows = rows_of(["0"])
-    members = several(rows)
-    joined = join_members(members, rows, "learned")
-    (note,) = joined.notes
+    members = predicted(selected(["0"]))
+    predictions, weights, notes = combine_members(members, "learned")
+    (note,) = notes
     assert "one fold" in note
     assert "equal weights" in note
-    held_out = ~rows.is_test
-    equal = join_members(members, rows, "equal").probabilities
-    np.testing.assert_array_equal(joined.probabilities[held_out], equal[held_out])
-    learned = weighted_geometric_mean(members, joined.weights)
-    np.testing.assert_array_equal(joined.probabilities[rows.is_test], learned[rows.is_test])
+    is_test = (predictions.clips["split"] == "test").to_numpy()
+    equal = combine_members(members, "equal").predictions.probabilities
+    np.testing.assert_array_equal(predictions.probabilities[~is_test], equal[~is_test])
+    learned = weighted_geometric_mean(probabilities_of(members), weights)
+    np.testing.assert_array_equal(predictions.probabilities[is_test], learned[is_test])
 
 
 @pytest.mark.parametrize("weights", ["learned", "equal", {"m0": 1.0, "m1": 2.0, "m2": 0.5}])
 @pytest.mark.parametrize("folds", [["0", "1"], ["0"]])
 def test_the_order_of_the_members_does_not_matter(weights, folds):
-    rows = rows_of(folds)
-    members = several(rows)
-    one = join_members(members, rows, weights)
-    other = join_members(dict(reversed(members.items())), rows, weights)
-    np.testing.assert_array_equal(one.probabilities, other.probabilities)
+    members = predicted(selected(folds))
+    one = combine_members(members, weights)
+    other = combine_members(dict(reversed(members.items())), weights)
+    np.testing.assert_array_equal(one.predictions.probabilities, other.predictions.probabilities)
     assert one.weights == other.weights
 
 
-def test_one_member_speaks_alone():
-    rows = rows_of(["0", "1"])
-    members = several(rows, n_members=1)
-    joined = join_members(members, rows, "learned")
-    assert joined.weights == {"m0": 1.0}
-    np.testing.assert_allclose(joined.probabilities, members["m0"])
+def test_a_lone_member_is_the_ensemble():
+    members = predicted(selected(["0", "1"]), n_members=1)
+    combined = combine_members(members, "learned")
+    assert combined.weights == {"m0": 1.0}
+    np.testing.assert_allclose(combined.predictions.probabilities, members["m0"].probabilities)
 
 
-def test_nothing_held_out_leaves_nothing_to_learn_from():
-    rows = rows_of(["0", "1"])
-    only_test = replace(rows, table=rows.table[rows.is_test], targets=rows.targets[rows.is_test])
-    with pytest.raises(UserError, match=r"ensemble\.weights: no held-out clip .* set equal"):
-        join_members(several(only_test), only_test, "learned")
+def test_without_validation_clips_there_is_nothing_to_learn_from():
+    clips = selected(["0", "1"])
+    with pytest.raises(UserError, match=r"ensemble\.weights: no validation clip .* set equal"):
+        combine_members(predicted(clips[clips["split"] == "test"]), "learned")
 
 
-def test_labels_are_those_after_the_users_edits_and_other_facts_the_corpus_own():
+def test_labels_are_those_after_the_label_corrections_and_all_else_is_the_corpus_own(folder):
     clips, folds = table()
     folds.loc[folds["clip"] == "b", ["label", "verified"]] = ["owl", False]
-    rows = Clips.select(folds, clips, ["0", "1"], TAGS)
-    assert list(rows.table["label"]) == ["cat", "owl", "cat", "dog", "dog", "cat", ""]
-    assert rows.targets[1].tolist() == [0, 0, 1]
-    assert rows.table["verified"].all()
-    np.testing.assert_allclose(rows.prior, [2 / 6, 2 / 6, 2 / 6])
+    rows = select_clips(folds, clips, ["0", "1"])
+    assert list(rows["label"]) == ["cat", "owl", "cat", "dog", "dog", "cat", ""]
+    assert rows["verified"].all()
+    (member, _) = read_members(folder, PLAN, rows, folds, confidence=0.7).values()
+    assert member.targets[1].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(member.probabilities[6], [2 / 6, 2 / 6, 2 / 6])
 
 
 def test_recordings_and_equal_clips_share_a_source_and_others_have_none():
-    source = rows_of(["0", "1"]).table["source"]
+    source = selected(["0", "1"])["source"]
     assert source[0] == source[1] != ""
     assert source[2] == ""
     assert source[3] != ""
@@ -205,31 +221,28 @@ def test_recordings_and_equal_clips_share_a_source_and_others_have_none():
     assert list(source[5:]) == ["", ""]
 
 
-def test_a_lone_fold_is_dealt_into_two_parts_that_keep_recordings_whole():
+def test_a_lone_fold_is_dealt_into_two_groups_that_keep_recordings_whole():
     clips, folds = table()
     clips["source"] = ["s1", "s1", "", "", "", "", "", ""]
     folds["fold_0"] = ["validation"] * 6 + ["test"]
-    part = Clips.select(folds, clips, ["0"], TAGS).table["part"]
-    assert part[0] == part[1]
-    assert set(part[:6]) == {"half 0", "half 1"}
-    assert list(part[6:]) == ["", ""]
+    group = select_clips(folds, clips, ["0"])["cross_fit_group"]
+    assert group[0] == group[1]
+    assert set(group[:6]) == {"half 0", "half 1"}
+    assert list(group[6:]) == ["", ""]
 
 
-def several_tags() -> Clips:
+def test_one_clip_with_two_tags_makes_every_tag_a_question_of_its_own(folder):
     clips, folds = table()
     for corpus in (clips, folds):
         corpus.loc[corpus["clip"] == "a", "label"] = "cat;owl"
-    return Clips.select(folds, clips, ["0", "1"], TAGS)
-
-
-def test_one_clip_with_two_tags_makes_every_tag_a_question_of_its_own():
-    rows = several_tags()
-    assert rows.is_multi_label
-    assert rows.targets[0].tolist() == [1, 0, 1]
-    np.testing.assert_allclose(rows.prior, [3 / 6, 2 / 6, 2 / 6])
-    members = several(rows)
-    joined = join_members(members, rows, "equal")
-    expected = weighted_mean_of_logits(members, dict.fromkeys(members, 1.0))
-    np.testing.assert_array_equal(joined.probabilities, expected)
-    learned = join_members(members, rows, "learned")
+    rows = select_clips(folds, clips, ["0", "1"])
+    (member, _) = read_members(folder, PLAN, rows, folds, confidence=0.7).values()
+    assert member.task.is_multi_label
+    assert member.targets[0].tolist() == [1, 0, 1]
+    np.testing.assert_allclose(member.probabilities[6], [3 / 6, 2 / 6, 2 / 6])
+    members = predicted(rows, is_multi_label=True)
+    combined = combine_members(members, "equal").predictions
+    expected = weighted_mean_of_logits(probabilities_of(members), dict.fromkeys(members, 1.0))
+    np.testing.assert_array_equal(combined.probabilities, expected)
+    learned = combine_members(members, "learned")
     assert sum(learned.weights.values()) == pytest.approx(1)

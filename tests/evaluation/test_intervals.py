@@ -10,8 +10,9 @@ from sklearn import metrics as reference
 
 from earmark.evaluation.by_tag import per_class
 from earmark.evaluation.intervals import Estimate, groups_of, resamples, score_classes, score_tags
-from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS, Answers, TagMeasure
+from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS, TagMeasure
 from earmark.evaluation.points import average_precision_at, point_values
+from earmark.evaluation.thresholds import Answers
 
 TAGS = ["bark", "bell", "cello", "cough"]
 

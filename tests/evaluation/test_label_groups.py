@@ -6,40 +6,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.errors import UserError
-from earmark.evaluation.label_groups import merging
+from earmark.evaluation.label_groups import LabelGroups
 
 TAGS = ["bed", "bird", "go", "no", "silence"]
 UNKNOWN = {"unknown": ["bed", "bird"]}
 
 
-def test_merged_tags_have_the_maximum_of_their_probabilities_and_targets():
-    merge = merging(TAGS, UNKNOWN)
-    assert merge.tags == ["go", "no", "silence", "unknown"]
+def test_grouped_tags_have_the_maximum_of_their_probabilities_and_targets():
+    groups = LabelGroups.of(TAGS, UNKNOWN)
+    assert groups.tags == ["go", "no", "silence", "unknown"]
     probabilities = np.array([[0.2, 0.25, 0.3, 0.15, 0.1], [0.4, 0.2, 0.3, 0.1, 0.0]])
-    np.testing.assert_allclose(merge(probabilities), [[0.3, 0.15, 0.1, 0.25], [0.3, 0.1, 0, 0.4]])
+    np.testing.assert_allclose(groups(probabilities), [[0.3, 0.15, 0.1, 0.25], [0.3, 0.1, 0, 0.4]])
     targets = np.eye(5, dtype=np.float32)
-    assert merge(targets)[:, 3].tolist() == [1, 1, 0, 0, 0]
-    assert merge(targets).dtype == np.float32
+    assert groups(targets)[:, 3].tolist() == [1, 1, 0, 0, 0]
+    assert groups(targets).dtype == np.float32
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
-def test_the_likeliest_merged_tag_is_that_of_the_likeliest_tag(seed: int):
-    merge = merging(TAGS, UNKNOWN | {"quiet": ["silence"]})
+def test_the_likeliest_grouped_tag_is_that_of_the_likeliest_tag(seed: int):
+    groups = LabelGroups.of(TAGS, UNKNOWN | {"quiet": ["silence"]})
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(5), 20)
-    expected = merge.place_of[probabilities.argmax(axis=1)]
-    assert np.array_equal(merge(probabilities).argmax(axis=1), expected)
+    expected = groups.group_of[probabilities.argmax(axis=1)]
+    assert np.array_equal(groups(probabilities).argmax(axis=1), expected)
 
 
 def test_no_groups_leave_everything_as_it_is():
-    merge = merging(TAGS, {})
+    groups = LabelGroups.of(TAGS, {})
     probabilities = np.random.default_rng(0).random((3, 5))
-    assert merge.tags == TAGS
-    assert np.array_equal(merge(probabilities), probabilities)
+    assert groups.tags == TAGS
+    assert np.array_equal(groups(probabilities), probabilities)
 
 
 def test_a_group_may_keep_the_name_of_one_of_its_tags():
-    assert merging(TAGS, {"bird": ["bird", "bed"]}).tags == ["bird", "go", "no", "silence"]
+    assert LabelGroups.of(TAGS, {"bird": ["bird", "bed"]}).tags == ["bird", "go", "no", "silence"]
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_a_group_may_keep_the_name_of_one_of_its_tags():
 )
 def test_groups_that_make_no_sense_are_refused_by_their_key(groups, message):
     with pytest.raises(UserError, match=rf"params\.yaml: evaluate\.{message}"):
-        merging(TAGS, groups)
+        LabelGroups.of(TAGS, groups)

@@ -6,15 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from earmark.errors import UserError
 from earmark.evaluation.points import (
-    MULTI_CLASS_METRICS,
-    MULTI_LABEL_METRICS,
     average_precision_at,
     average_precision_at_k,
     best_threshold,
+    check_metric,
     confusion_matrix,
+    metrics_of,
     point_values,
 )
+from earmark.labels import Task
+
+ONE = Task(list("abcd"), is_multi_label=False, aux_labels=[])
+SEVERAL = Task(list("abcd"), is_multi_label=True, aux_labels=[])
 
 
 def draw(seed: int, n_clips: int = 60, n_tags: int = 4, skill: float = 1.0):
@@ -71,18 +76,18 @@ def test_what_cannot_be_scored_is_refused(probabilities, labels, message):
 
 
 def several(seed: int, n_clips: int = 60, n_tags: int = 5):
-    """Probabilities with many ties, and targets with none, one or several tags a clip."""
+    """Probabilities with many ties, and targets with none, one or several tags per clip."""
     rng = np.random.default_rng(seed)
     targets = (rng.random((n_clips, n_tags)) < 0.3).astype(np.float32)
     return (0.3 * targets + 0.7 * rng.random(targets.shape)).round(1), targets
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_values_of_one_tag_a_clip_agree_with_scikit_learn(seed: int):
+def test_values_of_one_tag_per_clip_agree_with_scikit_learn(seed: int):
     probabilities, labels = draw(seed, n_clips=15 + 20 * seed)
     found = point_values(probabilities, np.eye(4)[labels], is_multi_label=False)
     predicted = probabilities.argmax(axis=1)
-    assert tuple(found) == MULTI_CLASS_METRICS
+    assert tuple(found) == metrics_of(ONE)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
     assert found["macro_f1"] == pytest.approx(
         reference.f1_score(labels, predicted, average="macro", zero_division=0)
@@ -96,7 +101,7 @@ def test_values_of_one_tag_a_clip_agree_with_scikit_learn(seed: int):
 def test_values_of_several_tags_agree_with_scikit_learn(seed: int):
     probabilities, targets = several(seed)
     found = point_values(probabilities, targets, is_multi_label=True)
-    assert set(found) == {*MULTI_LABEL_METRICS, "threshold"}
+    assert set(found) == {*metrics_of(SEVERAL), "threshold"}
     assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(targets, probabilities))
     mean_ap = reference.average_precision_score(targets, probabilities)
     assert found["mean_average_precision"] == pytest.approx(mean_ap)
@@ -149,7 +154,7 @@ def test_map_at_3_of_several_tags_is_the_general_one():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
-def test_with_one_tag_a_clip_the_general_map_at_3_is_the_simple_one(seed: int):
+def test_with_one_tag_per_clip_the_general_map_at_3_is_the_simple_one(seed: int):
     probabilities, labels = draw(seed)
     is_true = np.eye(4)[labels] > 0
     general = average_precision_at_k(probabilities, is_true, 3)
@@ -159,7 +164,7 @@ def test_with_one_tag_a_clip_the_general_map_at_3_is_the_simple_one(seed: int):
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (np.array([[1, 0], [1, 1]]), "clip 1 has 2 tags; a class is one tag a clip"),
+        (np.array([[1, 0], [1, 1]]), "clip 1 has 2 tags; this task has one tag per clip"),
         (np.array([[1, 0], [0, 0]]), "clip 1 has 0 tags"),
         (np.array([[1, 0], [0.5, 0.5]]), "targets must be 0 or 1"),
         (np.array([[1, 0]]), r"expected targets \(2, 2\), got \(1, 2\)"),
@@ -168,3 +173,22 @@ def test_with_one_tag_a_clip_the_general_map_at_3_is_the_simple_one(seed: int):
 def test_targets_that_are_no_classes_are_refused(targets, message):
     with pytest.raises(ValueError, match=message):
         point_values(np.full((2, 2), 0.5), targets, is_multi_label=False)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "message"),
+    [
+        (ONE, "roc_auc", "one tag per clip; set one of map_at_3, accuracy, macro_f1$"),
+        (SEVERAL, "accuracy", "several tags per clip; set one of map_at_3, roc_auc, .*, macro_f1$"),
+        (ONE, "loss", "one tag per clip"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_task_is_refused_by_its_key(task, metric, message):
+    with pytest.raises(UserError, match=rf"params\.yaml: a\.b: {metric} does not fit .* {message}"):
+        check_metric(metric, task, key="a.b")
+
+
+def test_metrics_that_fit_are_accepted_and_so_is_what_else_may_be_set():
+    for task in (ONE, SEVERAL):
+        for metric in (*metrics_of(task), "loss"):
+            check_metric(metric, task, key="model.monitor", others=("loss",))

@@ -51,20 +51,20 @@ def test_postprocess_is_the_direct_formula() -> None:
     rng = np.random.default_rng(9)
     embeddings, means = rng.normal(size=(5, 128)), rng.normal(size=128)
     vectors = rng.normal(size=(128, 128)) / 8
-    found = postprocess(embeddings, pca_eigen_vectors=vectors, pca_means=means)
-    assert (found.dtype, found.shape) == (np.uint8, (5, 128))
+    quantised = postprocess(embeddings, pca_eigen_vectors=vectors, pca_means=means)
+    assert (quantised.dtype, quantised.shape) == (np.uint8, (5, 128))
     for patch in range(5):
         for i in range(128):
             value = sum(vectors[i, j] * (embeddings[patch, j] - means[j]) for j in range(128))
-            assert found[patch, i] == int((min(2.0, max(-2.0, value)) + 2) * 63.75)
-    assert 0 < found.mean() < 255
-    assert found.std() > 50
+            assert quantised[patch, i] == int((min(2.0, max(-2.0, value)) + 2) * 63.75)
+    assert 0 < quantised.mean() < 255
+    assert quantised.std() > 50
 
 
 def test_postprocess_cuts_the_fraction_off() -> None:
     values = np.array([[-9.0, -2.0, -1.999, 0.0, 1.99, 2.0, 9.0]])
-    found = postprocess(values, pca_eigen_vectors=np.eye(7), pca_means=np.zeros(7))
-    assert found.tolist() == [[0, 0, 0, 127, 254, 255, 255]]  # rounded, 127 would be 128
+    quantised = postprocess(values, pca_eigen_vectors=np.eye(7), pca_means=np.zeros(7))
+    assert quantised.tolist() == [[0, 0, 0, 127, 254, 255, 255]]  # rounded, 127 would be 128
 
 
 # Recordings
@@ -74,15 +74,15 @@ def test_embeddings_are_those_of_the_network_on_the_patches(weights: Path, tmp_p
     waveform = sine(2.5)
     soundfile.write(tmp_path / "a.wav", waveform, RATE, subtype="FLOAT")
     embedder = Embedder.load(weights, activation="none")
-    found = embedder.embed(tmp_path / "a.wav")
-    assert (found.shape, found.dtype) == ((2, 128), np.float32)
+    embeddings = embedder.embed(tmp_path / "a.wav")
+    assert (embeddings.shape, embeddings.dtype) == ((2, 128), np.float32)
     patches = vggish_log_mel(waveform)[:192].reshape(2, 96, 64)
     with torch.inference_mode():
-        expected = embedder.network.embed(torch.from_numpy(patches)).numpy()
-    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+        expected = embedder.network.forward_features(torch.from_numpy(patches)).numpy()
+    np.testing.assert_allclose(embeddings, expected, atol=0.02 * np.abs(expected).max())
     relu = Embedder.load(weights, activation="relu").embed(tmp_path / "a.wav")
-    assert found.min() < 0
-    np.testing.assert_array_equal(relu, np.maximum(found, 0))
+    assert embeddings.min() < 0
+    np.testing.assert_array_equal(relu, np.maximum(embeddings, 0))
 
 
 def test_embed_writes_a_row_a_patch_and_passes_over_what_is_unusable(
@@ -141,14 +141,14 @@ def test_a_trained_extractor_may_be_used_and_others_are_refused(
         return tmp_path / f"{name}.safetensors"
 
     trained = saved("vggish", {"width": 1 / 64, "fc": 512, "embedding_dim": 16})
-    assert Embedder.load(trained, activation="relu").network.embedding_dim == 16
+    assert Embedder.load(trained, activation="relu").network.feature_dim == 16
     with pytest.raises(UserError, match="for embeddings of 128 values, these have 16"):
         Embedder.load(trained, activation="relu", pca=pca)
     with pytest.raises(UserError, match="no weights of VGGish"):
         Embedder.load(saved("soundnet", {"width": 0.0625}), activation="relu")
     with pytest.raises(UserError, match="no post-processor"):
         Embedder.load(weights, activation="relu", pca=weights)
-    with pytest.raises(UserError, match=r"not there; .*convert"):
+    with pytest.raises(UserError, match=r"there is no such file; .*convert"):
         Embedder.load(tmp_path / "none.safetensors", activation="relu")
     with pytest.raises(UserError, match="no safetensors file"):
         Embedder.load(tmp_path / "vggish_model.ckpt", activation="relu")
@@ -162,7 +162,7 @@ def test_published_weights_give_the_published_statistics() -> None:
     patches = torch.from_numpy(VggishPatches(sample_rate=RATE)(sine(3.0)))
     embedder = Embedder.load(Path(REAL), activation="none")
     with torch.inference_mode():
-        embeddings = embedder.network.cpu().embed(patches).numpy()
+        embeddings = embedder.network.cpu().forward_features(patches).numpy()
     assert embeddings.shape == (3, 128)
     # tensorflow/models, vggish_smoke_test.py since 2023-07-25, which allows 10 % of either; the
     # mean is near zero and turns on the last digit, so it is held to 1 % of the deviation

@@ -1,4 +1,4 @@
-"""What is answered for a recording, given what the networks jointly say."""
+"""What is answered for a recording, given the probabilities of the ensemble."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from earmark.params import Runtime
 from earmark.store import write_json
 
 TAGS = ["bark", "bell", "cello"]
-JOINT = np.array([0.1, 0.64, 0.26])
+COMBINED = np.array([0.1, 0.64, 0.26])
 
 
-def about(**changes) -> dict:
+def metadata(**changes) -> dict:
     usual = {
         "tags": TAGS,
         "is_multi_label": False,
@@ -23,44 +23,46 @@ def about(**changes) -> dict:
     return usual | changes
 
 
-def opinion(**changes) -> Prediction:
-    return Prediction.of(JOINT, about(**changes), clip="a.wav", n_crops=3)
+def predicted(**changes) -> Prediction:
+    return Prediction.of(COMBINED, metadata(**changes), clip="a.wav", n_crops=3)
 
 
 def test_the_likeliest_tag_is_the_answer():
-    said = opinion()
-    assert said.answer == ["bell"]
-    assert said.tags == ["bell", "cello", "bark"]
-    assert said.probabilities == pytest.approx([0.64, 0.26, 0.1])
-    assert said.line(2) == "a.wav: bell 0.64  | cello 0.26"
-    assert said.line(1) == "a.wav: bell 0.64"
+    prediction = predicted()
+    assert prediction.answer == ["bell"]
+    assert prediction.tags == ["bell", "cello", "bark"]
+    assert prediction.probabilities == pytest.approx([0.64, 0.26, 0.1])
+    assert prediction.line(2) == "a.wav: bell 0.64  | cello 0.26"
+    assert prediction.line(1) == "a.wav: bell 0.64"
 
 
 def test_probabilities_are_tempered_and_their_order_stays():
-    said = opinion(temperature=2.0)
+    prediction = predicted(temperature=2.0)
     expected = np.sqrt([0.64, 0.26, 0.1]) / np.sqrt([0.64, 0.26, 0.1]).sum()
-    assert said.probabilities == pytest.approx(expected)
-    assert said.tags == ["bell", "cello", "bark"]
+    assert prediction.probabilities == pytest.approx(expected)
+    assert prediction.tags == ["bell", "cello", "bark"]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_the_unsure_is_unknown_by_its_calibrated_probability(temperature):
-    said = opinion(temperature=temperature, preparation={"rejection_threshold": 0.6})
-    is_sure = temperature == 1.0  # tempered by 2, 0.64 becomes 0.49
-    assert said.answer == (["bell"] if is_sure else None)
-    assert said.to_json(3)["answer"] == (["bell"] if is_sure else "unknown")
-    assert said.line(1).startswith("a.wav: bell 0.64" if is_sure else "a.wav: unknown  | bell 0.49")
+def test_an_unconfident_answer_is_unknown_by_its_calibrated_probability(temperature):
+    prediction = predicted(temperature=temperature, preparation={"rejection_threshold": 0.6})
+    is_confident = temperature == 1.0  # tempered by 2, 0.64 becomes 0.49
+    assert prediction.answer == (["bell"] if is_confident else None)
+    assert prediction.to_json(3)["answer"] == (["bell"] if is_confident else "unknown")
+    assert prediction.line(1).startswith(
+        "a.wav: bell 0.64" if is_confident else "a.wav: unknown  | bell 0.49"
+    )
 
 
 def several(thresholds: list[float], **changes) -> Prediction:
     by_tag = dict(zip(TAGS, thresholds, strict=True))
-    return opinion(is_multi_label=True, thresholds=by_tag, **changes)
+    return predicted(is_multi_label=True, thresholds=by_tag, **changes)
 
 
 def test_every_tag_from_its_own_threshold_upwards_is_answered():
-    said = several([0.1, 0.7, 0.2])
-    assert said.answer == ["cello", "bark"]
-    assert said.line(3) == "a.wav: cello 0.26  bark 0.10  | bell 0.64"
+    prediction = several([0.1, 0.7, 0.2])
+    assert prediction.answer == ["cello", "bark"]
+    assert prediction.line(3) == "a.wav: cello 0.26  bark 0.10  | bell 0.64"
     assert several([0.5, 0.9, 0.5]).answer == []
     assert several([0.5, 0.9, 0.5]).line(1) == "a.wav: none  | bell 0.64"
     unknown = several([0.1, 0.7, 0.2], preparation={"rejection_threshold": 0.65})
@@ -69,9 +71,9 @@ def test_every_tag_from_its_own_threshold_upwards_is_answered():
 
 def test_thresholds_are_of_the_calibrated_probabilities():
     tempered = 0.75 / (1 + 0.75)  # odds of 0.36 : 0.64, their square root is 0.6 : 0.8
-    said = Prediction.of(
+    prediction = Prediction.of(
         np.array([0.36]),
-        about(
+        metadata(
             tags=["bark"],
             is_multi_label=True,
             temperature=2.0,
@@ -80,12 +82,12 @@ def test_thresholds_are_of_the_calibrated_probabilities():
         clip="",
         n_crops=1,
     )
-    assert said.probabilities == pytest.approx([tempered])
-    assert said.answer == ["bark"]
+    assert prediction.probabilities == pytest.approx([tempered])
+    assert prediction.answer == ["bark"]
 
 
 def test_json_holds_the_answer_and_the_likeliest_tags():
-    assert opinion().to_json(2) == {
+    assert predicted().to_json(2) == {
         "clip": "a.wav",
         "answer": ["bell"],
         "tags": {"bell": pytest.approx(0.64), "cello": pytest.approx(0.26)},
@@ -93,9 +95,16 @@ def test_json_holds_the_answer_and_the_likeliest_tags():
     }
 
 
-def test_an_ensemble_that_is_not_there_or_too_old_is_said_so(tmp_path):
+def test_an_ensemble_that_is_not_there_or_too_old_is_refused(tmp_path):
     layout = Layout(tmp_path)
-    runtime = Runtime(threads=1, workers=1, device="cpu", precision="float32", channels_last=False)
+    runtime = Runtime(
+        threads=1,
+        workers=1,
+        device="cpu",
+        precision="float32",
+        channels_last=False,
+        checkpoint_seconds=60,
+    )
     with pytest.raises(UserError, match="no trained ensemble here; run `dvc repro`"):
         load_ensemble(runtime, layout)
     write_json(layout.ensemble / "ensemble.json", {"tags": TAGS})

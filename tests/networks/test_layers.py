@@ -1,13 +1,13 @@
 """The layers that networks share: the ways to compute a convolution agree."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from earmark.networks.layers import Conv1d, Network, folded
+from earmark.networks import Network
+from earmark.networks.layers import Conv1d, folded
 from earmark.networks.samplecnn import ConvBlock
+from tests.networks.small_networks import conv1d
 
 
 class OneConvolution(Network):
@@ -15,12 +15,8 @@ class OneConvolution(Network):
         super().__init__()
         self.conv = conv
 
-
-@pytest.fixture(autouse=True)
-def seed() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+    def forward_features(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3, 8])
@@ -33,14 +29,14 @@ def test_a_folded_convolution_is_the_plain_one_and_so_are_its_gradients(
     kernels = torch.randn(6, channels, 1, kernel, dtype=torch.float64)
     bias = torch.randn(6, dtype=torch.float64)
     inputs = [value.requires_grad_() for value in (x, kernels, bias)]
-    found = folded(x, kernels, bias, stride, padding, fold)
+    y = folded(x, kernels, bias, stride, padding, fold)
     expected = nn.functional.conv2d(
         nn.functional.pad(x, padding), kernels, bias, stride=(1, stride)
     )
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(y, expected)
     weights = torch.randn_like(expected)
     for ours, theirs in zip(
-        torch.autograd.grad((found * weights).sum(), inputs),
+        torch.autograd.grad((y * weights).sum(), inputs),
         torch.autograd.grad((expected * weights).sum(), inputs),
         strict=True,
     ):
@@ -81,3 +77,26 @@ def test_a_convolution_block_rectifies_and_pools_in_either_order() -> None:
     conv, norm = block[0], block[1]
     expected = nn.functional.max_pool2d(norm(conv(x)).relu(), (1, 3))
     torch.testing.assert_close(block(x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (2, 1), (32, 1), (32, 3), (9, 4)])
+def test_a_flat_convolution_is_a_one_dimensional_one(kernel: int, stride: int) -> None:
+    conv, x = Conv1d(2, 3, kernel, stride=stride), torch.randn(2, 2, 50)
+    out = conv(x[:, :, None])[:, :, 0]
+    assert out.shape == (2, 3, -(-50 // stride))
+    torch.testing.assert_close(out, conv1d(conv, x))
+
+
+def test_a_convolution_of_one_step_has_a_gradient_of_zero_where_kernels_meet_padding_alone() -> (
+    None
+):
+    conv = Conv1d(32, 64, 4, stride=2, padding=(2, 2))
+    x = torch.randn(8, 32, 1, 1)
+    sizes = [64 * 32 * 4, 64 * 32 * 4 // 2]  # of a gradient in float32 and bfloat16
+    spoilt = [torch.full((size,), float("nan")) for size in sizes * 50]
+    del spoilt  # memory that is free again, and holds no number
+    with torch.autocast("cpu", torch.bfloat16):
+        conv(x).float().sum().backward()
+    expected = torch.zeros(64, 32, 1, 4)
+    expected[:, :, 0, 2] = x.sum((0, 2, 3))  # the step meets the kernel's third value
+    torch.testing.assert_close(conv.weight.grad, expected, rtol=0.02, atol=0.05)

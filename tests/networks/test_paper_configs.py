@@ -1,4 +1,4 @@
-"""What the networks hold and compute in their papers' forms; nothing is allocated."""
+"""What the networks hold and compute as their papers configure them; nothing is allocated."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 from earmark.__main__ import app
-from earmark.networks import NETWORKS, Network, build
+from earmark.networks import NETWORKS, build
 from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
 
 
-def empty(name: str, n_tags: int, **options: Any) -> Network:
+def empty(name: str, n_tags: int, **options: Any) -> Any:
     with torch.device("meta"):
         return build(name, n_tags, options)
 
@@ -74,31 +74,31 @@ def test_vggish_backbone_has_the_published_names_and_count() -> None:
     backbone = {key: tuple(v.shape) for key, v in state.items() if not key.startswith("head.")}
     layers = [f"features.{i}" for i in (0, 3, 6, 8, 11, 13)]
     layers += [f"embeddings.{i}" for i in (0, 2, 4)]
-    assert list(backbone) == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    assert list(backbone) == [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
     assert backbone["features.11.weight"] == (512, 256, 3, 3)
     assert backbone["embeddings.0.weight"] == (4096, 12_288)
     assert sum(torch.Size(shape).numel() for shape in backbone.values()) == 72_141_184
 
 
 @pytest.mark.parametrize(
-    ("n_samples", "n_frames", "n_pooled", "heads"),
+    ("n_samples", "n_frames", "feature_dim", "heads"),
     [
         (44_100, 87, (1280, 1024), (677_929, 546_857)),
         (88_200, 173, (2560, 2048), (1_333_289, 1_071_145)),
         (132_300, 259, (4096, 4096), (2_119_721, 2_119_721)),
     ],
 )
-def test_the_backbones_to_be_joined_have_the_tables_sizes(
-    n_samples: int, n_frames: int, n_pooled: tuple[int, int], heads: tuple[int, int]
+def test_the_backbones_of_the_fusion_have_the_tables_sizes(
+    n_samples: int, n_frames: int, feature_dim: tuple[int, int], heads: tuple[int, int]
 ) -> None:
     audio = empty("cnn_audio", 41, n_samples=n_samples)
     spec = empty("cnn_spec", 41, n_frames=n_frames)
     assert (count(audio.features), count(spec.features)) == (435_360, 9_434_272)
     assert (count(audio.head), count(spec.head)) == heads
-    assert (audio.n_pooled, spec.n_pooled) == n_pooled
+    assert (audio.feature_dim, spec.feature_dim) == feature_dim
     with torch.device("meta"):
-        assert audio.pooled(torch.empty(2, n_samples)).shape == (2, n_pooled[0])
-        assert spec.pooled(torch.empty(2, n_frames, 128)).shape == (2, n_pooled[1])
+        assert audio.forward_features(torch.empty(2, n_samples)).shape == (2, feature_dim[0])
+        assert spec.forward_features(torch.empty(2, n_frames, 128)).shape == (2, feature_dim[1])
 
 
 def test_cbir_has_the_tables_parts() -> None:
@@ -128,8 +128,8 @@ SOUNDNET = 44_101 * 64 * 16 + 2757 * 32 * 16 * 32 + 173 * 16 * 32 * 64 + 87 * 8 
 SOUNDNET += 44 * 4 * 128 * 256 + 6 * 4 * 256 * 512 + 4 * 4 * 512 * 1024 + 4 * 1024 * 41
 
 
-def test_every_network_has_its_papers_form() -> None:
-    assert {form.network for form in PAPER_CONFIGS} == NETWORKS.keys()
+def test_every_network_has_a_papers_configuration() -> None:
+    assert {config.network for config in PAPER_CONFIGS} == NETWORKS.keys()
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_multiply_adds_are_those_of_the_layers(
     assert cost(PaperConfig("", network, 41, shape)).n_multiply_adds == n_multiply_adds
 
 
-def test_the_command_prints_one_aligned_line_a_form() -> None:
+def test_the_command_prints_one_aligned_line_per_configuration() -> None:
     done = CliRunner().invoke(app, ["networks"])
     assert done.exit_code == 0
     lines = done.output.splitlines()
     assert len(lines) == 1 + len(PAPER_CONFIGS)
     assert len({len(line) for line in lines}) == 1
-    for form, line in zip(PAPER_CONFIGS, lines[1:], strict=True):
-        assert line.startswith(f"{form.name} ")
-        assert f" {count(empty(form.network, form.n_tags, **form.options)):,} " in line
+    for config, line in zip(PAPER_CONFIGS, lines[1:], strict=True):
+        assert line.startswith(f"{config.name} ")
+        assert f" {count(empty(config.network, config.n_tags, **config.options)):,} " in line

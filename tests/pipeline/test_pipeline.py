@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
-from earmark.evaluation.calibration import temper
+from earmark.evaluation.temperature import temper
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 TRAIN = {"train_logmel": 2, "train_wave16k": 2, "train_embedding": 2}
 PREDICT = {"predict_logmel": 2, "predict_wave16k": 2, "predict_embedding": 2}
 END = {"ensemble": 1, "evaluate": 1, "audit": 1}
+CODE = {"code": 1}
 
 
 class Workspace:
@@ -106,7 +107,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     space.run("git", "init", "-q", "-b", "main")
     space.run("git", "config", "user.name", "test")
     space.run("git", "config", "user.email", "test@example.org")
-    shutil.copy(ROOT / "tests" / "tiny.yaml", root / "profiles" / "tiny.yaml")
+    shutil.copy(ROOT / "tests" / "pipeline" / "tiny.yaml", root / "profiles" / "tiny.yaml")
     space.run("python", "-m", "earmark", "profile", "use", "tiny")
     space.commit("Start")
     return space
@@ -116,8 +117,8 @@ def test_the_whole_graph_runs_and_scores_every_member_and_the_ensemble(
     workspace: Workspace,
 ) -> None:
     ran, _ = workspace.repro()
-    before = {"demo": 1, "decode": 1, "trim": 1, "split": 1, "augment": 1, "mix": 1}
-    before["features"] = 3
+    before = {"code": 1, "demo": 1, "decode": 1, "trim": 1, "split": 1, "augment": 1}
+    before |= {"class_mixing": 1, "features": 3, "audit_sound": 1}
     assert ran == {**before, "finetune": 2, "embed": 2, **TRAIN, **PREDICT, "plan": 1, **END}
     scores = json.loads((workspace.root / "metrics" / "scores.json").read_text())
     assert set(scores["models"]) == {"densenet", "samplecnn", "attention-vggish"}
@@ -169,7 +170,7 @@ def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> Non
 def test_a_file_of_ones_own_is_tagged_as_the_graph_tags_it(workspace: Workspace) -> None:
     ensemble = workspace.root / "data" / "ensemble"
     rows = pd.read_parquet(ensemble / "clips.parquet")
-    line = int(rows.index[rows["role"] == "test"][0])
+    line = int(rows.index[rows["split"] == "test"][0])
     expected = pd.read_parquet(ensemble / "ensemble.parquet").iloc[line]
     audio = workspace.root / "data" / "demo" / "tiny" / "FSDKaggle2018.audio_test"
     file = audio / rows["clip"][line]
@@ -203,7 +204,50 @@ def test_the_confidence_of_the_crops_changes_the_ensemble_alone(workspace: Works
 def test_a_models_own_parameter_trains_that_model_alone(workspace: Workspace) -> None:
     workspace.set("models.wave16k.samplecnn.training", "{epochs: 1}")
     ran, _ = workspace.repro()
-    assert ran == {"train_wave16k": 2, "predict_wave16k": 2, "plan": 1, **END}
+    assert ran == {**CODE, "train_wave16k": 2, "predict_wave16k": 2, "plan": 1, **END}
+
+
+def test_the_aggregation_of_a_model_trains_nothing(workspace: Workspace) -> None:
+    workspace.set("models.logmel.densenet.prediction.aggregation", "mean")
+    ran, _ = workspace.repro()
+    assert ran == {**CODE, "predict_logmel": 2, "plan": 1, **END}
+
+
+def test_one_effect_is_made_again_where_one_changed(workspace: Workspace) -> None:
+    workspace.set("augment", "{tempo: {factor: [0.8, 1.25]}, pitch: {semitones: [-1.0, 1.0]}}")
+    output = workspace.run("dvc", "repro", "augment")
+    assert "augment: made pitch; 1 effects unchanged" in output
+    workspace.set("augment", "{tempo: {factor: [0.8, 1.25]}}")
+    workspace.run("dvc", "repro", "augment")
+    left = [path.name for path in (workspace.root / "data" / "augmented").iterdir()]
+    assert left == ["tempo"]
+
+
+def test_a_comment_runs_the_stage_code_alone_and_a_changed_network_its_models(
+    workspace: Workspace,
+) -> None:
+    densenet = workspace.root / "earmark" / "networks" / "densenet.py"
+    text = densenet.read_text()
+    densenet.write_text(f"{text}# A comment.\n")
+    assert workspace.repro()[0] == CODE
+    assert workspace.run("git", "status", "--porcelain", "code.json") == ""
+    densenet.write_text(f"{text}_UNUSED = 1\n")
+    ran, _ = workspace.repro("train_logmel@densenet-0", "train_wave16k@samplecnn-0")
+    assert ran == {**CODE, "train_logmel": 1}
+    said = workspace.run("python", "-m", "earmark", "code", "train_logmel@densenet-0")
+    assert "changed: earmark/networks/densenet.py" in said
+    densenet.write_text(text)
+
+
+def test_a_stage_refuses_code_that_code_json_does_not_know(workspace: Workspace) -> None:
+    loop = workspace.root / "earmark" / "training" / "loop.py"
+    text = loop.read_text()
+    loop.write_text(f"{text}_UNUSED = 1\n")
+    output = workspace.run("python", "-m", "stages.train", "logmel", "densenet", "0", ok=False)
+    assert "the code behind train.densenet changed since code.json was written" in output
+    assert "changed: earmark/training/loop.py" in output
+    assert "Traceback" not in output
+    loop.write_text(text)
 
 
 def test_a_fold_less_takes_its_predictions_and_curves_away(workspace: Workspace) -> None:

@@ -19,7 +19,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,6 +46,7 @@ from earmark.published.download.fetch import (
 )
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
 from earmark.published.download.transfer import fetch
+from tests.source_graph import ROOT
 
 LIMIT = 10**6
 AT_ONCE = (0.0, 0.0)
@@ -171,11 +172,13 @@ def offer(server: Server, contents: dict[str, bytes], *, are_pinned: bool = True
         PublishedFile(name, server.url(name), checksum(content) if are_pinned else "")
         for name, content in contents.items()
     )
-    return Published(name="tiny", about="", licence="CC0", page="", files=files)
+    return Published(name="tiny", description="", licence="CC0", page="", files=files)
 
 
-def get(published: Published, folder: Path, *, keep: bool = False, **pins: str) -> list[str]:
-    return download(published, folder, pins=pins, keep_archives=keep, pauses_seconds=AT_ONCE)
+def get(
+    published: Published, folder: Path, *, keep: bool = False, pins: Mapping[str, str] | None = None
+) -> list[str]:
+    return download(published, folder, pins=pins or {}, keep_archives=keep, pauses_seconds=AT_ONCE)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -245,7 +248,9 @@ def test_files_that_figshare_lists_are_fetched_and_checked(server, tmp_path):
     item = {"name": "Development data.zip", "download_url": server.url("files/1")}
     listing = {"files": [{**item, "computed_md5": checksum(content).removeprefix("md5:")}]}
     server.files = {"files/1": content, "article": json.dumps(listing).encode()}
-    published = Published(name="t", about="", licence="", page="", listing=server.url("article"))
+    published = Published(
+        name="t", description="", licence="", page="", listing=server.url("article")
+    )
     get(published, tmp_path / "t")
     assert set(tree(tmp_path / "t")) == {"Development/Human/a.wav", "Logsheet.csv"}
     server.files["files/1"] = zipped({"Development/Human/a.wav": b"forged"})
@@ -257,8 +262,10 @@ def test_files_that_figshare_lists_are_fetched_and_checked(server, tmp_path):
 def test_a_listed_name_that_is_a_path_is_refused(server, tmp_path, name):
     item = {"name": name, "download_url": server.url("x"), "computed_md5": ""}
     server.files = {"article": json.dumps({"files": [item]}).encode(), "x": b"x"}
-    published = Published(name="t", about="", licence="", page="", listing=server.url("article"))
-    with pytest.raises(UserError, match="no plain name"):
+    published = Published(
+        name="t", description="", licence="", page="", listing=server.url("article")
+    )
+    with pytest.raises(UserError, match="not a plain name"):
         get(published, tmp_path / "t")
     assert list(tmp_path.iterdir()) == []
 
@@ -373,7 +380,7 @@ from earmark.params.reading import read_yaml
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
 name, url, checksum, folder = sys.argv[1:]
 file = PublishedFile(name, url, checksum)
-PUBLISHED["tiny"] = Published(name="tiny", about="", licence="CC0", page="", files=(file,))
+PUBLISHED["tiny"] = Published(name="tiny", description="", licence="CC0", page="", files=(file,))
 # a shell that starts tests in the background has Ctrl-C ignored, and its children inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["earmark", "download", "tiny", "--yes", "--into", folder]
@@ -384,7 +391,7 @@ main()
 def start(server: Server, folder: Path, content: bytes) -> "subprocess.Popen[str]":
     server.files["a.zip"] = content
     command = [sys.executable, "-c", GET, "a.zip", server.url("a.zip")]
-    root = Path(__file__).parents[2]
+    root = ROOT
     return subprocess.Popen(
         [*command, checksum(content), str(folder)],
         cwd=root,
@@ -401,17 +408,17 @@ def wait_for(condition, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_ctrl_c_and_a_kill_leave_a_part_that_goes_on(server, tmp_path, how):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_a_kill_leave_a_part_that_goes_on(server, tmp_path, sent):
     content = zipped({"a/x.wav": noise(2_000_000), "b/y.wav": b"y"})
     part = tmp_path / "tiny.download" / "a.zip.part"
     server.seconds_a_chunk = 0.02
     process = start(server, tmp_path / "tiny", content)
     wait_for(lambda: part.exists() and part.stat().st_size > 300_000)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=30)
+    process.send_signal(sent)
+    _, printed = process.communicate(timeout=30)
     assert process.returncode != 0
-    assert how == signal.SIGKILL or "interrupted; what has arrived is kept" in said
+    assert sent == signal.SIGKILL or "interrupted; what has arrived is kept" in printed
     has = part.stat().st_size
     assert part.read_bytes() == content[:has]
     assert not (tmp_path / "tiny").exists()
@@ -427,32 +434,32 @@ def test_the_second_of_two_downloads_waits_and_fetches_nothing(server, tmp_path,
     content = zipped({"a/x.wav": noise(400_000), "b/y.wav": b"y"})
     published = offer(server, {"a.zip": content})
     server.seconds_a_chunk = 0.003
-    said: list[list[str]] = []
+    printed: list[list[str]] = []
     folder = tmp_path / "tiny"
     threads = [
-        threading.Thread(target=lambda: said.append(get(published, folder))) for _ in range(2)
+        threading.Thread(target=lambda: printed.append(get(published, folder))) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(said) == sorted([[f"{folder}: 2 files"], [f"{folder}: complete already"]])
+    assert sorted(printed) == sorted([[f"{folder}: 2 files"], [f"{folder}: already complete"]])
     assert len(server.requests) == 1
-    assert "another download is at work; waiting for it" in caplog.text
+    assert "another download is running; waiting for it" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
-def test_a_lock_that_the_first_took_away_is_not_trusted(server, tmp_path, monkeypatch):
+def test_a_lock_that_another_download_removed_is_not_trusted(server, tmp_path, monkeypatch):
     published = offer(server, {"a.zip": zipped({"a/x": b"", "b/y": b""})})
     work, real, locks = tmp_path / "tiny.download", fcntl.flock, []
 
     def ended_just_before(descriptor: int, kind: int) -> None:
         locks.append(descriptor)
-        if len(locks) == 1:  # the first tidies up between our opening the lock and our getting it
+        if len(locks) == 1:  # the other one removes it after we opened and before we locked it
             (work / "lock").unlink()
         real(descriptor, kind)
 
-    monkeypatch.setattr(downloads.fcntl, "flock", ended_just_before)
+    monkeypatch.setattr(fcntl, "flock", ended_just_before)
     get(published, tmp_path / "tiny")
     assert len(locks) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
@@ -465,7 +472,7 @@ def test_a_wrong_checksum_is_named_and_what_came_deleted(server, tmp_path):
     published = offer(server, {"good.zip": zipped({"a/x": b"x"}), "bad.zip": zipped({"b/y": b"y"})})
     good, bad = published.files
     forged = replace(published, files=(good, replace(bad, checksum=f"md5:{'0' * 32}")))
-    expected = rf"bad\.zip: {bad.checksum} instead of md5:0{{32}}; deleted; run again"
+    expected = rf"bad\.zip: {bad.checksum} instead of md5:0{{32}}; it is deleted; run again"
     with pytest.raises(UserError, match=expected):
         get(forged, tmp_path / "tiny")
     assert [path.name for path in (tmp_path / "tiny.download").iterdir()] == ["good.zip"]
@@ -482,19 +489,19 @@ def test_an_archive_changed_while_it_lay_there_is_not_unpacked(server, tmp_path)
     assert not (tmp_path / "tiny").exists()
 
 
-def test_a_file_without_a_checksum_is_said_to_be_unchecked_with_a_pin_that_works(server, tmp_path):
+def test_a_file_without_a_checksum_is_reported_with_a_pin_that_works(server, tmp_path):
     content = zipped({"a/x": b"x"})
     published = offer(server, {"a.zip": content}, are_pinned=False)
-    assert "no checksum is published of a.zip" in "\n".join(notice(published, tmp_path))
-    said = get(published, tmp_path / "one")[1]
-    pin = re.search(r"unchecked.*--sha256 (\S+)$", said)
+    assert "no checksum is published for a.zip" in "\n".join(notice(published, tmp_path))
+    printed = get(published, tmp_path / "one")[1]
+    pin = re.search(r"not checked.*--sha256 (\S+)$", printed)
     assert pin is not None
     pins = parse_pins([pin[1]])
     assert pins == {"a.zip": checksum(content, "sha256")}
-    assert len(get(published, tmp_path / "two", **pins)) == 1
+    assert len(get(published, tmp_path / "two", pins=pins)) == 1
     server.files["a.zip"] = zipped({"a/x": b"forged"})
     with pytest.raises(UserError, match="instead of sha256:"):
-        get(published, tmp_path / "three", **pins)
+        get(published, tmp_path / "three", pins=pins)
 
 
 @pytest.mark.parametrize("option", ["a.zip", "a.zip=12", f"={'0' * 64}", f"a.zip={'g' * 64}"])
@@ -505,15 +512,15 @@ def test_a_pin_of_another_form_is_refused(option):
 
 def test_a_pin_of_no_such_file_names_the_files(server, tmp_path):
     published = offer(server, {"a.zip": zipped({"a": b""})})
-    with pytest.raises(UserError, match=r"--sha256 b\.zip: no such file; tiny has a\.zip$"):
-        get(published, tmp_path / "tiny", **{"b.zip": f"sha256:{'0' * 64}"})
+    with pytest.raises(UserError, match=r"--sha256 b\.zip: no such file; name one of a\.zip$"):
+        get(published, tmp_path / "tiny", pins={"b.zip": f"sha256:{'0' * 64}"})
 
 
 def test_a_second_run_asks_the_server_nothing(server, tmp_path):
     published = offer(server, {"a.zip": zipped({"a/x": b"x", "b/y": b"y"})})
     get(published, tmp_path / "tiny")
     server.requests.clear()
-    assert get(published, tmp_path / "tiny") == [f"{tmp_path / 'tiny'}: complete already"]
+    assert get(published, tmp_path / "tiny") == [f"{tmp_path / 'tiny'}: already complete"]
     assert server.requests == []
 
 
@@ -524,18 +531,18 @@ def test_lost_files_another_corpus_and_another_pin_are_no_complete_download(serv
     (folder / "my own.csv").touch()
     with pytest.raises(UserError, match="holds tiny, not other"):
         is_complete(replace(published, name="other"), folder, {})
-    with pytest.raises(UserError, match=r"a\.zip had sha256:\w+, not sha256:0"):
+    with pytest.raises(UserError, match=r"a\.zip has sha256:\w+, not sha256:0"):
         is_complete(published, folder, {"a.zip": f"sha256:{'0' * 64}"})
     for path in (folder / "a" / "x", folder / "b" / "y"):
         path.unlink()
-    with pytest.raises(UserError, match="1 of 2 files are gone"):
+    with pytest.raises(UserError, match="1 of 2 files are missing"):
         is_complete(published, folder, {})
 
 
 def test_a_folder_of_ones_own_is_never_touched(server, tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "mine.wav").write_bytes(b"mine")
-    with pytest.raises(UserError, match=r"is there, but no complete download; .*--into"):
+    with pytest.raises(UserError, match=r"exists, but is not a complete download; .*--into"):
         get(offer(server, {"a.zip": zipped({"a/x": b"x"})}), tmp_path / "tiny")
     assert tree(tmp_path) == {"tiny/mine.wav": b"mine"}
     assert server.requests == []
@@ -552,7 +559,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(server, tmp_path, monkey
     n_bytes = len(server.files["a.zip"])
     for free, needs_more in ((2 * n_bytes - 1, True), (2 * n_bytes, False)):
         usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _, usage=usage: usage)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
         if needs_more:
             with pytest.raises(UserError, match=r"KiB needed, .* free; make room"):
                 get(published, tmp_path / "tiny")
@@ -606,7 +613,7 @@ def test_a_link_or_device_in_a_zip_is_refused_by_name(server, tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "reason"),
     [
         (tarfile.SYMTYPE, "a symbolic link"),
         (tarfile.LNKTYPE, "a hard link"),
@@ -615,7 +622,7 @@ def test_a_link_or_device_in_a_zip_is_refused_by_name(server, tmp_path, kind):
         (tarfile.FIFOTYPE, "a pipe"),
     ],
 )
-def test_a_link_or_device_in_a_tar_is_refused_by_name(server, tmp_path, kind, said):
+def test_a_link_or_device_in_a_tar_is_refused_by_name(server, tmp_path, kind, reason):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         archive.addfile(tarfile.TarInfo("a/fine.wav"))
@@ -623,7 +630,7 @@ def test_a_link_or_device_in_a_tar_is_refused_by_name(server, tmp_path, kind, sa
         member.type, member.linkname = kind, "fine.wav"
         archive.addfile(member)
     problem = refused(server, tmp_path, "evil.tar.gz", buffer.getvalue())
-    assert f"member 'a/way' refused, {said}" in problem
+    assert f"member 'a/way' refused, {reason}" in problem
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
@@ -656,7 +663,7 @@ def test_a_bomb_is_refused(server, tmp_path, name, monkeypatch):
     assert "it may be a bomb" in refused(server, tmp_path, name, content)
 
 
-def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_said(tmp_path):
+def test_a_zip_that_lies_about_a_size_gives_no_more_than_its_header_says(tmp_path):
     content = bytearray(zipped({"a.wav": bytes(100_000)}))
     at = content.index(b"PK\x01\x02") + 24
     content[at : at + 4] = (10).to_bytes(4, "little")
@@ -779,35 +786,37 @@ def test_an_entry_is_whole(published):
 
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["download", *arguments])
-    said = "\n".join(result.exception.problems) if isinstance(result.exception, UserError) else ""
-    return result.exit_code, result.output + said
+    problems = (
+        "\n".join(result.exception.problems) if isinstance(result.exception, UserError) else ""
+    )
+    return result.exit_code, result.output + problems
 
 
 def test_the_list_has_every_name_with_its_licence():
     for arguments in ((), ("--list",)):
-        code, said = run(*arguments)
+        code, printed = run(*arguments)
         assert code == 0
         for name, published in PUBLISHED.items():
-            assert name in said
-            assert published.licence in said
+            assert name in printed
+            assert published.licence in printed
 
 
 def test_the_licence_is_shown_and_without_a_terminal_yes_is_required(server, tmp_path, monkeypatch):
     published = offer(server, {"a.zip": zipped({"a/x": b"x", "b/y": b"y"})})
     monkeypatch.setitem(PUBLISHED, "tiny", replace(published, licence="CC BY 4.0"))
     folder = tmp_path / "tiny"
-    code, said = run("tiny", "--into", str(folder))
+    code, printed = run("tiny", "--into", str(folder))
     assert code == 1
-    assert "CC BY 4.0" in said
-    assert "pass --yes" in said
+    assert "CC BY 4.0" in printed
+    assert "pass --yes" in printed
     assert server.requests == []
-    code, said = run("tiny", "--into", str(folder), "--yes")
+    code, printed = run("tiny", "--into", str(folder), "--yes")
     assert code == 0
-    assert said.index("CC BY 4.0") < said.index("2 files")
+    assert printed.index("CC BY 4.0") < printed.index("2 files")
     commands = [f"python -m earmark profile use tiny --root {folder}", f"dvc add {folder}"]
-    assert said.splitlines()[-2:] == commands
-    code, said = run("tiny", "--into", str(folder))
-    assert (code, f"{folder}: complete already" in said) == (0, True)
+    assert printed.splitlines()[-2:] == commands
+    code, printed = run("tiny", "--into", str(folder))
+    assert (code, f"{folder}: already complete" in printed) == (0, True)
 
 
 CORPORA = [entry for entry in PUBLISHED.values() if entry.kind == "corpus" and not entry.steps]
@@ -818,10 +827,10 @@ def test_the_next_command_uses_a_profile_that_is_there_and_looks_where_the_files
     folder = downloads.default_folder(published)
     use, add = next_commands(published, folder)
     assert add == f"dvc add {folder}"
-    found = re.fullmatch(r"python -m earmark profile use (\w+)(?: --root (\S+))?", use)
-    assert found is not None
-    profile = read_yaml(Path(__file__).parents[2] / "profiles" / f"{found[1]}.yaml")
-    assert (found[2] or profile["corpus"]["root"]) == folder.as_posix()
+    match = re.fullmatch(r"python -m earmark profile use (\w+)(?: --root (\S+))?", use)
+    assert match is not None
+    profile = read_yaml(ROOT / "profiles" / f"{match[1]}.yaml")
+    assert (match[2] or profile["corpus"]["root"]) == folder.as_posix()
 
 
 def test_the_next_command_converts_the_weights_wherever_the_archive_has_them(tmp_path):
@@ -840,13 +849,13 @@ def test_the_next_command_converts_the_weights_wherever_the_archive_has_them(tmp
 
 @pytest.mark.parametrize("name", ["dcase2017_task4", "vegas"])
 def test_what_only_hands_can_fetch_names_its_page_and_layout(name, tmp_path):
-    code, said = run(name, "--yes", "--into", str(tmp_path / "here"))
+    code, printed = run(name, "--yes", "--into", str(tmp_path / "here"))
     assert code == 1
-    assert PUBLISHED[name].page in said
-    assert str(tmp_path / "here") in said
+    assert PUBLISHED[name].page in printed
+    assert str(tmp_path / "here") in printed
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"no download 'esc51'; there are fsdkaggle2018, esc50"):
+    with pytest.raises(UserError, match=r"no download 'esc51'; choose one of fsdkaggle2018, esc50"):
         find("esc51")

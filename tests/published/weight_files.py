@@ -104,7 +104,9 @@ def shape(sizes: tuple[int, ...]) -> bytes:
 def table(
     records: Mapping[bytes, bytes], *, block_bytes: int = 4096, compression: int = 0
 ) -> bytes:
-    out, index, waiting = b"", {}, {}
+    out = b""
+    index: dict[bytes, bytes] = {}
+    waiting: dict[bytes, bytes] = {}
 
     def flush() -> None:
         nonlocal out, waiting
@@ -199,8 +201,9 @@ class Torch7Writer:
     """Follows File.lua: types, then numbers under which later references find an object again."""
 
     def __init__(self) -> None:
-        self.out, self.numbers = b"", {}
-        self.kept: list[Any] = []  # else another object could get the same id
+        self.out = b""
+        self.numbers: dict[int, int] = {}
+        self.kept: list[Any] = []  # otherwise another object could get the same id
 
     def write(self, value: Any) -> bytes:
         if value is None:

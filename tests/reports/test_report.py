@@ -1,4 +1,4 @@
-"""The page says what the numbers say, and carries its pictures with it."""
+"""The page agrees with its numbers, and needs no other files."""
 
 import base64
 import copy
@@ -13,6 +13,8 @@ from earmark.evaluation.by_tag import per_class, per_tag
 from earmark.evaluation.calibration import calibration_report
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.evaluation.points import confusion_matrix
+from earmark.evaluation.predictions import Predictions
+from earmark.labels import Task
 from earmark.reports.figures import (
     confusion_figure,
     coverage_figure,
@@ -20,7 +22,7 @@ from earmark.reports.figures import (
     reliability_figure,
 )
 from earmark.reports.report import render_report
-from earmark.reports.summary import verdict
+from earmark.reports.summary import summary_of
 
 TAGS = ["bark", "a<b> & $x$", "cello"]
 
@@ -139,47 +141,50 @@ def test_synthetic_scores_carry_a_banner(page):
     assert "SYNTHETIC DATA" in render_report(**page | {"synthetic": True})
 
 
-def test_the_verdict_names_the_best_member(page):
-    beats, sentence = verdict(page["scores"], "map_at_3")
-    assert beats
+def test_the_summary_names_the_best_member(page):
+    is_best, sentence = summary_of(page["scores"], "map_at_3")
+    assert is_best
     assert sentence == (
-        "The ensemble beats every one of its 2 members: out-of-fold MAP@3 0.9000 against 0.8400 "
-        "of the best, two."
+        "The ensemble beats all of its 2 members: out-of-fold MAP@3 0.9000 against 0.8400 of the "
+        "best member, two."
     )
     assert sentence in visible(render_report(**page))
 
 
 @pytest.mark.parametrize("value", [0.84, 0.83])
-def test_an_ensemble_that_is_no_better_is_said_so(page, value):
+def test_an_ensemble_that_is_not_better_is_reported_as_such(page, value):
     page["scores"]["ensemble"] = entry(value)
-    beats, sentence = verdict(page["scores"], "map_at_3")
-    assert not beats
+    is_best, sentence = summary_of(page["scores"], "map_at_3")
+    assert not is_best
     assert "does NOT beat" in sentence
-    assert f"{value:.4f} against 0.8400 of the best, two" in sentence
+    assert f"{value:.4f} against 0.8400 of the best member, two" in sentence
 
 
-def test_the_verdict_tells_the_paired_difference(page):
+def test_the_summary_gives_the_paired_difference(page):
     difference = {"value": 0.06, "low": 0.01, "high": 0.11}
     page["scores"]["gain"] = {"difference": difference, "p_value": 0.0123}
-    _, sentence = verdict(page["scores"], "map_at_3")
+    _, sentence = summary_of(page["scores"], "map_at_3")
     assert sentence.endswith(
-        "the best, two. The difference is +0.0600, its 95 % interval over the same clips +0.0100 "
-        "to +0.1100; p is 0.012 if the two were swapped at random."
+        "the best member, two. The difference is +0.0600 (95 % interval over the same clips: "
+        "+0.0100 to +0.1100; p = 0.012 by a permutation test)."
     )
     difference |= {"low_by_source": -0.02, "high_by_source": 0.14}
-    _, sentence = verdict(page["scores"], "map_at_3")
-    assert "over the same recordings -0.0200 to +0.1400" in sentence
-    assert sentence.endswith("swapped at random, so this may be luck.")
+    _, sentence = summary_of(page["scores"], "map_at_3")
+    assert "over the same recordings: -0.0200 to +0.1400" in sentence
+    assert sentence.endswith("The improvement may be due to chance.")
 
 
-def test_the_verdict_and_the_order_follow_the_metric_that_counts(page):
+def test_summary_and_order_follow_the_first_metric(page):
     scores = page["scores"]
     worse = {"value": 0.1, "low": 0.05, "high": 0.15}
     scores["models"]["two"]["out_of_fold"] = scores["models"]["two"]["out_of_fold"] | {
         "macro_f1": worse
     }
-    assert "of the best, two" in verdict(scores, "map_at_3")[1]
-    assert "macro F1 0.9000 against 0.8100 of the best, one" in verdict(scores, "macro_f1")[1]
+    assert "of the best member, two" in summary_of(scores, "map_at_3").sentence
+    assert (
+        "macro F1 0.9000 against 0.8100 of the best member, one"
+        in summary_of(scores, "macro_f1")[1]
+    )
     page["metrics"] = ["macro_f1", "map_at_3", "accuracy"]
     text = visible(render_report(**page))
     assert text.index("<th>macro F1</th>") < text.index("<th>MAP@3</th>")
@@ -195,24 +200,19 @@ def test_the_wider_interval_is_shown_and_marked(page):
     }
     text = visible(render_report(**page))
     assert "[0.700, 0.990]<sup>r</sup>" in text
-    assert "or <sup>r</sup> over the recordings that they were cut from, if wider" in text
+    assert "or, if wider, over the recordings that they were cut from (<sup>r</sup>)" in text
 
 
 def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(3), 60)
     targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 60)]
-    role = np.where(np.arange(60) < 40, "validation", "test")
-    rows = pd.DataFrame({"role": role, "part": "0", "label": "x", "source": ""})
+    split = np.where(np.arange(60) < 40, "validation", "test")
+    columns = {"split": split, "cross_fit_group": "0", "label": "x", "source": ""}
+    task = Task(list("abc"), is_multi_label, [])
+    predictions = Predictions("ensemble", task, pd.DataFrame(columns), targets, probabilities)
     values, reliability, coverage = calibration_report(
-        rows,
-        targets,
-        probabilities,
-        1.5,
-        is_multi_label=is_multi_label,
-        rejection_threshold=rejection_threshold,
-        seed=0,
-        n_resamples=20,
+        predictions, 1.5, rejection_threshold=rejection_threshold, seed=0, n_resamples=20
     )
     return {"calibration": values, "reliability": reliability, "coverage": coverage}
 
@@ -223,18 +223,18 @@ def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
     html = render_report(**page | added)
     assert len(pictures(html)) == 6
     text = visible(html)
-    assert "A temperature of 1.50" in text
-    for part in ("out_of_fold", "test"):
-        found = added["calibration"][part]
-        assert f"{found['ece_before']['value']:.3f} <small>" in text
-        assert f"<td>{found['aurc']:.3f}</td>" in text
-    held_out = added["calibration"]["out_of_fold"]
-    assert f"With evaluate.rejection_threshold 0.6, {held_out['coverage']:.1%} of the" in text
+    assert "a temperature of 1.50" in text
+    for clips in ("out_of_fold", "test"):
+        values = added["calibration"][clips]
+        assert f"{values['ece_before']['value']:.3f} <small>" in text
+        assert f"<td>{values['aurc']:.3f}</td>" in text
+    out_of_fold = added["calibration"]["out_of_fold"]
+    assert f"With evaluate.rejection_threshold 0.6, {out_of_fold['coverage']:.1%} of the" in text
     added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.0)
     assert "every clip is answered" in visible(render_report(**page | added))
 
 
-def test_several_tags_a_clip_have_thresholds_and_no_confusions(page):
+def test_several_tags_per_clip_have_thresholds_and_no_confusions(page):
     rng = np.random.default_rng(0)
     targets, p = (rng.random((2, 30, 3)) < 0.5).astype(float)
     by_tag = per_tag(p, targets, p > 0.5, np.array([0.125, 0.5, 0.75]), TAGS)
@@ -246,7 +246,7 @@ def test_several_tags_a_clip_have_thresholds_and_no_confusions(page):
     assert "<th>threshold</th>" in text
 
 
-def test_the_folds_and_what_leaks_between_them_are_told(page):
+def test_the_split_and_its_leaks_are_described(page):
     split = {
         "scheme": "official",
         "folds_are_official": True,
@@ -257,22 +257,22 @@ def test_the_folds_and_what_leaks_between_them_are_told(page):
         "equal_recordings_across_folds": 2,
     }
     text = visible(render_report(**page, split=split))
-    assert "Folds: official, 2 of them, the corpus&#x27; own; 30 training and 9 test" in text
-    assert "These scores are hopeful, for 2 pairs of equal recordings lie" in text
+    assert "official, 2 folds, as published with the corpus; 30 training clips and 9 test" in text
+    assert "too high, because of leaks: 2 pairs of equal clips in different folds." in text
     split["equal_recordings_across_folds"] = 0
-    assert "hopeful" not in visible(render_report(**page, split=split))
+    assert "too high" not in visible(render_report(**page, split=split))
 
 
-def test_a_better_model_of_weight_0_is_not_passed_over(page):
-    page["scores"]["models"]["aside"] = entry(0.99)
-    page["weights"] |= {"aside": 0.0}
-    beats, sentence = verdict(page["scores"], "map_at_3")
-    assert not beats
-    assert "aside" in sentence
-    assert "aside" in visible(render_report(**page))
+def test_a_better_model_of_weight_0_counts_as_best_member(page):
+    page["scores"]["models"]["unused"] = entry(0.99)
+    page["weights"] |= {"unused": 0.0}
+    is_best, sentence = summary_of(page["scores"], "map_at_3")
+    assert not is_best
+    assert "unused" in sentence
+    assert "unused" in visible(render_report(**page))
 
 
-def test_what_is_not_there_leaves_no_trace(page):
+def test_what_is_absent_leaves_no_trace(page):
     for model in (*page["scores"]["models"].values(), page["scores"]["ensemble"]):
         model.pop("test")
         model.pop("folds", None)
@@ -280,28 +280,28 @@ def test_what_is_not_there_leaves_no_trace(page):
     html = render_report(**page)
     for absent in ("Public", "Learning curves", "±"):
         assert absent not in visible(html)
-    assert "none was left out" in html
+    assert "Every recording could be used." in html
     assert len(pictures(html)) == 3
 
 
-def test_one_member_is_not_beaten_by_itself(page):
+def test_a_single_member_is_not_beaten_by_itself(page):
     scores = copy.deepcopy(page["scores"])
     del scores["models"]["two"]
     scores["ensemble"] = entry(0.81)
-    assert verdict(scores, "map_at_3") == (
+    assert summary_of(scores, "map_at_3") == (
         False,
         "The ensemble has one member, one: MAP@3 0.810 out of fold.",
     )
 
 
-def test_weights_of_strangers_are_refused(page):
-    with pytest.raises(ValueError, match=r"weights for \['three'\], which have no scores"):
+def test_weights_of_unknown_models_are_refused(page):
+    with pytest.raises(ValueError, match=r"weights of \['three'\], which have no scores"):
         render_report(**page | {"weights": {"three": 1.0}})
     with pytest.raises(ValueError, match="no model has a weight above 0"):
         render_report(**page | {"weights": {"one": 0.0}})
 
 
-def test_the_confusion_figure_shows_shares_of_the_actual_tag():
+def test_the_confusion_figure_shows_shares_of_each_actual_tag():
     figure = confusion_figure(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 2]]), TAGS)
     axes = figure.axes[0]
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0, 0, 1]]
@@ -311,7 +311,7 @@ def test_the_confusion_figure_shows_shares_of_the_actual_tag():
         confusion_figure(np.eye(2, dtype=int), TAGS)
 
 
-def test_many_tags_leave_out_the_counts():
+def test_the_confusion_figure_of_many_tags_has_no_counts():
     figure = confusion_figure(np.eye(50, dtype=int), [f"tag{i}" for i in range(50)])
     assert len(figure.axes[0].texts) == 0
 
@@ -352,10 +352,10 @@ def test_the_reliability_diagram_has_a_dot_and_an_interval_per_bin():
     assert [line.get_ydata().tolist() for line in dots] == [[0.25, 1.0], [0.25, 1.0]]
     before, after = (one.get_segments() for one in axes.collections)
     assert before[0][:, 1].tolist() == pytest.approx([0.1755, 0.3430], abs=1e-4)  # Wilson
-    assert after[1][0, 1] < before[1][0, 1]  # one clip tells less than a hundred
+    assert after[1][0, 1] < before[1][0, 1]  # one clip gives a wider interval than a hundred
 
 
-def test_the_coverage_curve_marks_what_is_left_open():
+def test_the_coverage_curve_marks_the_rejection_threshold():
     curve = pd.DataFrame(
         {"confidence": [0.9, 0.6, 0.3], "coverage": [0.2, 0.5, 1.0], "accuracy": [1.0, 0.9, 0.7]}
     )

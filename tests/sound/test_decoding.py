@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.seeding import rng_for
 from earmark.sound.decoding import (
     REASONS,
     Decoded,
@@ -19,16 +18,13 @@ from earmark.sound.decoding import (
     decode_excerpts,
     resample,
 )
+from tests.waveforms import noise
 
 RATE = 44_100
 
 
-def noise(n_samples: int = 4410, key: str = "audio") -> np.ndarray:
-    return (rng_for(0, key).standard_normal(n_samples) * 3000).astype(np.int16)
-
-
-def written(path: Path, samples: np.ndarray, rate: int = RATE, **how: str) -> Path:
-    soundfile.write(path, samples, rate, **how)
+def written(path: Path, samples: np.ndarray, rate: int = RATE, **options: str) -> Path:
+    soundfile.write(path, samples, rate, **options)
     return path
 
 
@@ -113,7 +109,7 @@ def test_loud_floats_are_clipped_not_wrapped(tmp_path: Path) -> None:
 
 def test_floats_are_rounded_to_the_nearest() -> None:
     values = np.array([0.6, -0.6, 0.4, -1.4, 32766.6], np.float32) / 32768
-    assert as_int16(values).tolist() == [1, -1, 0, -1, 32767]
+    assert as_int16(values.astype(np.float32)).tolist() == [1, -1, 0, -1, 32767]
 
 
 def test_int16_survives_float_and_back() -> None:
@@ -313,15 +309,15 @@ def test_an_excerpt_is_what_a_file_of_that_part_would_be(tmp_path: Path, suffix:
     spans = [(0.5, 1.25), (2.0, nan), (nan, 0.1), (nan, nan)]
     bounds = [(0.5, 1.25), (2.0, 3.0), (0.0, 0.1), (0.0, 3.0)]
     for rate in (RATE, 16000):
-        for found, (start, end) in zip(
+        for excerpt, (start, end) in zip(
             decode_excerpts(path, spans, sample_rate=rate), bounds, strict=True
         ):
             part = samples[round(start * RATE) : round(end * RATE)]
             alone = decode(written(tmp_path / "part.wav", part), sample_rate=rate)
-            assert isinstance(found, Decoded)
-            np.testing.assert_array_equal(found.waveform, alone.waveform)
-            assert found.sha256 == alone.sha256
-            assert found.duration_seconds == pytest.approx(end - start)
+            assert isinstance(excerpt, Decoded)
+            np.testing.assert_array_equal(excerpt.waveform, alone.waveform)
+            assert excerpt.sha256 == alone.sha256
+            assert excerpt.duration_seconds == pytest.approx(end - start)
 
 
 def test_a_file_is_read_once_for_all_of_its_excerpts(
@@ -343,10 +339,10 @@ def test_a_file_is_read_once_for_all_of_its_excerpts(
 def test_an_excerpt_beyond_the_end_says_where_the_end_is(tmp_path: Path) -> None:
     path = written(tmp_path / "a.wav", noise(RATE))
     spans = [(0.5, 1.5), (1.0, float("nan")), (3.0, 4.0), (0.5, 1.005), (0.0, 1.0)]
-    found = decode_excerpts(path, spans, sample_rate=RATE)
-    assert [getattr(one, "reason", "") for one in found] == ["beyond_end"] * 3 + ["", ""]
-    assert str(found[0]).startswith("a.wav: it is 1.000 s long, its excerpt 0.500 to 1.500 s; ")
-    rounded = found[3]
+    excerpts = decode_excerpts(path, spans, sample_rate=RATE)
+    assert [getattr(one, "reason", "") for one in excerpts] == ["beyond_end"] * 3 + ["", ""]
+    assert str(excerpts[0]).startswith("a.wav: it is 1.000 s long, its excerpt 0.500 to 1.500 s; ")
+    rounded = excerpts[3]
     assert isinstance(rounded, Decoded)
     assert rounded.n_frames == RATE // 2  # to the end: tables round their times
 

@@ -1,5 +1,7 @@
 """Trimming against librosa, and peak normalisation."""
 
+from typing import Any
+
 import librosa
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def clip_with_quiet_ends(
     return waveform.astype(np.float32)
 
 
-def ends_of_librosa(waveform: np.ndarray, **options: float) -> Ends:
+def ends_of_librosa(waveform: np.ndarray, **options: Any) -> Ends:
     return Ends(*map(int, librosa.effects.trim(waveform, **options)[1]))
 
 

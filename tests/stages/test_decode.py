@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
+from earmark.corpora.quarantine import COLUMNS as QUARANTINE_COLUMNS
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
@@ -15,6 +17,7 @@ from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
 from earmark.store import Store, read_json, read_table
 from stages import decode, split, trim
+from tests import waveforms
 from tests.source_graph import ROOT
 
 RATE = 16000
@@ -29,8 +32,8 @@ BAD = {
 GOOD = [f"{label}/{n}.wav" for label in ("cat", "dog") for n in range(4)]
 
 
-def tone(seconds: float, hertz: float, *, rate: int = RATE) -> np.ndarray:
-    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+def tone(seconds: float, hertz: float, *, rate: int = RATE) -> NDArray[Any]:
+    return waveforms.tone(hertz, seconds=seconds, rate=rate)
 
 
 def write_corpus(root: Path) -> None:
@@ -60,7 +63,7 @@ def write_corpus(root: Path) -> None:
 
 def params_of(root: str, **changes: dict[str, Any]) -> Params:
     raw = read_yaml(ROOT / "profiles" / "base.yaml")
-    raw["corpus"]["edits"] = str(ROOT / "profiles" / "no_edits.csv")
+    raw["corpus"]["label_corrections"] = str(ROOT / "profiles" / "no_corrections.csv")
     overlay(raw, read_yaml(ROOT / "profiles" / "demo.yaml"))
     small = {
         "corpus": {
@@ -91,13 +94,13 @@ def run_all(root: Path, workers: int) -> Layout:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory) -> Layout:
+def done(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return run_all(tmp_path_factory.mktemp("done"), workers=1)
 
 
-def test_the_quarantine_says_of_each_bad_file_what_is_wrong_and_how_to_mend_it(done):
+def test_the_quarantine_says_what_is_wrong_with_each_bad_file_and_how_to_fix_it(done):
     quarantine = read_table(done.decoded / "quarantine.parquet")
-    assert list(quarantine.columns) == decode.QUARANTINE_COLUMNS
+    assert list(quarantine.columns) == QUARANTINE_COLUMNS
     assert dict(zip(quarantine["clip"], quarantine["reason"], strict=True)) == BAD
     assert set(quarantine.loc[quarantine["split"] == "test", "clip"]) == {"dog/silent.wav"}
     for clip, message in zip(quarantine["clip"], quarantine["message"], strict=True):
@@ -137,24 +140,25 @@ def test_decoded_clips_are_in_the_order_of_the_table_at_one_rate(done):
     assert (stereo["native_sample_rate"], stereo["channels"]) == (48000, 2)
     assert stereo["seconds"] == pytest.approx(0.4, abs=1e-3)
     assert stereo["peak"] == pytest.approx(0.375, abs=0.01)  # the mean of 0.5 and 0.25
-    line = list(store.index["clip"]).index("cat/0.wav")
+    position = list(store.index["clip"]).index("cat/0.wav")
     original = soundfile.read(done.root / "recordings" / "cat" / "0.wav", dtype="int16")[0]
-    np.testing.assert_array_equal(store.rows(line), original)
+    np.testing.assert_array_equal(store.rows(position), original)
 
 
 def test_trimming_cuts_the_ends_alone_and_brings_the_peak_to_full_scale(done):
     decoded, trimmed = Store.open(done.decoded), Store.open(done.trimmed)
     for column in ("clip", "split"):
         assert list(trimmed.index[column]) == list(decoded.index[column])
-    for line, row in enumerate(trimmed.index.itertuples()):
-        before, after = decoded.rows(line).astype(float), trimmed.rows(line).astype(float)
+    entries = trimmed.index[["clip", "trimmed_start"]].itertuples(index=False, name=None)
+    for position, (clip, start) in enumerate(entries):
+        before, after = (store.rows(position).astype(float) for store in (decoded, trimmed))
         assert np.abs(after).max() == 32767
-        kept = before[row.trimmed_start : row.trimmed_start + len(after)]
+        kept = before[start : start + len(after)]
         np.testing.assert_allclose(after, kept * 32767 / np.abs(before).max(), atol=0.51)
-        if row.clip in GOOD:
+        if clip in GOOD:
             assert 0.3 <= len(after) / RATE < 0.6
-            assert row.trimmed_start > 0
-        outside = [before[: row.trimmed_start], before[row.trimmed_start + len(after) :]]
+            assert start > 0
+        outside = [before[:start], before[start + len(after) :]]
         assert np.abs(np.concatenate(outside)).max(initial=0) < 40  # 60 dB under the peak
 
 
@@ -186,7 +190,7 @@ def test_one_and_two_workers_write_the_same_bytes(done, tmp_path):
         assert twin.read_bytes() == path.read_bytes(), path.name
 
 
-def test_too_many_bad_files_end_the_stage_by_name_and_leave_nothing(tmp_path):
+def test_too_many_bad_files_are_named_and_nothing_is_written(tmp_path):
     layout = Layout(tmp_path)
     write_corpus(tmp_path / "recordings")
     params = params_of("recordings", corpus={"max_quarantined": 0.3}, runtime={"workers": 1})
@@ -205,7 +209,7 @@ def test_a_table_that_is_wrong_ends_the_stage_before_anything_is_decoded(tmp_pat
     assert not (tmp_path / "data").exists()
 
 
-def test_a_class_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path):
+def test_the_split_names_a_class_that_is_wholly_quarantined(done, tmp_path):
     clips = read_table(done.clips)
     gone = clips.assign(quarantined=clips["quarantined"] | (clips["label"] == "cat"))
     layout = Layout(tmp_path)
@@ -215,7 +219,7 @@ def test_a_class_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path
         split.run(params_of("recordings"), layout)
 
 
-def test_equal_recordings_never_part_and_are_marked(done):
+def test_equal_recordings_stay_in_one_fold_and_are_marked(done):
     clips = read_table(done.clips).set_index("clip")
     (pair,) = clips.index[clips["equal_to"] != ""]
     first = clips["equal_to"][pair]
@@ -254,7 +258,7 @@ def test_excerpts_of_one_recording_are_clips_and_one_beyond_its_end_is_quarantin
     assert clips["start_seconds"].tolist() == [0, 1, 2, 2.5, 0, 1, 0]
 
 
-def test_several_tags_a_clip_and_a_second_task_reach_the_folds(tmp_path):
+def test_several_tags_per_clip_and_aux_labels_reach_the_folds(tmp_path):
     names = [f"{n}.wav" for n in range(8)]
     (tmp_path / "recordings").mkdir()
     for number, name in enumerate(names):
@@ -264,15 +268,15 @@ def test_several_tags_a_clip_and_a_second_task_reach_the_folds(tmp_path):
     layout = decoded_from(tmp_path, ["path,label", *lines])
     split.run(params_of("recordings"), layout)
     assert read_table(layout.folds)["label"].tolist() == labels
-    events = ["path,label,event"] + [
+    aux_labels = ["path,label,aux_label"] + [
         f"{n},{'ab'[i % 2]},{'xyz'[i % 3]}" for i, n in enumerate(names)
     ]
-    layout = decoded_from(tmp_path, events)
+    layout = decoded_from(tmp_path, aux_labels)
     split.run(params_of("recordings"), layout)
-    assert read_table(layout.folds)["event"].tolist() == [line[-1] for line in events[1:]]
+    assert read_table(layout.folds)["aux_label"].tolist() == [line[-1] for line in aux_labels[1:]]
 
 
-def test_a_tag_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path):
+def test_the_split_names_a_tag_that_is_wholly_quarantined(done, tmp_path):
     clips = read_table(done.clips)
     rare = clips["label"].where(~clips["clip"].isin(BAD), clips["label"] + ";rare")
     layout = Layout(tmp_path)
@@ -282,9 +286,8 @@ def test_a_tag_that_quarantine_took_whole_is_named_by_the_split(done, tmp_path):
         split.run(params_of("recordings"), layout)
 
 
-def test_the_metrics_say_how_clips_were_held_out(done):
-    facts = read_json(done.metrics / "split.json")
-    assert facts == {
+def test_the_metrics_summarise_the_split(done):
+    assert read_json(done.metrics / "split.json") == {
         "scheme": "stratified",
         "folds_are_official": False,
         "folds": ["0", "1"],

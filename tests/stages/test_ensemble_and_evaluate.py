@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from earmark.errors import UserError
-from earmark.evaluation.calibration import temper
+from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params
@@ -40,14 +40,14 @@ def params(**evaluate_: Any) -> Params:
     return usual.model_copy(update={"evaluate": chosen})
 
 
-def make(root: Path, *, n_tags_a_clip: int, folds: tuple[str, ...] = ("0", "1")) -> Layout:
+def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1")) -> Layout:
     """60 clips of 30 recordings and 20 test clips, two members' crops of each, and curves."""
     layout, rng = Layout(root), np.random.default_rng(0)
     n_train, n = 60, 80
     source = [f"r{i // 2}" if i < n_train else "" for i in range(n)]
     targets = np.zeros((n, len(TAGS)))
     for row in targets:
-        row[rng.choice(len(TAGS), int(rng.integers(1, n_tags_a_clip + 1)), replace=False)] = 1
+        row[rng.choice(len(TAGS), int(rng.integers(1, n_tags_per_clip + 1)), replace=False)] = 1
     labels = [";".join(np.array(TAGS)[row > 0]) for row in targets]
     split = np.where(np.arange(n) < n_train, "train", "test")
     names = [f"{i:02}.wav" for i in range(n)]
@@ -55,10 +55,10 @@ def make(root: Path, *, n_tags_a_clip: int, folds: tuple[str, ...] = ("0", "1"))
     clips = clips.assign(verified=True, usage="", quarantined=False, equal_to="")
     write_table(layout.clips, clips)
     table = clips[["clip", "split", "label", "verified"]]
-    held_by = (np.arange(n) // 2 % 2).astype(str)
+    fold_of = (np.arange(n) // 2 % 2).astype(str)
     for fold in folds:
-        role = np.where(held_by == fold, "validation", "train")
-        table = table.assign(**{f"fold_{fold}": np.where(split == "test", "test", role)})
+        split_in_fold = np.where(fold_of == fold, "validation", "train")
+        table = table.assign(**{f"fold_{fold}": np.where(split == "test", "test", split_in_fold)})
     write_table(layout.folds, table)
     write_json(layout.plan, {"members": dict.fromkeys(SKILL, "logmel"), "folds": list(folds)})
     for member, skill in SKILL.items():
@@ -66,10 +66,10 @@ def make(root: Path, *, n_tags_a_clip: int, folds: tuple[str, ...] = ("0", "1"))
             metadata = {"tags": TAGS, "aggregation": "mean"}
             folder = layout.predictions(member, fold)
             with StoreWriter(folder, row_shape=(4,), dtype="float32", metadata=metadata) as store:
-                for i in np.flatnonzero((split == "test") | (held_by == fold)):
+                for i in np.flatnonzero((split == "test") | (fold_of == fold)):
                     logits = skill * (targets[i] - 0.5) + rng.normal(size=(2, 4))
                     odds = np.exp(logits)
-                    total = odds.sum(axis=1, keepdims=True) if n_tags_a_clip == 1 else 1 + odds
+                    total = odds.sum(axis=1, keepdims=True) if n_tags_per_clip == 1 else 1 + odds
                     store.append((odds / total).astype(np.float32), clip=names[i])
             curve = {"model": member, "fold": fold, "epoch": [0, 1], "train_loss": [1.0, 0.5]}
             values = {"validation_loss": [1.0, 0.6], "map_at_3": [0.4, 0.6], "learning_rate": 0.001}
@@ -83,8 +83,8 @@ def csv(layout: Layout, name: str) -> pd.DataFrame:
     return pd.read_csv(layout.metrics / f"{name}.csv", keep_default_na=False)
 
 
-def test_one_tag_a_clip_goes_from_predictions_to_report(tmp_path):
-    layout = make(tmp_path, n_tags_a_clip=1)
+def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
+    layout = make(tmp_path, n_tags_per_clip=1)
     metadata = ensemble.run(params(rejection_threshold=0.4), layout)
     scores = evaluate.run(params(rejection_threshold=0.4), layout)
     assert {path.name for path in layout.metrics.iterdir()} == METRICS
@@ -92,8 +92,8 @@ def test_one_tag_a_clip_goes_from_predictions_to_report(tmp_path):
     assert json.loads((layout.metrics / "scores.json").read_text()) == scores
     assert metadata["preparation"]["rejection_threshold"] == 0.4
     assert "thresholds" not in metadata
-    held_out = scores["ensemble"]["out_of_fold"]
-    assert held_out["accuracy"]["low_by_source"] <= held_out["accuracy"]["value"]
+    accuracy = scores["ensemble"]["out_of_fold"]["accuracy"]
+    assert accuracy["low_by_source"] <= accuracy["value"]
     assert scores["gain"]["n_groups"] == 30
     assert len(csv(layout, "confusion")) == 60
     assert csv(layout, "submission")["label"].str.split(" ").map(len).eq(3).all()
@@ -102,8 +102,8 @@ def test_one_tag_a_clip_goes_from_predictions_to_report(tmp_path):
     assert calibration["out_of_fold"]["rejection_threshold"] == 0.4
 
 
-def test_several_tags_a_clip_go_from_predictions_to_report(tmp_path):
-    layout = make(tmp_path, n_tags_a_clip=3)
+def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
+    layout = make(tmp_path, n_tags_per_clip=3)
     metadata = ensemble.run(params(metric="roc_auc"), layout)
     scores = evaluate.run(params(metric="roc_auc"), layout)
     assert {path.name for path in layout.metrics.iterdir()} == METRICS
@@ -116,45 +116,48 @@ def test_several_tags_a_clip_go_from_predictions_to_report(tmp_path):
     table = csv(layout, "per_class").set_index("tag")
     assert table["threshold"].to_dict() == pytest.approx(metadata["thresholds"])
     # what is submitted is what `predict` would answer: tempered, above the tags' thresholds
-    rows = read_table(layout.ensemble / "clips.parquet")
-    said = read_table(layout.ensemble / "ensemble.parquet")[rows["role"] == "test"]
-    tempered = temper(said.to_numpy(), metadata["temperature"], is_multi_label=True)
+    clips = read_table(layout.ensemble / "clips.parquet")
+    probabilities = read_table(layout.ensemble / "ensemble.parquet")[clips["split"] == "test"]
+    tempered = temper(probabilities.to_numpy(), metadata["temperature"], is_multi_label=True)
     above = tempered >= np.array([metadata["thresholds"][tag] for tag in TAGS]) - 1e-12
     for label, answers in zip(csv(layout, "submission")["label"], above, strict=True):
         assert set(label.split(";")) - {""} == set(np.array(TAGS)[answers])
 
 
 def test_a_lone_fold_is_scored_with_thresholds_of_its_other_half(tmp_path):
-    layout = make(tmp_path, n_tags_a_clip=3, folds=("0",))
+    layout = make(tmp_path, n_tags_per_clip=3, folds=("0",))
     metadata = ensemble.run(params(metric="micro_f1"), layout)
     scores = evaluate.run(params(metric="micro_f1"), layout)
     assert scores["ensemble"]["out_of_fold"]["n_clips"] == 30
     assert any("one fold" in note for note in metadata["notes"])
-    parts = read_table(layout.ensemble / "clips.parquet").groupby("source")["part"].nunique()
-    assert (parts == 1).all()
+    clips = read_table(layout.ensemble / "clips.parquet")
+    assert (clips.groupby("source")["cross_fit_group"].nunique() == 1).all()
 
 
-def test_merged_tags_are_scored_as_one(tmp_path):
-    layout = make(tmp_path, n_tags_a_clip=1)
+def test_grouped_tags_are_scored_as_one(tmp_path):
+    layout = make(tmp_path, n_tags_per_clip=1)
     ensemble.run(params(), layout)
     apart = evaluate.run(params(), layout)
-    joint = evaluate.run(params(label_groups={"animal": ["bark", "cough"]}), layout)
+    grouped = evaluate.run(params(label_groups={"animal": ["bark", "cough"]}), layout)
     assert csv(layout, "per_class")["tag"].tolist() == ["animal", "bell", "cello"]
-    accuracy = [s["ensemble"]["out_of_fold"]["accuracy"]["value"] for s in (apart, joint)]
+    accuracy = [s["ensemble"]["out_of_fold"]["accuracy"]["value"] for s in (apart, grouped)]
     assert accuracy[1] >= accuracy[0]
-    assert any("animal counts as one tag of bark, cough" in note for note in joint["notes"])
+    assert any("animal counts as one tag of bark, cough" in note for note in grouped["notes"])
     assert (layout.metrics / "calibration.json").exists()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metric": "roc_auc"}, r"evaluate\.metric: roc_auc is not for a corpus of one tag a clip"),
+        (
+            {"metric": "roc_auc"},
+            r"evaluate\.metric: roc_auc does not fit a corpus with one tag per clip",
+        ),
         ({"label_groups": {"x": ["mew"]}}, r"evaluate\.label_groups\.x: mew is no tag"),
     ],
 )
 def test_what_does_not_fit_the_corpus_is_refused_before_any_scoring(tmp_path, changes, message):
-    layout = make(tmp_path, n_tags_a_clip=1)
+    layout = make(tmp_path, n_tags_per_clip=1)
     ensemble.run(params(), layout)
     with pytest.raises(UserError, match=message):
         evaluate.run(params(**changes), layout)
@@ -162,7 +165,7 @@ def test_what_does_not_fit_the_corpus_is_refused_before_any_scoring(tmp_path, ch
 
 
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
-    layout = make(tmp_path, n_tags_a_clip=3)
+    layout = make(tmp_path, n_tags_per_clip=3)
     outs = []
     for _ in range(2):
         ensemble.run(params(metric="roc_auc"), layout)

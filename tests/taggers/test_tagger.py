@@ -1,6 +1,5 @@
-"""Kept models, their inputs and their crops."""
+"""Taggers: saved, loaded and asked for probabilities; their inputs and their crops."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,35 +7,41 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from earmark.errors import UserError
-from earmark.networks import build
+from earmark.params import Aggregation
 from earmark.store import Store, StoreWriter
+from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, FusionStore, Input, Pair
-from earmark.taggers.tagger import Device, Tagger, head_names, load_weights
+from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=True)
 WAVE = Input(
-    kind="wave16k", options={"target_hz": 16_000}, sample_rate=44_100, lengths=[162],
-    aggregation="mean", padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
+    feature="wave16k", type="waveform", options={"target_hz": 16_000}, sample_rate=44_100, lengths=[162],
+    padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
 )  # fmt: skip
 OPTIONS = {"n_samples": 162, "width": 0.1}
+TAGS = ["Bark", "Cough"]
 
 
-BOTH = ["Bark", "Cough"]
+def segments(
+    input_: Input, rows: Any, aggregation: Aggregation, *, n_crops: int = 6, clip: str = "c"
+) -> list[Any]:
+    return input_.prediction_segments(
+        rows, aggregation=aggregation, n_crops=n_crops, seed=1, clip=clip
+    )
 
 
-def crop_starts(input_: Input, n_rows: int, clip: str = "c") -> list[int]:
+def crop_starts(n_rows: int, aggregation: Aggregation, clip: str = "c") -> list[int]:
     rows = np.arange(n_rows, dtype=np.int16)
-    return [int(crop[0]) for crop in input_.crops(rows, n_crops=6, seed=1, clip=clip)]
+    return [int(crop[0]) for crop in segments(WAVE, rows, aggregation, clip=clip)]
 
 
 def new(**changes: Any) -> Tagger:
-    return Tagger.new("samplecnn", OPTIONS, **{"tags": BOTH, "input_": WAVE, **changes})
+    return Tagger.new("samplecnn", OPTIONS, **{"tags": TAGS, "input_": WAVE, **changes})
 
 
-def test_a_kept_model_says_the_same_after_it_is_loaded(tmp_path: Path) -> None:
+def test_a_loaded_tagger_gives_the_same_probabilities(tmp_path: Path) -> None:
     tagger = new()
     CPU.place(tagger.network)
     batch = np.random.default_rng(0).integers(-9000, 9000, (3, 162)).astype(np.int16)
@@ -48,7 +53,7 @@ def test_a_kept_model_says_the_same_after_it_is_loaded(tmp_path: Path) -> None:
     )
 
 
-def test_a_kept_model_holds_no_pickle(tmp_path: Path) -> None:
+def test_a_saved_tagger_holds_no_pickle(tmp_path: Path) -> None:
     new().save(tmp_path / "model", {})
     assert {p.name for p in (tmp_path / "model").iterdir()} == {"weights.safetensors", "model.json"}
     assert json.loads((tmp_path / "model" / "model.json").read_text())["network"] == {
@@ -71,8 +76,8 @@ def test_int16_samples_reach_the_network_between_minus_1_and_1() -> None:
 
 def test_patches_are_stacked_in_time() -> None:
     input_ = Input(
-        kind="patches", options={}, sample_rate=44_100, lengths=[5], aggregation="mean", padding="tile",
-        silence=[-4.6], mean=[0.0], std=[1.0],
+        feature="patches", type="patches", options={}, sample_rate=44_100, lengths=[5],
+        padding="tile", silence=[-4.6], mean=[0.0], std=[1.0],
     )  # fmt: skip
     batch = np.random.default_rng(0).normal(size=(2, 5, 96, 64)).astype(np.float16)
     x = input_.tensor(batch, "cpu")
@@ -81,85 +86,85 @@ def test_patches_are_stacked_in_time() -> None:
 
 
 def test_random_crops_depend_on_the_clip_alone_and_lie_inside() -> None:
-    input_ = Input(**{**WAVE.__dict__, "aggregation": "confident_crop"})
-    starts = crop_starts(input_, 500)
-    assert starts == crop_starts(input_, 500)
-    assert starts != crop_starts(input_, 500, clip="other")
+    starts = crop_starts(500, "confident_crop")
+    assert starts == crop_starts(500, "confident_crop")
+    assert starts != crop_starts(500, "confident_crop", clip="other")
     assert len(starts) == 6
     assert 0 <= min(starts) <= max(starts) <= 500 - 162
 
 
 @pytest.mark.parametrize("n_rows", [10, 162])
 def test_a_clip_not_longer_than_a_segment_is_predicted_once(n_rows: int) -> None:
-    assert crop_starts(Input(**{**WAVE.__dict__, "aggregation": "confident_crop"}), n_rows) == [0]
+    assert crop_starts(n_rows, "confident_crop") == [0]
 
 
-def test_the_mean_rule_covers_the_clip_with_the_last_segment_aligned_to_its_end() -> None:
-    assert crop_starts(WAVE, 400) == [0, 162, 400 - 162]
+def test_the_mean_covers_the_clip_with_the_last_segment_aligned_to_its_end() -> None:
+    assert crop_starts(400, "mean") == [0, 162, 400 - 162]
 
 
-def test_a_bag_is_cut_into_chunks_and_the_last_one_is_filled_from_the_start() -> None:
-    bag = Input(**{**WAVE.__dict__, "kind": "embedding", "padding": "tile", "lengths": [4]})
+def test_a_bag_is_cut_into_chunks_and_the_last_one_is_tiled_from_the_start() -> None:
+    bag = Input(**{**WAVE.__dict__, "type": "embedding", "padding": "tile", "lengths": [4]})
     rows = np.arange(6)[:, None] * np.ones((1, 3))
-    crops = bag.crops(rows, n_crops=6, seed=1, clip="c")
+    crops = segments(bag, rows, "mean")
     assert [crop[:, 0].tolist() for crop in crops] == [[0, 1, 2, 3], [4, 5, 0, 1]]
 
 
 def test_several_lengths_are_tried_in_turn() -> None:
-    input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50], "aggregation": "confident_crop"})
-    crops = input_.crops(np.arange(200), n_crops=2, seed=1, clip="c")
+    input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50]})
+    crops = segments(input_, np.arange(200), "confident_crop", n_crops=2)
     assert [len(crop) for crop in crops] == [100, 50, 100, 50]
-    short = input_.crops(np.arange(70), n_crops=2, seed=1, clip="c")
+    short = segments(input_, np.arange(70), "confident_crop", n_crops=2)
     assert [len(crop) for crop in short] == [100, 50, 50], "the longer one is predicted once"
 
 
-def test_a_batch_of_several_lengths_says_what_each_crop_says_alone() -> None:
-    input_ = Input(**{**WAVE.__dict__, "kind": "logmel", "std": [1.0], "lengths": [40, 32]})
+def test_crops_of_several_lengths_have_the_probabilities_that_each_has_alone() -> None:
+    input_ = Input(**{**WAVE.__dict__, "type": "logmel", "std": [1.0], "lengths": [40, 32]})
     options = {"growth": 4, "stem_channels": 4, "units": 1, "n_blocks": 2}
-    tagger = Tagger.new("densenet", options, tags=BOTH, input_=input_)
+    tagger = Tagger.new("densenet", options, tags=TAGS, input_=input_)
     rng = np.random.default_rng(0)
     crops = [rng.normal(size=(n, 20)).astype(np.float16) for n in (40, 32, 40, 32, 40)]
-    joint = tagger.clip_probabilities(crops, CPU, batch_size=2)
-    for crop, said in zip(crops, joint, strict=True):
-        np.testing.assert_allclose(said, tagger.probabilities(crop[None], CPU)[0], rtol=1e-4)
+    together = tagger.clip_probabilities(crops, CPU, batch_size=2)
+    for crop, probabilities in zip(crops, together, strict=True):
+        alone = tagger.probabilities(crop[None], CPU)[0]
+        np.testing.assert_allclose(probabilities, alone, rtol=1e-4)
 
 
-def test_a_sigmoid_makes_each_tag_a_question_of_its_own_and_events_are_not_told() -> None:
+def test_a_sigmoid_treats_each_tag_by_itself_and_aux_labels_are_left_out() -> None:
     batch = np.random.default_rng(0).integers(-9000, 9000, (3, 162)).astype(np.int16)
-    tagger = new(activation="sigmoid", events=["Dog", "Cat", "Cow"])
+    tagger = new(activation="sigmoid", aux_labels=["Dog", "Cat", "Cow"])
     logits = tagger.network.eval()(WAVE.tensor(batch, "cpu"))
     assert logits.shape == (3, 5)
     expected = logits[:, :2].sigmoid().detach().numpy()
     np.testing.assert_allclose(tagger.probabilities(batch, CPU), expected, rtol=1e-5)
-    softmax = new(events=["Dog"]).probabilities(batch, CPU)
+    softmax = new(aux_labels=["Dog"]).probabilities(batch, CPU)
     np.testing.assert_allclose(softmax.sum(axis=1), 1, rtol=1e-5)
 
 
-JOINT = FusionInput(
-    kind="fusion", options={}, sample_rate=44_100, lengths=[3], aggregation="mean", padding="tile_gap",
-    silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
+FUSION = FusionInput(
+    feature="fusion", type="logmel", options={}, sample_rate=44_100, lengths=[3],
+    padding="tile_gap", silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
 )  # fmt: skip
 
 
-def test_a_joint_crop_is_one_place_in_two_kinds_of_rows() -> None:
+def test_a_fusion_crop_is_one_moment_of_both_features() -> None:
     audio = Input(**{**WAVE.__dict__, "lengths": [300]})
-    joint = FusionInput(**{**JOINT.__dict__, "audio": audio})
+    fusion = FusionInput(**{**FUSION.__dict__, "audio": audio})
     rows = Pair(np.arange(850, dtype=np.int16), np.arange(9)[:, None] * np.ones((1, 2)))
-    for crop in joint.crops(rows, n_crops=1, seed=1, clip="c"):
+    for crop in segments(fusion, rows, "confident_crop", n_crops=1):
         assert crop.audio.shape == (300,)
         assert crop.audio[0] == 100 * crop.spec[0, 0]
-    x, frames = joint.tensor(joint.stack([crop, crop]), "cpu")
+    x, frames = fusion.tensor(fusion.stack([crop, crop]), "cpu")
     assert x.shape == (2, 300)
     assert frames.shape == (2, 3, 2)
     torch.testing.assert_close(frames[0], torch.from_numpy(crop.spec - 1).float() / 2)
 
 
-def test_a_kept_joint_model_reads_the_same_input(tmp_path: Path) -> None:
+def test_a_loaded_fusion_tagger_reads_the_same_input(tmp_path: Path) -> None:
     options = {"n_samples": 8192, "audio_width": 0.05, "n_frames": 64, "n_mels": 64,
                "spec_width": 0.02}  # fmt: skip
-    tagger = Tagger.new("cnn_comb", options, tags=BOTH, input_=JOINT)
+    tagger = Tagger.new("cnn_comb", options, tags=TAGS, input_=FUSION)
     tagger.save(tmp_path / "model", {})
-    assert Tagger.load(tmp_path / "model", CPU).input == JOINT
+    assert Tagger.load(tmp_path / "model", CPU).input == FUSION
 
 
 def test_unequal_clips_in_two_stores_are_never_paired(tmp_path: Path) -> None:
@@ -172,60 +177,18 @@ def test_unequal_clips_in_two_stores_are_never_paired(tmp_path: Path) -> None:
         FusionStore(*stores)
 
 
-def vggish() -> torch.nn.Module:
-    return build("vggish", 3, {"width": 0.05, "fc": 64})
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_embeddings_are_the_features_of_each_segment(batch_size: int) -> None:
+    tagger = new()
+    segments = np.random.default_rng(0).integers(-9000, 9000, (5, 162)).astype(np.int16)
+    segments.flags.writeable = False  # as in a store that is mapped from its file
+    embeddings = tagger.embeddings(segments, CPU, batch_size=batch_size)
+    assert (embeddings.dtype, embeddings.shape) == (np.float32, (5, tagger.embedding_dim))
+    features = tagger.network.eval().forward_features(WAVE.tensor(segments, "cpu"))
+    np.testing.assert_allclose(embeddings, features.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-def kept_backbone(path: Path) -> str:
-    torch.manual_seed(5)
-    state = {k: v for k, v in vggish().state_dict().items() if not k.startswith("head")}
-    save_file(state, path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_pinned_weights_fill_the_backbone_and_leave_the_head_fresh(tmp_path: Path) -> None:
-    sha256 = kept_backbone(tmp_path / "backbone.safetensors")
-    network = vggish()
-    fresh = load_weights(network, tmp_path / "backbone.safetensors", sha256)
-    assert all(name.startswith("head") for name in fresh)
-    torch.manual_seed(5)
-    torch.testing.assert_close(network.state_dict()["features.0.weight"],
-                               vggish().state_dict()["features.0.weight"])  # fmt: skip
-
-
-def test_a_head_is_what_depends_on_the_number_of_tags() -> None:
-    assert head_names("vggish", {"width": 0.05, "fc": 64}) == {"head.2.weight", "head.2.bias"}
-    attention = head_names("multilevel_attention", {"n_units": 8})
-    assert not any(name.startswith("backbone") for name in attention)
-
-
-def test_a_fresh_head_is_not_taken_from_a_file_that_has_one(tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    save_file(vggish().state_dict(), tmp_path / "model.safetensors")
-    sha256 = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
-    network = vggish()
-    drawn = network.state_dict()["head.2.weight"].clone()
-    head = head_names("vggish", {"width": 0.05, "fc": 64})
-    fresh = load_weights(network, tmp_path / "model.safetensors", sha256, fresh=head)
-    assert set(fresh) == head
-    torch.testing.assert_close(network.state_dict()["head.2.weight"], drawn)
-
-
-def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path: Path) -> None:
-    kept_backbone(tmp_path / "backbone.safetensors")
-    with pytest.raises(UserError, match="sha256 is"):
-        load_weights(vggish(), tmp_path / "backbone.safetensors", "0" * 64)
-
-
-def test_weights_of_another_width_are_refused_by_name(tmp_path: Path) -> None:
-    sha256 = kept_backbone(tmp_path / "backbone.safetensors")
-    with pytest.raises(UserError, match=r"backbone\.safetensors: \S+ \([\d, ]+\) does not fit"):
-        load_weights(build("vggish", 3, {"width": 0.1, "fc": 64}),
-                     tmp_path / "backbone.safetensors", sha256)  # fmt: skip
-
-
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "backbone.pth"
-    path.write_bytes(b"\x80\x02pickle")
-    with pytest.raises(UserError, match="no safetensors file"):
-        load_weights(vggish(), path, hashlib.sha256(path.read_bytes()).hexdigest())
+def test_a_network_without_feature_vectors_embeds_nothing() -> None:
+    tagger = Tagger.new("soundnet", {"width": 0.0625}, tags=TAGS, input_=WAVE)
+    with pytest.raises(ValueError, match=r"soundnet gives no feature vectors; .*such as vggish"):
+        tagger.embeddings(np.zeros((1, 88_200), np.int16), CPU, batch_size=1)

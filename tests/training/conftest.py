@@ -10,14 +10,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from earmark.labels import Task
 from earmark.params import Recipe
 from earmark.params.reading import read_yaml
 from earmark.store import Store, StoreWriter
+from earmark.taggers.device import Device
 from earmark.taggers.input import Input
-from earmark.taggers.tagger import Device, Tagger
+from earmark.taggers.tagger import Tagger
 from earmark.training.examples import Examples, standardisation
 from earmark.training.job import Fitted, Job
-from earmark.training.task import Task
 from tests.source_graph import ROOT
 
 TAGS = ["Bark", "Cough", "Flute"]

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.seeding import rng_for
 from earmark.store import Store, StoreWriter, write_table
 from earmark.training.examples import Examples, fold_examples, standardisation
-from earmark.training.task import Task
 from tests.training.conftest import TASK, clip_table
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from earmark.store import Store
-from earmark.taggers.tagger import Device
+from earmark.taggers.device import Device
 from earmark.training.job import Job, job_key
 from tests.training.conftest import HEAD, clip_table, make_job, recipe_with
 

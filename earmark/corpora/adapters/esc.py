@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from earmark.corpora.adapters.adapter import Adapter, refuse_table, wrong_layout
-from earmark.corpora.adapters.folder import is_recording
 from earmark.corpora.adapters.tables import flags, read_csv, tag_name, whole_numbers
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
+from earmark.sound.recordings import is_recording
 
 LICENCE, ESC10_LICENCE = "CC BY-NC 3.0", "CC BY 3.0"
 
@@ -39,7 +39,7 @@ def read_clips(root: Path, table: str, *, esc10: bool) -> pd.DataFrame:
     """The clips of ESC-50, or those of its subset ESC-10, sorted by name.
 
     A clip is named as in the csv layout without its suffix, and labelled with its category there,
-    so that every layout gives the same table but for the paths. The source is the recording of
+    so that both layouts give the same table except for the paths. The source is the recording of
     Freesound.
 
     Raises:
@@ -69,19 +69,21 @@ def _from_csv(root: Path) -> pd.DataFrame:
         }
     )
     marked = pd.Series(flags(raw, "esc10", "filename", table), clips.index)
-    if odd := clips.loc[marked != clips["label"].isin(ESC10_CATEGORIES), "clip"].tolist():
-        raise UserError(f"{table}: clip {odd[0]}: esc10 does not fit its category; fetch it again")
+    if wrong := clips.loc[marked != clips["label"].isin(ESC10_CATEGORIES), "clip"].tolist():
+        raise UserError(
+            f"{table}: clip {wrong[0]}: esc10 does not fit its category; fetch it again"
+        )
     return clips
 
 
 def _from_class_folders(root: Path) -> pd.DataFrame:
-    places = [place for base in (root, root / "audio") for place in sorted(base.glob("*"))]
-    targets = {place: _category(place.name) for place in places if place.is_dir()}
+    folders = [path for base in (root, root / "audio") for path in sorted(base.glob("*"))]
+    categories = {folder: _category(folder.name) for folder in folders if folder.is_dir()}
     rows = [
         _row(root, path, category)
-        for place, category in targets.items()
+        for folder, category in categories.items()
         if category
-        for path in sorted(place.iterdir())
+        for path in sorted(folder.iterdir())
         if is_recording(path.relative_to(root))
     ]
     if not rows:
@@ -92,27 +94,27 @@ def _from_class_folders(root: Path) -> pd.DataFrame:
 
 def _category(folder: str) -> str:
     """The category of a class folder of ESC-10 (001 to 010) or ESC-50 (101 to 510); or ""."""
-    found = _CLASS_FOLDER.fullmatch(folder)
-    if not found:
+    match = _CLASS_FOLDER.fullmatch(folder)
+    if not match:
         return ""
-    major, minor = int(found[1]), int(found[2]) - 1
+    major, minor = int(match[1]), int(match[2]) - 1
     return CATEGORIES[10 * (major - 1) + minor] if major else ESC10_CATEGORIES[minor]
 
 
 def _row(root: Path, path: Path, category: str) -> dict[str, str | int]:
-    found = _STEM.fullmatch(path.stem)
-    if not found:
-        fix = "names are such as 1-100032-A.ogg (fold, clip, take); rename or delete it"
-        raise UserError(f"{path.relative_to(root)}: no clip of ESC-50; {fix}")
-    fold, source, take = found.groups()
+    inside = path.relative_to(root).as_posix()
+    match = _STEM.fullmatch(path.stem)
+    if not match:
+        fix = "name it like 1-100032-A.ogg (fold, clip, take), or delete it"
+        raise UserError(f"{inside}: not a clip of ESC-50; {fix}")
+    fold, source, take = match.groups()
     name = f"{fold}-{source}-{take}-{CATEGORIES.index(category)}"
-    place = path.relative_to(root).as_posix()
-    return {"clip": name, "path": place, "label": category, "source": source, "fold": int(fold)}
+    return {"clip": name, "path": inside, "label": category, "source": source, "fold": int(fold)}
 
 
 ESC50 = Adapter(
     read_clips=partial(read_clips, esc10=False),
-    about="ESC-50: sounds of the environment, 5 s each, 50 tags",
+    description="ESC-50: sounds of the environment, 5 s each, 50 tags",
     metric="accuracy",
     scheme="official",
     k=5,
@@ -121,7 +123,7 @@ ESC50 = Adapter(
 )
 ESC10 = Adapter(
     read_clips=partial(read_clips, esc10=True),
-    about="ESC-10: ten tags of ESC-50",
+    description="ESC-10: ten tags of ESC-50",
     metric="accuracy",
     scheme="official",
     k=5,

@@ -1,4 +1,4 @@
-"""Any labelled folder: class folders, or a csv with path, label and what else is known."""
+"""Any labelled folder: class folders, or a csv with path, label and optional columns."""
 
 import logging
 from pathlib import Path
@@ -11,10 +11,10 @@ from earmark.corpora.adapters.tables import flags, read_csv, seconds, tag_name, 
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
+from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 
 logger = logging.getLogger(__name__)
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 EXCERPT_COLUMNS = ("start_seconds", "end_seconds")
 OPTIONAL_COLUMNS = (
     *("fold", "source", "verified", "split", "usage", "licence", "aux_label"),
@@ -25,37 +25,38 @@ OPTIONAL_COLUMNS = (
 def read_clips(root: Path, table: str) -> pd.DataFrame:
     """The clips of a csv (paths relative to `root`), or of class folders if `table` is empty.
 
-    Several tags of a clip stand with `;` between them. With start_seconds or end_seconds a clip is
-    a part of its recording, which is its source unless the csv names one. Clips are named by their
-    path, and by their times. The order is that of the csv, or of the sorted paths.
+    Several tags of a clip are separated by `;`. With start_seconds or end_seconds a clip is an
+    excerpt of its recording, which is its source unless the csv names one. A clip's name is its
+    path, with its times for an excerpt. The order is that of the csv, or of the sorted paths.
 
     Raises:
-        UserError: the folder, the csv or a column of it is not as said here.
+        UserError: the folder, the csv or a column is not as described here.
     """
     if not root.is_dir():
-        raise UserError(f"corpus.root: {root} is not a folder; set it to where the recordings lie")
+        raise UserError(
+            f"corpus.root: {root} is not a folder; set it to the folder of the recordings"
+        )
     return _from_table(root / table) if table else _from_class_folders(root)
-
-
-def is_recording(path: Path) -> bool:
-    """Whether a name is that of audio; a Mac leaves ._name.wav beside name.wav, with no sound."""
-    is_hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix.lower() in AUDIO_SUFFIXES and not is_hidden
 
 
 def _from_class_folders(root: Path) -> pd.DataFrame:
     files = [path for path in sorted(root.glob("*/**/*")) if path.is_file()]
-    found = [path.relative_to(root) for path in files if is_recording(path.relative_to(root))]
-    if len(found) < len(files):
-        logger.info("%s: %d files that are no audio ignored", root, len(files) - len(found))
-    if not found:
+    recordings = [path.relative_to(root) for path in files if is_recording(path.relative_to(root))]
+    if len(recordings) < len(files):
+        logger.info(
+            "%s: %d files ignored, since they are not audio", root, len(files) - len(recordings)
+        )
+    if not recordings:
         suffixes = " ".join(sorted(AUDIO_SUFFIXES))
-        raise UserError(f"corpus.root: {root} has no class folder with audio in it ({suffixes})")
-    names = [path.as_posix() for path in found]
-    if several := sorted({path.parts[0] for path in found if SEPARATOR in path.parts[0]}):
-        fix = "rename it; clips of several tags need a csv"
-        raise UserError(f"corpus.root: class folder {several[0]!r} holds {SEPARATOR!r}; {fix}")
-    labels = [tag_name(path.parts[0]) for path in found]
+        raise UserError(
+            f"corpus.root: {root} has no class folder with audio in it; set it to the folder "
+            f"above the class folders (audio is {suffixes})"
+        )
+    names = [path.as_posix() for path in recordings]
+    if several := sorted({path.parts[0] for path in recordings if SEPARATOR in path.parts[0]}):
+        fix = "rename it; a clip with several tags needs a csv"
+        raise UserError(f"corpus.root: class folder {several[0]!r} contains {SEPARATOR!r}; {fix}")
+    labels = [tag_name(path.parts[0]) for path in recordings]
     return clips_table({"clip": names, "path": names, "label": labels})
 
 
@@ -81,14 +82,14 @@ def _from_table(table: Path) -> pd.DataFrame:
         if name in raw:
             columns[name] = seconds(raw, name, "path", table)
     clips = clips_table(columns)
-    is_part = clips[[*EXCERPT_COLUMNS]].notna().any(axis=1)
-    # Parts of one recording never part between folds, even if the table names no source.
-    clips["source"] = clips["source"].mask(is_part & (clips["source"] == ""), clips["path"])
+    is_excerpt = clips[[*EXCERPT_COLUMNS]].notna().any(axis=1)
+    # Excerpts of one recording stay in one fold, even if the table names no source.
+    clips["source"] = clips["source"].mask(is_excerpt & (clips["source"] == ""), clips["path"])
     return clips
 
 
 def _names(raw: pd.DataFrame) -> list[str]:
-    """A clip is named by its path, and by its times where it is a part of a recording."""
+    """The path of each clip, with its times where it is an excerpt."""
     spans = [raw[name] if name in raw else pd.Series("", raw.index) for name in EXCERPT_COLUMNS]
     return [
         f"{path}@{start or 0}-{end}" if start or end else str(path)
@@ -97,14 +98,14 @@ def _names(raw: pd.DataFrame) -> list[str]:
 
 
 def _label(text: str) -> str:
-    """One tag or several, each once, in the order of the table; tags are without spaces."""
+    """One tag or several, each once, in the order of the table; tags have no spaces."""
     tags = (tag_name(tag) for tag in text.split(SEPARATOR))
     return SEPARATOR.join(dict.fromkeys(tag for tag in tags if tag))
 
 
 ADAPTER = Adapter(
     read_clips=read_clips,
-    about="any folder of class folders, or a csv of paths and labels",
+    description="any folder of class folders, or a csv of paths and labels",
     metric="map_at_3",
     scheme="stratified",
     k=5,

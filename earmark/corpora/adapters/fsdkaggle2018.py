@@ -17,7 +17,7 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
     are predicted and never scored.
 
     Raises:
-        UserError: neither layout is there.
+        UserError: the folder has neither layout.
     """
     refuse_table("FSDKaggle2018", table)
     zenodo = root / "FSDKaggle2018.meta"
@@ -31,13 +31,13 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
     else:
         expected = "FSDKaggle2018.meta/train_post_competition.csv (Zenodo) or train.csv (Kaggle)"
         raise wrong_layout(root, expected)
-    parts = [_part(train, folders[0], "train")]
+    tables = [_read_split(train, folders[0], "train")]
     if test.exists() or zenodo.is_dir():
-        parts.append(_part(test, folders[1], "test"))
-    return pd.concat(parts, ignore_index=True)
+        tables.append(_read_split(test, folders[1], "test"))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _part(table: Path, folder: str, split: str) -> pd.DataFrame:
+def _read_split(table: Path, folder: str, split: str) -> pd.DataFrame:
     required = ("fname", "label", "manually_verified" if split == "train" else "usage")
     raw = read_csv(table, required=required, optional=("freesound_id", "license"))
     columns: dict[str, Any] = {
@@ -60,7 +60,7 @@ def _part(table: Path, folder: str, split: str) -> pd.DataFrame:
 
 ADAPTER = Adapter(
     read_clips=read_clips,
-    about="FSDKaggle2018 (DCASE 2018 task 2): sounds of Freesound, 41 tags",
+    description="FSDKaggle2018 (DCASE 2018 task 2): sounds of Freesound, 41 tags",
     metric="map_at_3",
     scheme="stratified",
     k=5,

@@ -1,4 +1,4 @@
-"""MagnaTagATune: 29 s of music with several tags, in directories 0 to f that part the corpus."""
+"""MagnaTagATune: music of 29 s with several tags; its directories 0 to f divide it into splits."""
 
 import logging
 import re
@@ -28,11 +28,11 @@ _SEGMENT = re.compile(r"-\d+-\d+$")  # first and last second of the track, in a 
 def read_clips(root: Path, table: str) -> pd.DataFrame:
     """The clips that have one of the 50 most frequent tags, in the order of the table.
 
-    The source is the track, by the file's name without its seconds; an album's tracks are sources
-    of their own. The mp3 directories lie in `root`, or in its folder mp3.
+    The source is the track: the name of the file without its seconds. Tracks of one album are
+    different sources. The mp3 directories are in `root`, or in its folder mp3.
 
     Raises:
-        UserError: there is no annotations_final.csv, or it is not the published one.
+        UserError: annotations_final.csv is missing, or is not the published one.
     """
     refuse_table("MagnaTagATune", table)
     annotations = root / "annotations_final.csv"
@@ -54,26 +54,26 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
 def _check_paths(raw: pd.DataFrame, annotations: Path) -> None:
     known = raw["mp3_path"].str.match(f"[{TRAINING}{VALIDATION}{TEST}]/.")
     if not known.all():
-        odd = raw.loc[~known].iloc[0]
-        said = f"clip {odd['clip_id']}: mp3_path {odd['mp3_path']!r} is in no directory 0 to f"
-        raise UserError(f"{annotations}: {said}; fetch it again")
+        wrong = raw.loc[~known].iloc[0]
+        problem = f"mp3_path {wrong['mp3_path']!r} is in no directory 0 to f; fetch it again"
+        raise UserError(f"{annotations}: clip {wrong['clip_id']}: {problem}")
 
 
 def _labels(marks: pd.DataFrame, annotations: Path) -> pd.Series:
-    """The most frequent tags of each clip, joined; of equally frequent tags the first is taken."""
-    strange = ~marks.isin(["0", "1"])
-    if strange.any(axis=None):
-        column = strange.columns[strange.any()][0]
+    """The label of each clip, of the most frequent tags; ties go to the first in the table."""
+    is_wrong = ~marks.isin(["0", "1"])
+    if is_wrong.any(axis=None):
+        column = is_wrong.columns[is_wrong.any()][0]
         raise UserError(f"{annotations}: column {column}: a mark is not 0 or 1; fetch it again")
     has_tag = marks == "1"
     frequent = has_tag.sum().sort_values(ascending=False, kind="stable").index[:N_TAGS]
     names = {column: tag_name(column) for column in sorted(frequent)}
     kept = has_tag[list(names)].to_numpy()
-    joined = [
+    labels = [
         SEPARATOR.join(n for n, mark in zip(names.values(), row, strict=True) if mark)
         for row in kept
     ]
-    return pd.Series(joined, marks.index, dtype="str")
+    return pd.Series(labels, marks.index, dtype="str")
 
 
 def _clips(raw: pd.DataFrame, labels: pd.Series, folder: str) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def _clips(raw: pd.DataFrame, labels: pd.Series, folder: str) -> pd.DataFrame:
 
 ADAPTER = Adapter(
     read_clips=read_clips,
-    about="MagnaTagATune: music, 29 s each, its 50 most frequent tags, several a clip",
+    description="MagnaTagATune: music, 29 s each, its 50 most frequent tags, several per clip",
     metric="roc_auc",
     scheme="official",
     k=2,

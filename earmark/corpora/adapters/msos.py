@@ -1,4 +1,4 @@
-"""Making Sense of Sounds 2018: five categories, and the event within each as a second task."""
+"""Making Sense of Sounds 2018: five categories, and the event within each as the auxiliary task."""
 
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,24 @@ from earmark.errors import UserError
 def read_clips(root: Path, table: str) -> pd.DataFrame:
     """The development clips, then the evaluation clips if their log sheet is there (split test).
 
-    The label is the category, the event the event type. The sheets name no recording.
+    The label is the category, aux_label is the event. The sheets name no recording.
 
     Raises:
-        UserError: there is no Logsheet_Development.csv, or an event lies in two categories.
+        UserError: Logsheet_Development.csv is missing, or an event is in two categories.
     """
     refuse_table("MSoS", table)
     development = root / "Logsheet_Development.csv"
     evaluation = root / "Logsheet_EvaluationMaster.csv"
     if not development.is_file():
         raise wrong_layout(root, "Logsheet_Development.csv beside the folder Development")
-    parts = [_part(development, "train")]
-    _check_events(parts[0], development)
+    sheets = [_read_sheet(development, "train")]
+    _check_events(sheets[0], development)
     if evaluation.is_file():
-        parts.append(_part(evaluation, "test"))
-    return pd.concat(parts, ignore_index=True)
+        sheets.append(_read_sheet(evaluation, "test"))
+    return pd.concat(sheets, ignore_index=True)
 
 
-def _part(sheet: Path, split: str) -> pd.DataFrame:
+def _read_sheet(sheet: Path, split: str) -> pd.DataFrame:
     raw = read_csv(sheet, required=("category", "event", "file"))
     is_train = split == "train"
     folders = "Development/" + raw["category"] + "/" if is_train else "Evaluation/"
@@ -47,13 +47,13 @@ def _part(sheet: Path, split: str) -> pd.DataFrame:
 
 def _check_events(clips: pd.DataFrame, sheet: Path) -> None:
     categories = clips.groupby("aux_label")["label"].unique()
-    for event, found in categories[categories.str.len() > 1].items():
-        raise UserError(f"{sheet}: event {event} lies in {' and '.join(found)}; fix the sheet")
+    for event, names in categories[categories.str.len() > 1].items():
+        raise UserError(f"{sheet}: event {event} is in {' and '.join(names)}; fix the sheet")
 
 
 ADAPTER = Adapter(
     read_clips=read_clips,
-    about="Making Sense of Sounds 2018: 5 categories and, as a second task, 91 events",
+    description="Making Sense of Sounds 2018: 5 categories and, as auxiliary labels, 91 events",
     metric="macro_f1",  # Chen & Gupta, table 1; the challenge's own is not known
     scheme="stratified",
     k=5,

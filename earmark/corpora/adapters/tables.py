@@ -1,4 +1,4 @@
-"""What the adapters share: reading the tables that come with a corpus, and naming tags."""
+"""Read the tables that come with a corpus, cell by cell as text, and name tags."""
 
 import logging
 import warnings
@@ -20,38 +20,40 @@ def read_csv(
     optional: tuple[str, ...] = (),
     separator: str = ",",
 ) -> pd.DataFrame:
-    """Read a csv as text; columns that nobody knows are named in the log and left out.
+    """Read a csv as text; unknown columns are ignored, and the log names them.
 
     Raises:
-        UserError: the file is missing, no csv, or lacks one of the `required` columns.
+        UserError: the file is missing, is not a csv, or lacks one of the `required` columns.
     """
     raw = read_cells(table, separator=separator)
     missing = [name for name in required if name not in raw]
     if missing:
         has = ", ".join(raw.columns)
         raise UserError(f"{table}: no column {', '.join(missing)}; it has {has}; rename or add it")
-    strangers = [name for name in raw.columns if name not in (*required, *optional)]
-    if strangers:
-        logger.info("%s: columns not used: %s", table, ", ".join(strangers))
+    unused = [name for name in raw.columns if name not in (*required, *optional)]
+    if unused:
+        logger.info("%s: columns not used: %s", table, ", ".join(unused))
     return raw
 
 
 def read_cells(
     table: Path, *, separator: str = ",", names: tuple[str, ...] | None = None
 ) -> pd.DataFrame:
-    """Read every cell as text without spaces around it; `names` are the columns of a bare table.
+    """Read every cell as text without spaces around it; column names become lower case.
 
-    Names of columns come out in lower case.
+    Args:
+        names: of the columns of a table without a header.
 
     Raises:
-        UserError: the file is missing, no csv, or two of its columns have one name.
+        UserError: the file is missing, is not a csv, or two of its columns have one name.
     """
     try:
         raw = _text_of(table, separator, names)
     except FileNotFoundError:
-        raise UserError(f"{table}: not there; correct corpus.table or corpus.root") from None
+        raise UserError(f"{table}: does not exist; correct corpus.table or corpus.root") from None
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise UserError(f"{table}: no readable csv: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{table}: cannot be read ({reason}); save it as csv in UTF-8") from None
     raw.columns = [str(name).strip().lower() for name in raw.columns]
     if not raw.columns.is_unique:
         raise UserError(f"{table}: two columns have one name ({', '.join(raw.columns)}); fix it")
@@ -62,7 +64,7 @@ def read_cells(
 
 def _text_of(table: Path, separator: str, names: tuple[str, ...] | None) -> pd.DataFrame:
     with warnings.catch_warnings():
-        # Of rows longer than the header pandas would make an index, and so shift every column.
+        # Where rows are longer than the header, pandas would take the first column as an index.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
             table,
@@ -76,7 +78,7 @@ def _text_of(table: Path, separator: str, names: tuple[str, ...] | None) -> pd.D
 
 
 def flags(raw: pd.DataFrame, column: str, name: str, table: Path) -> list[bool]:
-    """A column of yes and no as booleans; `name` is the column that names the clip in an error."""
+    """A column of yes and no as booleans; the column `name` names the clip in an error."""
     values = []
     for text, clip in zip(raw[column].str.lower(), raw[name], strict=True):
         if text not in _TRUE | _FALSE:
@@ -91,7 +93,8 @@ def whole_numbers(raw: pd.DataFrame, column: str, name: str, table: Path) -> pd.
     bad = (raw[column] != "") & ~(numbers.abs() < 2**31) | (numbers % 1 != 0) & numbers.notna()
     if bad.any():
         row = raw[bad].iloc[0]
-        raise UserError(f"{table}: clip {row[name]}: {column} {row[column]!r} is no whole number")
+        problem = f"{column} {row[column]!r} is not a whole number; correct it or leave it empty"
+        raise UserError(f"{table}: clip {row[name]}: {problem}")
     return numbers.astype("Int64")
 
 
@@ -101,11 +104,11 @@ def seconds(raw: pd.DataFrame, column: str, name: str, table: Path) -> pd.Series
     bad = (raw[column] != "") & ~(numbers >= 0) | (numbers == float("inf"))
     if bad.any():
         row = raw[bad].iloc[0]
-        said = f"clip {row[name]}: {column} is {row[column]!r}"
-        raise UserError(f"{table}: {said}; write seconds, or nothing for the whole recording")
+        problem = f"{column} is {row[column]!r}; write seconds, or nothing for the whole recording"
+        raise UserError(f"{table}: clip {row[name]}: {problem}")
     return numbers
 
 
 def tag_name(text: str) -> str:
-    """A tag without spaces, which separate tags in a submission: `big dog` is `big_dog`."""
+    """A tag without spaces, since spaces separate tags in a submission: `big dog` is `big_dog`."""
     return "_".join(text.split())

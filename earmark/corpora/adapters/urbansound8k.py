@@ -38,7 +38,7 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
 
 ADAPTER = Adapter(
     read_clips=read_clips,
-    about="UrbanSound8K: sounds of cities, at most 4 s each, 10 tags",
+    description="UrbanSound8K: sounds of cities, at most 4 s each, 10 tags",
     metric="accuracy",
     scheme="official",
     k=10,

@@ -1,7 +1,7 @@
 """A synthetic corpus laid out as FSDKaggle2018, so that the whole pipeline runs without a download.
 
 Every clip is decided first, as a row of a table, then rendered from the seed and its own name
-alone. Unlike a real corpus it knows which labels are wrong: `truth.csv` lists the true tags.
+alone. Unlike in a real corpus it is known which labels are wrong: `truth.csv` lists the true tags.
 """
 
 from collections.abc import Hashable, Mapping
@@ -56,7 +56,7 @@ class DemoOptions:
     background_snr_db: tuple[float, float]
 
     def __post_init__(self) -> None:
-        """Refuse what no corpus could be made of."""
+        """Refuse options that no corpus can have."""
         if not 2 <= self.n_tags <= len(SOUNDS):
             raise ValueError(f"expected n_tags from 2 to {len(SOUNDS)}, got {self.n_tags}")
         if min(self.n_train, self.n_test) < self.n_tags:
@@ -219,10 +219,11 @@ def write_corpus(folder: Path, options: DemoOptions, *, seed: int, workers: int)
     before. Raises ValueError where `folder` holds anything that is not a corpus of this layout.
     """
     known = {*AUDIO_FOLDERS.values(), META_FOLDER}
-    strangers = sorted({p.name for p in folder.iterdir()} - known) if folder.exists() else []
-    if strangers:
+    unknown = sorted({p.name for p in folder.iterdir()} - known) if folder.exists() else []
+    if unknown:
         raise ValueError(
-            f"{folder} holds {strangers[0]}, no part of a demo corpus; name a new or empty folder"
+            f"{folder} holds {unknown[0]}, which is not part of a demo corpus; "
+            "name a new or empty folder"
         )
     clips = plan_clips(options, seed=seed)
     with whole_folder(folder) as part:

@@ -1,1 +1,1 @@
-"""Published corpora and weights: what there is, and how it comes to the disk whole."""
+"""Published corpora and weights: a list of them, and their download."""

@@ -1,7 +1,7 @@
-"""Unpack archives that come from the network: nothing leaves the folder, nothing is a link.
+"""Unpack archives from the network: no file outside the folder, and no links.
 
-zip (also cut into parts .001, .002, ...), tar, tar.gz, tar.bz2 and tar.xz. An archive is refused as
-a whole: the caller unpacks into a temporary folder and renames it when all is well.
+zip (also cut into parts .001, .002, ...), tar, tar.gz, tar.bz2 and tar.xz. A bad archive is
+refused as a whole: the caller unpacks into a temporary folder and renames it at the end.
 """
 
 import bz2
@@ -87,7 +87,7 @@ class Joined(io.RawIOBase):
 
 
 class _Allowance:
-    """How much may still be unpacked."""
+    """How much has been unpacked, with limits."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self._bytes, self._members = limit_bytes, 0, 0
@@ -95,17 +95,21 @@ class _Allowance:
     def take(self, n_bytes: int, name: str) -> None:
         self._bytes += n_bytes
         if self._bytes > self.limit_bytes:
-            limit = f"{self.limit_bytes} bytes, far more than its size lets expect"
-            raise UserError(f"{name}: unpacks to more than {limit}; it may be a bomb")
+            limit = f"{self.limit_bytes} bytes, far more than expected from its size"
+            raise UserError(
+                f"{name}: unpacks to more than {limit}; do not use it, it may be a bomb"
+            )
 
     def take_member(self, name: str) -> None:
         self._members += 1
         if self._members > MAX_MEMBERS:
-            raise UserError(f"{name}: has more than {MAX_MEMBERS} members; it may be a bomb")
+            raise UserError(
+                f"{name}: has more than {MAX_MEMBERS} members; do not use it, it may be a bomb"
+            )
 
 
 class _Metered(io.RawIOBase):
-    """A decompressed stream that counts what it gives, so that headers cannot explode either."""
+    """A decompressed stream that counts its bytes, so that headers are limited too."""
 
     def __init__(self, source: IO[bytes], allowance: _Allowance, name: str) -> None:
         self._source, self._allowance, self._name = source, allowance, name
@@ -128,21 +132,21 @@ def is_archive(name: str) -> bool:
 
 
 def grouped(names: Iterable[str]) -> dict[str, list[str]]:
-    """Archive -> the files that it consists of, in order: itself, or its parts."""
+    """Archive -> its files in order: itself, or its parts."""
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
-        found = _PART.fullmatch(name)
-        groups.setdefault(found["archive"] if found else name, []).append(name)
+        match = _PART.fullmatch(name)
+        groups.setdefault(match["archive"] if match else name, []).append(name)
     return groups
 
 
 def unpack(paths: Sequence[Path], folder: Path, *, limit_bytes: int) -> None:
     """Unpack one archive, which may be cut into several files, into `folder`.
 
-    Members keep their relative names, and get the permissions and times of new files.
+    Members keep their relative names, but not their permissions and times.
 
     Raises:
-        UserError: a member has no place inside the folder, is a link or a device, or comes twice;
+        UserError: a member leads out of the folder, is a link or a device, or comes twice;
             the archive is damaged, encrypted, or unpacks to more than `limit_bytes`.
     """
     name = paths[0].name if len(paths) == 1 else f"{paths[0].stem} in {len(paths)} parts"
@@ -155,10 +159,10 @@ def unpack(paths: Sequence[Path], folder: Path, *, limit_bytes: int) -> None:
             else:
                 _unpack_zip(raw, folder, name, allowance)
     except _DAMAGED as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: is damaged ({said}); delete it and download it again") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name}: is damaged ({reason}); delete it and download it again") from None
     except OSError as error:
-        if error.errno is None:  # bz2 and gzip speak of damaged data so
+        if error.errno is None:  # bz2 and gzip report damaged data like this
             fix = "delete it and download it again"
             raise UserError(f"{name}: is damaged ({error}); {fix}") from None
         raise
@@ -183,13 +187,15 @@ def safe_path(name: str, archive: str) -> Path:
 
 
 def _refuse(archive: str, member: str, reason: str) -> NoReturn:
-    raise UserError(f"{archive}: member {member!r} refused, {reason}; nothing was unpacked")
+    raise UserError(
+        f"{archive}: member {member!r} refused, {reason}; nothing was unpacked; do not use it"
+    )
 
 
 def _unpack_zip(raw: BinaryIO, folder: Path, name: str, allowance: _Allowance) -> None:
     with zipfile.ZipFile(raw) as archive:
         members = archive.infolist()
-        for member in members:  # everything is looked at before anything is written
+        for member in members:  # check all members before writing any
             _check_zip_member(member, name)
             allowance.take_member(name)
         allowance.take(sum(member.file_size for member in members), name)
@@ -198,7 +204,7 @@ def _unpack_zip(raw: BinaryIO, folder: Path, name: str, allowance: _Allowance) -
             if member.is_dir():
                 _make_folder(path, name, member.filename)
                 continue
-            with archive.open(member) as content:  # gives no more than file_size bytes
+            with archive.open(member) as content:  # yields at most file_size bytes
                 _write(content, path, name, member.filename)
 
 
@@ -207,7 +213,7 @@ def _check_zip_member(member: zipfile.ZipInfo, name: str) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         is_link = kind == stat.S_IFLNK
-        _refuse(name, member.filename, "a symbolic link" if is_link else "no regular file")
+        _refuse(name, member.filename, "a symbolic link" if is_link else "not a regular file")
     if member.flag_bits & 0x1:
         _refuse(name, member.filename, "it is encrypted")
 
@@ -234,7 +240,7 @@ def _unpack_tar(raw: BinaryIO, folder: Path, name: str, allowance: _Allowance) -
 
 
 def _decompressed(raw: BinaryIO) -> IO[bytes]:
-    """By the first bytes, for names lie."""
+    """The decompressed stream, by the first bytes of the file, since its name may be wrong."""
     magic = raw.read(6)
     raw.seek(0)
     if magic.startswith(b"\x1f\x8b"):
@@ -254,7 +260,7 @@ def _kind(member: tarfile.TarInfo) -> str:
         tarfile.BLKTYPE: "a device",
         tarfile.FIFOTYPE: "a pipe",
     }
-    return kinds.get(member.type, "no regular file")
+    return kinds.get(member.type, "not a regular file")
 
 
 def _make_folder(path: Path, name: str, member: str) -> None:

@@ -1,40 +1,36 @@
-"""Fetch a published corpus or weights: verified, unpacked, and in its folder whole or not at all.
+"""Download a published corpus or weights: verify, unpack, and put all into a folder at once.
 
-While it lasts, the archives lie in `FOLDER.download`, which a killed download goes on with.
+The archives are kept in `FOLDER.download` meanwhile, so that a killed download can continue.
 """
 
-import fcntl
 import hashlib
-import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from earmark.errors import UserError
 from earmark.published.download.archives import grouped, is_archive, unpack
+from earmark.published.download.locking import LOCK, only_one
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
 from earmark.published.download.transfer import PAUSES_SECONDS, fetch, n_bytes_at, read_json_at
 from earmark.store import read_json, whole_folder, write_json
 
-logger = logging.getLogger(__name__)
-
 MARKER = ".downloaded.json"
-_LOCK = "lock"
-# Recordings shrink to a third at most, silence and tables to a twentieth; a bomb to a thousandth.
+# Recordings shrink to a third at most, silence and tables to a twentieth; a zip bomb to a
+# thousandth.
 _MOST_UNPACKED_RATIO = 50
 _ALWAYS_UNPACKED_BYTES = 64 * 2**20
 
 
 def table() -> list[str]:
-    """One line for each that there is: name, size, licence, what it is."""
+    """What can be downloaded: name, size, description and licence of each."""
     sizes = {name: _size(published.n_bytes) for name, published in PUBLISHED.items()}
     return [
-        f"{name:22} {sizes[name]:10} {published.about}\n{'':34}{published.licence}"
+        f"{name:22} {sizes[name]:10} {published.description}\n{'':34}{published.licence}"
         for name, published in PUBLISHED.items()
     ]
 
@@ -43,10 +39,10 @@ def find(name: str) -> Published:
     """The entry of that name.
 
     Raises:
-        UserError: there is none, or it can only be fetched by hand, with the steps.
+        UserError: there is none.
     """
     if name not in PUBLISHED:
-        raise UserError(f"no download {name!r}; there are {', '.join(PUBLISHED)}")
+        raise UserError(f"no download {name!r}; choose one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
 
 
@@ -55,11 +51,7 @@ def default_folder(published: Published) -> Path:
 
 
 def refuse_by_hand(published: Published, folder: Path) -> None:
-    """Say what to do where no file can be fetched.
-
-    Raises:
-        UserError: with the page and the steps.
-    """
+    """Raise UserError, with the page and the steps, if no command can download it."""
     if published.files or published.listing:
         return
     steps = [step.replace("{folder}", str(folder)) for step in published.steps]
@@ -68,9 +60,9 @@ def refuse_by_hand(published: Published, folder: Path) -> None:
 
 
 def notice(published: Published, folder: Path) -> list[str]:
-    """What to know before anything is fetched: licence, size, place, and what is not checked."""
+    """What to know before the download: licence, size, folder, and what is not checked."""
     lines = [
-        f"{published.name}: {published.about}",
+        f"{published.name}: {published.description}",
         f"  page     {published.page}",
         f"  licence  {published.licence}",
         f"  size     {_size(published.n_bytes)}",
@@ -80,7 +72,7 @@ def notice(published: Published, folder: Path) -> list[str]:
         lines.append(f"  note     {published.note}")
     unchecked = [file.name for file in published.files if not file.checksum]
     if unchecked:
-        lines.append(f"  no checksum is published of {', '.join(unchecked)}")
+        lines.append(f"  no checksum is published for {', '.join(unchecked)}")
     return lines
 
 
@@ -88,7 +80,7 @@ def parse_pins(options: Sequence[str]) -> dict[str, str]:
     """Read `FILE=HEX` into file -> sha256.
 
     Raises:
-        UserError: an option has another form.
+        UserError: an option is not of this form.
     """
     pins = {}
     for option in options:
@@ -107,25 +99,31 @@ def download(
     keep_archives: bool,
     pauses_seconds: Sequence[float] = PAUSES_SECONDS,
 ) -> list[str]:
-    """Fetch, verify and unpack everything into `folder`; returns what there is to say.
+    """Download, verify and unpack everything into `folder`.
 
-    `pins` (file -> `sha256:...`) go before the published checksums. A folder that a download
-    completed before is left as it is. Several archives share the folder, and a single folder
-    around everything is left out.
+    A complete download is left as it is. Several archives are unpacked into the same folder. Where
+    they hold a single folder around everything, that folder is left out.
+
+    Args:
+        pins: file -> `sha256:...`; they replace the published checksums.
+        keep_archives: leave the archives in `FOLDER.download`.
+
+    Returns:
+        The lines to print.
 
     Raises:
-        UserError: a server, a checksum, an archive, the disk or the folder forbids it.
+        UserError: the server, a checksum, an archive, the disk or the folder does not allow it.
     """
     refuse_by_hand(published, folder)
     if is_complete(published, folder, pins):
-        return [f"{folder}: complete already"]
+        return [f"{folder}: already complete"]
     work = folder.with_name(f"{folder.name}.download")
-    with _only_one(work):
-        if is_complete(published, folder, pins):  # another one ended while this one waited
-            return [f"{folder}: complete already"]
+    with only_one(work):
+        if is_complete(published, folder, pins):  # another download ended while this one waited
+            return [f"{folder}: already complete"]
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            fix = "move it away, or name another folder with --into"
-            raise UserError(f"{folder}: is there, but no complete download; {fix}")
+            fix = "move it, or name another folder with --into"
+            raise UserError(f"{folder}: exists, but is not a complete download; {fix}")
         files = _with_pins(published, pins)
         _check_disk(published, files, work)
         checksums = {file.name: _fetch_checked(file, work, pauses_seconds) for file in files}
@@ -134,7 +132,9 @@ def download(
         for file in files:
             if not file.checksum:
                 pin = f"--sha256 {file.name}={checksums[file.name].partition(':')[2]}"
-                lines.append(f"{file.name}: unchecked, for no checksum is published; pin it: {pin}")
+                lines.append(
+                    f"{file.name}: not checked, since no checksum is published; to pin it: {pin}"
+                )
         if keep_archives:
             lines.append(f"{work}: the archives are kept")
         else:
@@ -144,30 +144,30 @@ def download(
 
 
 def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> bool:
-    """Whether a download ended in `folder`, of which no file is lost since.
+    """Whether `folder` holds a complete download, of which no file was deleted since.
 
     Raises:
-        UserError: something else was downloaded into it, or files are gone.
+        UserError: something else was downloaded into it, or files are missing.
     """
     marker = folder / MARKER
     if not marker.exists():
         return False
-    told: dict[str, Any] = read_json(marker)
+    record: dict[str, Any] = read_json(marker)
     again = f"move {folder} away and download again"
-    if told["name"] != published.name:
-        raise UserError(f"{folder}: holds {told['name']}, not {published.name}; {again}")
+    if record["name"] != published.name:
+        raise UserError(f"{folder}: holds {record['name']}, not {published.name}; {again}")
     for name, pin in pins.items():
-        had = told["files"].get(name)
-        if had is None or (had != pin and had.startswith("sha256:")):
-            raise UserError(f"{folder}: {name} had {had or 'no place'}, not {pin}; {again}")
-    lacking = told["n_files"] - _count(folder)
-    if lacking > 0:
-        raise UserError(f"{folder}: {lacking} of {told['n_files']} files are gone; {again}")
+        known = record["files"].get(name)
+        if known is None or (known != pin and known.startswith("sha256:")):
+            raise UserError(f"{folder}: {name} has {known or 'no checksum'}, not {pin}; {again}")
+    n_missing = record["n_files"] - _count(folder)
+    if n_missing > 0:
+        raise UserError(f"{folder}: {n_missing} of {record['n_files']} files are missing; {again}")
     return True
 
 
 def next_commands(published: Published, folder: Path) -> list[str]:
-    """What to run with what has arrived."""
+    """The commands to run next."""
     if published.kind == "weights":
         source = next(folder.rglob(published.to_convert), folder / published.to_convert)
         out = folder.with_name(f"{folder.name}.safetensors")
@@ -177,67 +177,36 @@ def next_commands(published: Published, folder: Path) -> list[str]:
     return [f"python -m earmark profile use {profile}{root}", f"dvc add {folder}"]
 
 
-@contextmanager
-def _only_one(work: Path) -> Iterator[None]:
-    """Hold the lock of a folder of work; a second download waits for the first."""
-    lock = _locked(work)
-    try:
-        yield
-    finally:
-        (work / _LOCK).unlink(missing_ok=True)
-        with suppress(OSError):  # archives are left, or another download has begun
-            work.rmdir()
-        os.close(lock)
-
-
-def _locked(work: Path) -> int:
-    while True:
-        work.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT)
-        except FileNotFoundError:  # the other one has just removed the folder
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("%s: another download is at work; waiting for it", work)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            if os.path.samestat(os.fstat(lock), (work / _LOCK).stat()):
-                return lock
-        except FileNotFoundError:  # the lock of one that has ended and tidied up
-            pass
-        os.close(lock)
-
-
 def _with_pins(published: Published, pins: Mapping[str, str]) -> list[PublishedFile]:
     files = [*published.files, *(_listed(published.listing) if published.listing else [])]
-    strangers = sorted(pins.keys() - {file.name for file in files})
-    if strangers:
+    unknown = sorted(pins.keys() - {file.name for file in files})
+    if unknown:
         known = ", ".join(file.name for file in files)
-        raise UserError(f"--sha256 {strangers[0]}: no such file; {published.name} has {known}")
+        raise UserError(f"--sha256 {unknown[0]}: no such file; name one of {known}")
     return [replace(file, checksum=pins.get(file.name, file.checksum)) for file in files]
 
 
 def _listed(listing: str) -> list[PublishedFile]:
-    """The files of a figshare article, as its API tells them."""
+    """The files of a figshare article, from its API."""
     answer = read_json_at(listing)
     try:
         keys = ("name", "download_url", "computed_md5")
-        told = [[str(item[key]) for key in keys] for item in answer["files"]]
+        files = [[str(item[key]) for key in keys] for item in answer["files"]]
     except (KeyError, TypeError):
-        raise UserError(f"{listing}: lists no files; look whether the page has moved") from None
-    for name, _, _ in told:
-        if not re.fullmatch(r"\w[\w .()&+-]*", name) or name == _LOCK:
-            raise UserError(f"{listing}: lists a file {name!r}, which is no plain name")
-    return [PublishedFile(name, url, f"md5:{md5}" if md5 else "") for name, url, md5 in told]
+        raise UserError(f"{listing}: lists no files; check whether the page has moved") from None
+    for name, _, _ in files:
+        if not re.fullmatch(r"\w[\w .()&+-]*", name) or name == LOCK:
+            raise UserError(
+                f"{listing}: lists a file {name!r}, which is not a plain name; check the page"
+            )
+    return [PublishedFile(name, url, f"md5:{md5}" if md5 else "") for name, url, md5 in files]
 
 
 def _check_disk(published: Published, files: Sequence[PublishedFile], work: Path) -> None:
-    """Ask for room for the archives and for as much again that comes out of them."""
-    asked = [n_bytes_at(file.url) for file in files if not (work / file.name).exists()]
+    """Require room for the archives, and the same again for their contents."""
+    sizes = [n_bytes_at(file.url) for file in files if not (work / file.name).exists()]
     there = sum((work / file.name).stat().st_size for file in files if (work / file.name).exists())
-    n_bytes = max(there + sum(size or 0 for size in asked), published.n_bytes or 0)
+    n_bytes = max(there + sum(size or 0 for size in sizes), published.n_bytes or 0)
     arrived = sum(path.stat().st_size for path in work.iterdir())
     needed, free = 2 * n_bytes - arrived, shutil.disk_usage(work).free
     if needed > free:
@@ -246,7 +215,7 @@ def _check_disk(published: Published, files: Sequence[PublishedFile], work: Path
 
 
 def _fetch_checked(file: PublishedFile, work: Path, pauses_seconds: Sequence[float]) -> str:
-    """Fetch one file unless it is there; returns its checksum, which is the asked one if any."""
+    """Fetch one file unless it exists; return its checksum, which is the expected one if given."""
     path = work / file.name
     if not path.exists():
         fetch(file.url, path, pauses_seconds=pauses_seconds)
@@ -255,7 +224,7 @@ def _fetch_checked(file: PublishedFile, work: Path, pauses_seconds: Sequence[flo
         got = f"{algorithm}:{hashlib.file_digest(content, algorithm).hexdigest()}"
     if file.checksum and got != file.checksum:
         path.unlink()
-        fix = "deleted; run again, and if it stays so, look at the page for a new version"
+        fix = "it is deleted; run again; if that fails too, look for a new version on the page"
         raise UserError(f"{file.name}: {got} instead of {file.checksum}; {fix}")
     return got
 
@@ -281,13 +250,13 @@ def _unpack_all(
 
 
 def _lift_single_folder(folder: Path) -> None:
-    """Leave out a folder around everything, such as ESC-50-master; what a Mac hid stays beside."""
-    shown = [path for path in folder.iterdir() if path.name[0] != "." and path.name != "__MACOSX"]
-    if len(shown) != 1 or not shown[0].is_dir():
+    """Remove a folder around everything, such as ESC-50-master; hidden files beside it stay."""
+    visible = [path for path in folder.iterdir() if path.name[0] != "." and path.name != "__MACOSX"]
+    if len(visible) != 1 or not visible[0].is_dir():
         return
-    around = shown[0].rename(folder / f".{shown[0].name}.around")
+    around = visible[0].rename(folder / f".{visible[0].name}.around")
     for path in around.iterdir():
-        if not (folder / path.name).exists():  # a .DS_Store may lie at both levels
+        if not (folder / path.name).exists():  # a .DS_Store may be at both levels
             path.rename(folder / path.name)
     shutil.rmtree(around)
 

@@ -1,7 +1,7 @@
-"""The published corpora and weight files that `download` knows, each with where its facts are from.
+"""The published corpora and weight files that `download` knows, each with its sources.
 
-A checksum stands here only if somebody published it for the very file; sizes are the publisher's
-or an approximate total. Nothing was filled in by guessing.
+A checksum is given only if somebody published it for exactly this file. Sizes are those of the
+publisher, or an approximate total. Nothing is guessed.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class PublishedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A corpus or a set of weights; without files and listing it is fetched by hand."""
+    """A corpus or a set of weights; without files and listing it must be downloaded by hand."""
 
     name: str
-    about: str
+    description: str
     licence: str
     page: str
     kind: Literal["corpus", "weights"] = "corpus"
@@ -51,7 +51,7 @@ def _fsdkaggle2018(name: str, md5: str) -> PublishedFile:
 _ALL = (
     Published(
         name="fsdkaggle2018",
-        about="9,473 + 1,600 clips of 41 classes (DCASE 2018 task 2)",
+        description="9,473 + 1,600 clips of 41 classes (DCASE 2018 task 2)",
         licence="each clip its own: CC BY, CC0, 3 of CC BY-NC; of the set as a whole: not found",
         page="https://zenodo.org/records/2552860",
         n_bytes=round(4.6 * _GIB),
@@ -65,7 +65,7 @@ _ALL = (
     ),
     Published(
         name="esc50",
-        about="2,000 clips of 5 s, 50 classes, 5 folds; holds ESC-10",
+        description="2,000 clips of 5 s, 50 classes, 5 folds; holds ESC-10",
         licence="CC BY-NC 3.0; the ESC-10 subset CC BY 3.0",
         page="https://github.com/karolpiczak/ESC-50",
         # GitHub packs a branch anew when it changes. Two md5 are in use for this address:
@@ -80,7 +80,7 @@ _ALL = (
     ),
     Published(
         name="urbansound8k",
-        about="8,732 clips of at most 4 s, 10 classes, 10 folds",
+        description="8,732 clips of at most 4 s, 10 classes, 10 folds",
         licence="CC BY-NC 3.0",  # the text in soundata's loader
         page="https://zenodo.org/records/1203745",
         # soundata/datasets/urbansound8k.py: name, address, md5
@@ -94,7 +94,7 @@ _ALL = (
     ),
     Published(
         name="speech_commands_v0.01",
-        about="64,727 clips of at most 1 s, 30 words",
+        description="64,727 clips of at most 1 s, 30 words",
         profile="speech_commands_31",
         licence="CC BY 4.0",
         page="https://arxiv.org/abs/1804.03209",
@@ -109,7 +109,7 @@ _ALL = (
     ),
     Published(
         name="speech_commands_v0.02",
-        about="105,829 clips of at most 1 s, 35 words",
+        description="105,829 clips of at most 1 s, 35 words",
         profile="speech_commands_35",
         licence="CC BY 4.0",
         page="https://arxiv.org/abs/1804.03209",
@@ -125,7 +125,7 @@ _ALL = (
     ),
     Published(
         name="magnatagatune",
-        about="29 s mp3 clips with 188 tags",
+        description="29 s mp3 clips with 188 tags",
         licence="CC BY-NC-SA 3.0",  # tagatune.org/Magnatagatune.html
         page="https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset",
         # names and addresses as in several public loaders, which have no sums; the older host
@@ -144,7 +144,7 @@ _ALL = (
     ),
     Published(
         name="msos",
-        about="Making Sense of Sounds 2018: 1,500 clips of 5 s and a test set, 5 categories",
+        description="Making Sense of Sounds 2018: 1,500 clips of 5 s and a test set, 5 categories",
         licence="not found; read it on the page",
         page="https://cvssp.org/projects/making_sense_of_sounds/site/challenge/",
         listing="https://api.figshare.com/v2/articles/6901475",
@@ -152,7 +152,7 @@ _ALL = (
     ),
     Published(
         name="dcase2017_task4",
-        about="52,763 clips of 10 s from AudioSet, 17 classes, several a clip",
+        description="52,763 clips of 10 s from AudioSet, 17 classes, several per clip",
         licence="not found; the recordings are from YouTube",
         page="http://dcase.community/challenge2017/task-large-scale-sound-event-detection",
         steps=(
@@ -164,7 +164,7 @@ _ALL = (
     ),
     Published(
         name="vegas",
-        about="Visually Engaged and Grounded AudioSet (Zhou et al., 2018), to pre-train on",
+        description="Visually Engaged and Grounded AudioSet (Zhou et al., 2018), to pre-train on",
         licence="not found; the recordings are from YouTube",
         page="http://bvision11.cs.unc.edu/bigpen/yipin/visual2sound_webpage/visual2sound.html",
         steps=(
@@ -177,7 +177,7 @@ _ALL = (
         name="vggish",
         kind="weights",
         to_convert="vggish_model.ckpt",
-        about="VGGish, TensorFlow's checkpoint and PCA",
+        description="VGGish, TensorFlow's checkpoint and PCA",
         licence="the code's is Apache-2.0; of the weights: not found",
         page="https://github.com/tensorflow/models/tree/master/research/audioset/vggish",
         # two independent public projects pin the checkpoint, one the PCA
@@ -198,7 +198,7 @@ _ALL = (
         name="vggish_pytorch",
         kind="weights",
         to_convert="vggish-10086976.pth",
-        about="VGGish, as torchvggish converted it to PyTorch",
+        description="VGGish, as torchvggish converted it to PyTorch",
         licence="the code's is Apache-2.0; of the weights: not found",
         page="https://github.com/harritaylor/torchvggish",
         n_bytes=288_567_937,
@@ -215,7 +215,7 @@ _ALL = (
         name="soundnet",
         kind="weights",
         to_convert="soundnet8_final.t7",
-        about="SoundNet, five and eight layers (Torch7)",
+        description="SoundNet, five and eight layers (Torch7)",
         licence="the code's is MIT; of the weights: not found",
         page="https://github.com/cvondrick/soundnet",
         files=(

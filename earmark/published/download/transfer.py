@@ -1,8 +1,8 @@
-"""Fetch a file by HTTP; a broken connection, Ctrl-C or a kill costs what was in flight, no more.
+"""Download a file by HTTP, and continue after a broken connection, Ctrl-C or a kill.
 
-What has arrived lies in `NAME.part`. Beside it, `NAME.part.json` says what file it is a part of,
-so that two versions of a file are never spliced. pooch.retrieve cannot serve here: it downloads to
-a temporary name that it deletes on failure.
+What has arrived is in `NAME.part`. Beside it, `NAME.part.json` records which version of the file it
+is, so that two versions are never mixed. pooch.retrieve is no alternative: it deletes its
+temporary file on failure.
 """
 
 import json
@@ -28,17 +28,17 @@ PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
 _TIMEOUT_SECONDS = 60
 _CHUNK_BYTES = 1 << 18
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-# Else a server may compress on the way, and the bytes would not be those that were hashed.
+# Otherwise a server may compress the file, and its bytes would not fit the checksum.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "earmark"}
 
 
-class _Broken(Exception):  # noqa: N818 -- it says what happened
-    """The transfer ended early in a way that another try may fix."""
+class _Broken(Exception):  # noqa: N818 -- the name says what happened
+    """The transfer failed in a way that another try may fix."""
 
 
 @dataclass(frozen=True)
 class _Whole:
-    """The file that the parts belong to; None and empty where the server does not say."""
+    """The file that a part belongs to; None or "" where the server does not say."""
 
     url: str
     n_bytes: int | None
@@ -52,7 +52,7 @@ class _Part:
     path: Path
 
     @property
-    def about(self) -> Path:
+    def metadata(self) -> Path:
         return self.path.with_name(f"{self.path.name}.json")
 
     @property
@@ -60,9 +60,9 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def whole(self, url: str) -> _Whole:
-        """What the part is of; a part of anything else than `url` is deleted."""
+        """The file that the part belongs to; a part of any other file than `url` is deleted."""
         try:
-            whole = _Whole(**json.loads(self.about.read_text()))
+            whole = _Whole(**json.loads(self.metadata.read_text()))
         except (OSError, ValueError, TypeError):
             whole = None
         if whole is None or whole.url != url:
@@ -72,22 +72,22 @@ class _Part:
 
     def start(self, whole: _Whole) -> None:
         self.discard()
-        write_json(self.about, asdict(whole))
+        write_json(self.metadata, asdict(whole))
 
     def discard(self) -> None:
-        # The data go first: killed in between, nothing is left that would be taken for a beginning.
+        # The data go first: after a kill in between, nothing is left that looks like a part.
         self.path.unlink(missing_ok=True)
-        self.about.unlink(missing_ok=True)
+        self.metadata.unlink(missing_ok=True)
 
 
 def fetch(url: str, path: Path, *, pauses_seconds: Sequence[float] = PAUSES_SECONDS) -> None:
     """Download `url` to `path`, which appears once it is whole; its content is not checked here.
 
-    A broken connection is taken up again after each of the pauses in turn; whenever more has
-    arrived, they begin anew.
+    After a broken connection it tries again after each pause in turn; whenever more has arrived,
+    it starts with the first pause again.
 
     Raises:
-        UserError: the server refuses, or the pauses are used up.
+        UserError: the server refuses, or the last try failed.
     """
     part = _Part(path.with_name(f"{path.name}.part"))
     pauses, most = iter(pauses_seconds), part.n_bytes
@@ -101,16 +101,16 @@ def fetch(url: str, path: Path, *, pauses_seconds: Sequence[float] = PAUSES_SECO
                 pauses, most = iter(pauses_seconds), part.n_bytes
             pause = next(pauses, None)
             if pause is None:
-                kept = f"{part.n_bytes} bytes are kept; the same command goes on from there"
+                kept = f"{part.n_bytes} bytes are kept; run the command again to continue"
                 raise UserError(f"{url}: {error}; {kept}") from None
             logger.info("%s: %s; trying again in %g s", path.name, error, pause)
             time.sleep(pause)
     part.path.replace(path)
-    part.about.unlink(missing_ok=True)
+    part.metadata.unlink(missing_ok=True)
 
 
 def n_bytes_at(url: str) -> int | None:
-    """The length that the server promises; None where it does not answer or say."""
+    """The length in bytes that the server promises; None where it does not answer or say."""
     try:
         response = requests.head(url, headers=_HEADERS, timeout=10, allow_redirects=True)
     except requests.RequestException:
@@ -119,7 +119,7 @@ def n_bytes_at(url: str) -> int | None:
 
 
 def read_json_at(url: str) -> Any:
-    """What a web service answers.
+    """The json that a web service returns.
 
     Raises:
         UserError: it does not answer, or not with json.
@@ -157,19 +157,19 @@ def _transfer(url: str, part: _Part) -> None:
     Range: bytes=has-               [---------------------)
     """
     whole, has = part.whole(url), part.n_bytes
-    if has and has == whole.n_bytes:  # killed before the part got its name
+    if has and has == whole.n_bytes:  # killed before the part was renamed
         return
     headers = dict(_HEADERS)
     if has:
         headers["Range"] = f"bytes={has}-"
-        if whole.validator:  # the server sends all of it if the file is another one by now
+        if whole.validator:  # the server sends the whole file if it has changed
             headers["If-Range"] = whole.validator
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
         if response.status_code == requests.codes.partial:
             total = _continues(response, part, whole)
         elif response.status_code == requests.codes.ok:
             if has:
-                logger.info("%s: the server starts over", part.path.name)
+                logger.info("%s: the server starts again from the beginning", part.path.name)
             total = _length(response.headers.get("Content-Length"))
             part.start(_Whole(url, total, _validator(response)))
         else:
@@ -180,13 +180,14 @@ def _transfer(url: str, part: _Part) -> None:
 
 def _continues(response: requests.Response, part: _Part, whole: _Whole) -> int | None:
     """The length of the whole file, if the answer begins where the part ends."""
-    said = response.headers.get("Content-Range", "")
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", said.strip())
-    total = _length(found[2]) if found else None
+    content_range = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range.strip())
+    total = _length(match[2]) if match else None
     is_other = whole.n_bytes is not None and total is not None and total != whole.n_bytes
-    if not found or int(found[1]) != part.n_bytes or is_other:
+    if not match or int(match[1]) != part.n_bytes or is_other:
         part.discard()
-        raise _Broken(f"the part does not fit what the server has ({said or 'no Content-Range'})")
+        problem = content_range or "no Content-Range"
+        raise _Broken(f"the part does not fit the file on the server ({problem})")
     return total if total is not None else whole.n_bytes
 
 
@@ -206,7 +207,7 @@ def _refused(response: requests.Response, part: _Part) -> None:
         raise _Broken("the file on the server is shorter than what has arrived")
     if response.status_code in _PASSING_STATUSES:
         raise _Broken(f"the server says {status}")
-    raise UserError(f"{response.url}: the server says {status}; look whether the file has moved")
+    raise UserError(f"{response.url}: the server says {status}; check whether the file has moved")
 
 
 def _write(response: requests.Response, part: _Part, total: int | None) -> None:

@@ -29,18 +29,18 @@ class Backbone:
 
 
 def checked(network: str, options: Mapping[str, Option], tensors: Arrays) -> Backbone:
-    """Hold the tensors against every name and shape that the network has below its head.
+    """Check the tensors against every name and shape that the network has below its head.
 
     Raises:
         ValueError: one is missing, too many, of another shape, or not finite.
     """
     with torch.device("meta"):
-        own = build(network, 1, options).state_dict()
-    wanted = {key: tuple(value.shape) for key, value in own.items() if _is_published(key)}
+        state = build(network, 1, options).state_dict()
+    wanted = {key: tuple(value.shape) for key, value in state.items() if _is_published(key)}
     for key in sorted(wanted.keys() | tensors.keys()):
-        found = tensors[key].shape if key in tensors else "missing"
-        if found != wanted.get(key):
-            raise ValueError(f"{key} is {found}, where {network} has {wanted.get(key, 'none')}")
+        shape = tensors[key].shape if key in tensors else "missing"
+        if shape != wanted.get(key):
+            raise ValueError(f"{key} is {shape}, where {network} has {wanted.get(key, 'none')}")
     check_finite(tensors)
     defaults = default_options(network)
     unusual = {name: value for name, value in options.items() if value != defaults[name]}

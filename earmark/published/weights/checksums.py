@@ -1,7 +1,7 @@
 """CRC-32C of large buffers, which TensorFlow's tables carry and no library here computes.
 
 Shapes: L lanes of 128 words (16 bits) each; a register is the state of a division by the
-polynomial, and is linear in the bytes, so that lanes run side by side and are joined afterwards.
+polynomial, and is linear in the bytes, so that lanes run side by side and are combined afterwards.
 """
 
 from functools import cache
@@ -45,7 +45,7 @@ def _remainder(words: NDArray[np.uint16]) -> np.uint32:
     registers: Registers = np.zeros(lanes.shape[1], np.uint32)
     for word in lanes:
         registers = table[(registers & 0xFFFF) ^ word] ^ (registers >> 16)
-    for power in count(int(np.log2(2 * _LANE_WORDS))):  # neighbours are joined, and joined again
+    for power in count(int(np.log2(2 * _LANE_WORDS))):  # neighbours are combined, again and again
         if len(registers) == 1:
             break
         registers = _apply(_zero_bytes(power), registers[0::2]) ^ registers[1::2]

@@ -1,4 +1,4 @@
-"""One command for every published weight file: tell what it is, check it, write safetensors."""
+"""Convert any published weight file: recognise it, check it, write safetensors."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ class Conversion:
     """What was read and what was written.
 
     Attributes:
-        form: the kind of file that it was, such as "Torch7 archive".
+        form: the format of the source, such as "Torch7 archive".
         published_as: the name of the published file with this checksum; empty if there is none.
         network: vggish, soundnet or pca; `options` as far as they are not the published ones.
     """
@@ -60,53 +60,53 @@ class Conversion:
     sha256: str
 
     def lines(self, source: Path, out: Path) -> list[str]:
-        """What to tell the user: what was read, what was written, and where it goes."""
+        """The lines to print: what was read, what was written, and where params.yaml names it."""
         known = f"the published {self.published_as}" if self.published_as else _UNKNOWN
         network = ", ".join([self.network, *(f"{k}: {v}" for k, v in self.options.items())])
-        said = [
+        lines = [
             f"read {source}: {self.form}, sha256 {self.source_sha256}: {known}",
             f"wrote {out}: {network}, {self.n_tensors} tensors, {self.n_values:,} values, "
             f"sha256 {self.sha256}",
         ]
         if self.network in _USE:
             section, key, pin = _USE[self.network]
-            place = f"params.yaml, {section}.<name>: network: {{name: {network}}}"
-            said.append(f"{place}, {key}: {out}, {pin}: {self.sha256}")
-        return said
+            where = f"params.yaml, {section}.<name>: network: {{name: {network}}}"
+            lines.append(f"{where}, {key}: {out}, {pin}: {self.sha256}")
+        return lines
 
 
 def convert(source: Path, out: Path, *, sha256: str = "") -> Conversion:
     """Write the weights in `source` as safetensors with the names of our networks.
 
-    The same source gives the same bytes. `sha256` is that of the named file; the values beside a
-    TensorFlow V2 index are held to the checksums in it.
+    The same source gives the same bytes. `sha256` is that of `source`; the values beside a
+    TensorFlow V2 index are checked against the checksums in it.
 
     Raises:
         UserError: `source` is not what is accepted, is damaged, or has another sha256 than given.
     """
     if out.suffix != ".safetensors":
-        raise UserError(f"{out}: what is written is safetensors; let the name end so")
+        raise UserError(f"{out}: the output is safetensors; end its name with .safetensors")
     data = source.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 and found != sha256.lower():
-        raise UserError(f"{source}: sha256 is {found}, not {sha256}; fetch it again")
-    known = find(found)
+    source_sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 and source_sha256 != sha256.lower():
+        raise UserError(f"{source}: sha256 is {source_sha256}, not {sha256}; fetch it again")
+    known = find(source_sha256)
     if known and known.flaw:
         raise UserError(f"{source}: this is {known.name}, which must not be used: {known.flaw}")
     try:
         form, backbone = _read(source, memoryview(data))
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())  # in one line, whatever names the file has
+        reason = " ".join(str(error).split())  # one line, whatever names the file contains
         raise UserError(f"{source}: {reason}; convert takes {ACCEPTED}") from error
     name = known.name if known else ""
-    # safetensors writes memory as it lies, whatever the order of an array's axes
+    # safetensors writes the memory as it is, whatever the order of an array's axes
     in_order = {key: np.ascontiguousarray(array) for key, array in backbone.tensors.items()}
-    content = safetensors(in_order, _metadata(backbone, found))
+    content = safetensors(in_order, _metadata(backbone, source_sha256))
     with whole_file(out) as part:
         part.write_bytes(content)
     return Conversion(
         form=form,
-        source_sha256=found,
+        source_sha256=source_sha256,
         published_as=name,
         network=backbone.network,
         options=backbone.options,
@@ -117,7 +117,7 @@ def convert(source: Path, out: Path, *, sha256: str = "") -> Conversion:
 
 
 def _read(path: Path, data: memoryview) -> tuple[str, Backbone]:
-    """What kind of file it is by its contents, and the weights in it."""
+    """The format of the file, recognised by its contents, and the weights in it."""
     head = bytes(data[: len(_LEGACY_TORCH)])
     if is_checkpoint(data):
         form, variables = read_checkpoint(path, data)
@@ -130,7 +130,7 @@ def _read(path: Path, data: memoryview) -> tuple[str, Backbone]:
         return "npz file", vggish.pca(read_npz(path))
     if head.startswith((_ZIP, _LEGACY_TORCH)):
         return "PyTorch file", _from_torch(read_torch(path))
-    raise ValueError("no weight file that earmark knows" if head else "the file is empty")
+    raise ValueError("not a weight file that earmark knows" if head else "the file is empty")
 
 
 def _is_npz(path: Path) -> bool:
@@ -162,9 +162,9 @@ def _as_array(value: Any) -> Any:
 
 def _metadata(backbone: Backbone, source_sha256: str) -> dict[str, str]:
     """One entry, since safetensors writes several in an order that changes from run to run."""
-    about = {
+    metadata = {
         "source_sha256": source_sha256,
         "network": {"name": backbone.network, **backbone.options},
         "note": _NOTE if backbone.network == "vggish" else "",
     }
-    return {"earmark": json.dumps(about)}
+    return {"earmark": json.dumps(metadata)}

@@ -59,10 +59,10 @@ class Message:
     def all(self, field: int) -> list[memoryview]:
         """Every value of a field of bytes, text or messages."""
         values = self.fields.get(field, [])
-        found = [value for value in values if isinstance(value, memoryview)]
-        if len(found) < len(values):
+        buffers = [value for value in values if isinstance(value, memoryview)]
+        if len(buffers) < len(values):
             raise ValueError(f"field {field} in it is a number where bytes belong")
-        return found
+        return buffers
 
     def messages(self, field: int) -> list[Self]:
         return [self.parse(data) for data in self.all(field)]

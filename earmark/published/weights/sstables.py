@@ -32,8 +32,8 @@ def entries(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         raise ValueError("it is cut short: the table's footer is missing")
     _, at = _handle(footer, 0)
     index, _ = _handle(footer, at)
-    for _, place in _block_entries(_block(data, *index)):
-        handle, _ = _handle(place, 0)
+    for _, entry in _block_entries(_block(data, *index)):
+        handle, _ = _handle(entry, 0)
         yield from _block_entries(_block(data, *handle))
 
 

@@ -53,7 +53,7 @@ def read_checkpoint(path: Path, data: memoryview) -> tuple[str, dict[str, Array]
 def _read_v1(head: Message, records: dict[bytes, memoryview]) -> dict[str, Array]:
     variables = [variable for meta in head.messages(1) for variable in meta.messages(1)]
     shapes = {v.text(1): _shape(v, 2) for v in variables if v.number(3) == _FLOAT32}
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for record in records.values():
         for saved in Message.parse(record).messages(2):
             name = saved.text(1)
@@ -62,10 +62,10 @@ def _read_v1(head: Message, records: dict[bytes, memoryview]) -> dict[str, Array
             _refuse_slices(name, saved.messages(2))
             packed = [values for tensor in saved.messages(3) for values in tensor.all(5)]
             values = packed[0] if len(packed) == 1 else memoryview(b"".join(packed))
-            found[name] = _array(name, values, shapes[name])
-    if missing := sorted(shapes.keys() - found.keys()):
+            arrays[name] = _array(name, values, shapes[name])
+    if missing := sorted(shapes.keys() - arrays.keys()):
         raise ValueError(f"it is damaged: the values of {missing[0]} are missing")
-    return found
+    return arrays
 
 
 def _refuse_slices(name: str, slices: list[Message]) -> None:
@@ -82,7 +82,7 @@ def _read_v2(path: Path, head: Message, records: dict[bytes, memoryview]) -> dic
     if not values_path.is_file():
         raise ValueError(f"its values, {values_path.name}, are not beside it")
     values = memoryview(values_path.read_bytes())
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for key, record in records.items():
         name, entry = key.decode("utf-8", "replace"), Message.parse(record)
         if entry.number(1) != _FLOAT32:
@@ -90,11 +90,11 @@ def _read_v2(path: Path, head: Message, records: dict[bytes, memoryview]) -> dic
         if entry.fields.get(7):
             raise ValueError(f"{name} was saved in slices; save it whole")
         start = entry.number(4)
-        own = values[start : start + entry.number(5)]
-        if not is_masked_crc32c(own, entry.number(6)):
+        content = values[start : start + entry.number(5)]
+        if not is_masked_crc32c(content, entry.number(6)):
             raise ValueError(f"{values_path.name}: the values of {name} fail their checksum")
-        found[name] = _array(name, own, _shape(entry, 2))
-    return found
+        arrays[name] = _array(name, content, _shape(entry, 2))
+    return arrays
 
 
 def _shape(message: Message, field: int) -> tuple[int, ...]:

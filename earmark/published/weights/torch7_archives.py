@@ -114,12 +114,12 @@ class _Reader:
         elif (name := kind.removesuffix("Tensor")) != kind and name in _DTYPES:
             self.known[number] = self.tensor(np.dtype(_DTYPES[name]))
         else:
-            found = Torch7Object(class_name)
-            self.known[number] = found
+            value = Torch7Object(class_name)
+            self.known[number] = value
             fields = self.object()
             if not isinstance(fields, dict):
                 raise ValueError(f"it has an object of class {class_name}, which is not known here")
-            found.fields.update(fields)
+            value.fields.update(fields)
         return self.known[number]
 
     def storage(self, dtype: np.dtype[Any]) -> Array:

@@ -1,5 +1,7 @@
 """ESC-50 and ESC-10: the csv layout and the class folders give one table."""
 
+from pathlib import Path
+
 import pytest
 
 from earmark.corpora.adapters import esc, find
@@ -8,7 +10,7 @@ from tests.corpora import corpus_trees
 
 
 @pytest.fixture(scope="module")
-def csv_root(tmp_path_factory):
+def csv_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("csv")
     corpus_trees.esc_csv(root)
     return root
@@ -61,11 +63,13 @@ def test_a_file_with_another_name_is_refused_and_other_folders_are_left_alone(tm
     corpus_trees.touch(tmp_path, "001 - Dog bark/._1-100032-A.ogg", "001 - Dog bark/info.txt")
     assert list(find("esc10").read_clips(tmp_path, "")["clip"]) == ["1-100032-A-0"]
     corpus_trees.record(tmp_path, "001 - Dog bark/bark.ogg")
-    with pytest.raises(UserError, match=r"^001 - Dog bark/bark\.ogg: no clip of ESC-50; names are"):
+    with pytest.raises(
+        UserError, match=r"^001 - Dog bark/bark\.ogg: not a clip of ESC-50; name it"
+    ):
         find("esc10").read_clips(tmp_path, "")
 
 
-def test_a_csv_whose_subset_is_another_is_refused(tmp_path):
+def test_a_csv_with_another_subset_is_refused(tmp_path):
     corpus_trees.write_lines(
         tmp_path / "meta" / "esc50.csv",
         "filename,fold,target,category,esc10,src_file,take",

@@ -68,7 +68,9 @@ def test_fsdkaggle2018_elsewhere_or_with_a_table_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"corpus\.table: .*set it to ''"):
         fsdkaggle2018.read_clips(tmp_path, "labels.csv")
     (tmp_path / ZENODO[1]).unlink()
-    with pytest.raises(UserError, match=r"test_post_competition_scoring_clips\.csv: not there"):
+    with pytest.raises(
+        UserError, match=r"test_post_competition_scoring_clips\.csv: does not exist"
+    ):
         fsdkaggle2018.read_clips(tmp_path, "")
 
 

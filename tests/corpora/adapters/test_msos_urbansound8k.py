@@ -8,7 +8,7 @@ from earmark.errors import UserError
 from tests.corpora import corpus_trees
 
 
-def test_category_and_event_are_the_two_tasks_and_evaluation_is_the_test(tmp_path):
+def test_the_category_is_the_label_and_the_event_the_aux_label(tmp_path):
     corpus_trees.msos(tmp_path)
     clips = find("msos").read_clips(tmp_path, "")
     assert clips["split"].tolist() == ["train"] * 12 + ["test"] * 2
@@ -29,7 +29,7 @@ def test_an_event_of_two_categories_is_refused(tmp_path):
     corpus_trees.msos(tmp_path)
     sheet = tmp_path / "Logsheet_Development.csv"
     sheet.write_text(sheet.read_text().replace("Nature,Rain,", "Nature,Oboe,", 1))
-    with pytest.raises(UserError, match="event Oboe lies in Music and Nature; fix the sheet"):
+    with pytest.raises(UserError, match="event Oboe is in Music and Nature; fix the sheet"):
         find("msos").read_clips(tmp_path, "")
 
 

@@ -26,10 +26,10 @@ def test_clips_have_the_fifty_most_frequent_tags_and_those_without_are_counted(m
     assert len(names) == 50
     assert "slow" not in names  # in 4 clips, no_voice in 5
     assert {"no_voice", "guitar"} <= names
-    assert clips.set_index("clip").loc["10", "label"].split(";")[:2] == ["common0", "common1"]
+    assert str(clips.set_index("clip").loc["10", "label"]).split(";")[:2] == ["common0", "common1"]
 
 
-def test_directories_are_the_parts_and_segments_of_a_track_share_a_source(music):
+def test_directories_are_the_splits_and_segments_of_a_track_share_a_source(music):
     clips = find("magnatagatune").read_clips(music, "")
     directory = clips["path"].str[0]
     assert dict(zip(directory, clips["split"], strict=True)) == {
@@ -51,19 +51,19 @@ def test_mp3_files_may_lie_in_a_folder_of_their_own(music):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "problem"),
     [
         ('"mp3_path"', '"file"', "no column mp3_path; fetch it again"),
         ("b/band_1-album-01-a-song-0-29", "g/x-0-29", "clip 10: mp3_path 'g/x-0-29.mp3' is in no"),
         ('"0"\t"1"\t"0"', '"0"\t"2"\t"0"', "a mark is not 0 or 1"),
     ],
 )
-def test_a_table_that_is_not_the_published_one_is_refused(music, old, new, said):
+def test_a_table_that_is_not_the_published_one_is_refused(music, old, new, problem):
     table = music / "annotations_final.csv"
     text = table.read_text()
     assert old in text
     table.write_text(text.replace(old, new, 1))
-    with pytest.raises(UserError, match=rf"annotations_final\.csv: .*{said}"):
+    with pytest.raises(UserError, match=rf"annotations_final\.csv: .*{problem}"):
         find("magnatagatune").read_clips(music, "")
 
 
@@ -120,5 +120,7 @@ def test_audio_is_found_in_any_folder_and_format_with_or_without_its_prefix(traf
 def test_a_row_without_a_label_is_named(traffic):
     table = traffic / "groundtruth_release" / "groundtruth_weak_label_testing_set.csv"
     table.write_text("a_0.000_10.000.wav\t0.000\t10.000\tTrain\nb_0.000_10.000.wav\n")
-    with pytest.raises(UserError, match=r"testing_set\.csv: b_0\.000_10\.000\.wav: no label in"):
+    with pytest.raises(
+        UserError, match=r"testing_set\.csv: clip b_0\.000_10\.000\.wav: no label in"
+    ):
         find("dcase2017_task4").read_clips(traffic, "")

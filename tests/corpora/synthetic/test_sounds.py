@@ -43,8 +43,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 def spectrum(signal: Signal) -> tuple[Signal, Signal]:
     """Return frequencies and magnitudes, padded to bins of about 0.1 Hz."""
     n_fft = 1 << 19
-    magnitudes = np.abs(np.fft.rfft(signal * np.hanning(len(signal)), n_fft))
-    return np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE), magnitudes
+    window: Signal = np.hanning(len(signal))
+    magnitudes: Signal = np.abs(np.fft.rfft(signal * window, n_fft)).astype(np.float64)
+    bins_hz: Signal = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE).astype(np.float64)
+    return bins_hz, magnitudes
 
 
 def peak_near(signal: Signal, frequency_hz: float, *, within: float = 0.06) -> tuple[float, float]:
@@ -84,8 +86,8 @@ def test_sounds_can_be_made_at_a_low_sample_rate(tag: str) -> None:
 
 def test_a_struck_bar_rings_at_the_partials_of_a_free_bar() -> None:
     bar = struck_bar(SAMPLE_RATE, frequency_hz=800.0, seconds=1.0, t60_seconds=2.0, hardness=0.8)
-    found = [peak_near(bar, 800 * ratio)[0] / 800 for ratio in (1, 2.756, 5.404, 8.933)]
-    assert found == pytest.approx([1, 2.756, 5.404, 8.933], rel=1e-3)
+    ratios = [peak_near(bar, 800 * ratio)[0] / 800 for ratio in (1, 2.756, 5.404, 8.933)]
+    assert ratios == pytest.approx([1, 2.756, 5.404, 8.933], rel=1e-3)
     fundamental, octave, second = (peak_near(bar, 800 * ratio)[1] for ratio in (1, 2, 2.756))
     assert second > 0.05 * fundamental
     assert octave < 1e-3 * fundamental  # where a string would have a harmonic
@@ -228,10 +230,10 @@ def test_a_recording_carries_the_asked_background_below_the_sound() -> None:
         changes = {"lead_seconds": 0.5, "room_level": 0.0, "colour_bands": (), "low_cut_hz": 20.0}
         flat = {"high_cut_hz": 20_000.0, "is_humming": False, "floor_db": -np.inf}
         plain = type(conditions)(**{**vars(conditions), **changes, **flat})
-        heard = record(rng(seed), sound, SAMPLE_RATE, plain, seconds=2.0).astype(np.float64)
+        recorded = record(rng(seed), sound, SAMPLE_RATE, plain, seconds=2.0).astype(np.float64)
         start = SAMPLE_RATE // 2
-        assert not heard[:start].any()
-        loud, faint = heard[start : start + 20_000], heard[start + 23_000 : start + 42_000]
+        assert not recorded[:start].any()
+        loud, faint = recorded[start : start + 20_000], recorded[start + 23_000 : start + 42_000]
         snr_db = 20 * np.log10(loud_level(loud) / faint.std())
         assert snr_db == pytest.approx(20.0, abs=4.0)  # the background breathes
 

@@ -1,4 +1,4 @@
-"""CNNs on waveforms and on log-mel frames, made to be joined (Lederle and Wilhelm, "Combining
+"""CNNs on waveforms and on log-mel frames, made for fusion (Lederle and Wilhelm, "Combining
 high-level features of raw audio waves and mel-spectrograms for audio tagging", 2018, Figure 2 of
 their poster).
 
@@ -7,17 +7,17 @@ Time is the last axis of (B, C, 1, T) in one dimension, and the one before the l
 (B, C, N, M) in two.
 """
 
-from abc import ABC, abstractmethod
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from earmark.networks.base import Network
 from earmark.networks.inputs import check_waveform
-from earmark.networks.layers import Conv1d, Float32Linear, Network, glorot, he, scaled
+from earmark.networks.layers import Conv1d, Float32Linear, glorot, he, scaled
 
 AUDIO_GROUPS = ((32, 9, 16), (64, 9, 8), (128, 3, 8), (256, 3, 8))  # (channels, kernel, pool)
-JOINT_SIZES = (512, 256, 256, 128)  # of the dense layers, from the poster's Figure 2
+FUSION_SIZES = (512, 256, 256, 128)  # of the dense layers, from the poster's Figure 2
 SPEC_GROUPS = (32, 64, 128, 256, 512, 512)  # channels; kernels are 3x3, pools 2x2
 
 
@@ -36,26 +36,7 @@ def dense_head(n_inputs: int, hidden: int, n_tags: int) -> nn.Sequential:
     return nn.Sequential(linear, nn.ReLU(), nn.BatchNorm1d(hidden), output)
 
 
-class PooledNetwork(Network, ABC):
-    """A backbone that ends in a pooled map of `n_pooled` values, and a head that tags it.
-
-    The paper joins the pooled maps of two trained networks and drops their heads.
-    """
-
-    n_pooled: int
-    head: nn.Sequential
-
-    @abstractmethod
-    def pooled(self, segments: Tensor) -> Tensor:
-        """Return the last pooled map, flat, (B, D)."""
-
-    def forward(self, segments: Tensor) -> Tensor:
-        """Tag segments of exactly the size that the network was made for."""
-        logits: Tensor = self.head(self.pooled(segments))  # (B, K)
-        return logits
-
-
-class CNNAudio(PooledNetwork):
+class CNNAudio(Network):
     """cnn-audio: four groups of two 1-D convolutions, 512 units, the tags.
 
     The paper's poster shows four groups, 512 units, and batch norm once a block and after each
@@ -66,6 +47,7 @@ class CNNAudio(PooledNetwork):
     """
 
     feature_types = frozenset({"waveform"})
+    feature_dim: int
 
     def __init__(
         self, n_tags: int, *, n_samples: int = 88200, width: float = 1.0, hidden: int = 512
@@ -85,18 +67,18 @@ class CNNAudio(PooledNetwork):
             convs = Conv1d(channels, out, kernel, fold=fold), Conv1d(out, out, kernel)
             self.features.append(group(*convs, (1, pool)))
             channels = out
-        self.n_pooled = channels * n_steps
-        self.head = dense_head(self.n_pooled, hidden, n_tags)
+        self.feature_dim = channels * n_steps
+        self.head = dense_head(self.feature_dim, hidden, n_tags)
         he(self.features)
 
-    def pooled(self, segments: Tensor) -> Tensor:
-        """Return the last pooled map (B, D) of waveforms (B, T) of exactly `n_samples`."""
-        check_waveform(segments, n_samples=self.n_samples)
-        x: Tensor = self.features(segments[:, None, None])  # (B, C, 1, T / 8192)
-        return x.flatten(1)  # (B, D)
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last pooled map (B, D), from waveforms (B, T) of exactly `n_samples`."""
+        check_waveform(x, n_samples=self.n_samples)
+        maps: Tensor = self.features(x[:, None, None])  # (B, C, 1, T / 8192)
+        return maps.flatten(1)  # (B, D)
 
 
-class CNNSpec(PooledNetwork):
+class CNNSpec(Network):
     """cnn-spec: six groups of two 3x3 convolutions, 512 units, the tags.
 
     Six groups and 512 units are the poster's; channels, kernels, pools and 128 mel bins are ours,
@@ -106,6 +88,7 @@ class CNNSpec(PooledNetwork):
     """
 
     feature_types = frozenset({"logmel", "mfcc"})
+    feature_dim: int
     min_size = 2 ** len(SPEC_GROUPS)  # every pool halves both axes
 
     def __init__(
@@ -130,23 +113,23 @@ class CNNSpec(PooledNetwork):
             conv1 = nn.Conv2d(channels, out, 3, padding=1)
             self.features.append(group(conv1, nn.Conv2d(out, out, 3, padding=1), (2, 2)))
             channels = out
-        self.n_pooled = channels * (n_frames // self.min_size) * (n_mels // self.min_size)
-        self.head = dense_head(self.n_pooled, hidden, n_tags)
+        self.feature_dim = channels * (n_frames // self.min_size) * (n_mels // self.min_size)
+        self.head = dense_head(self.feature_dim, hidden, n_tags)
         he(self.features)
 
-    def pooled(self, segments: Tensor) -> Tensor:
-        """Return the last pooled map (B, D) of frames (B, N, M) of exactly the network's size."""
-        if segments.ndim != 3 or segments.shape[1:] != (self.n_frames, self.n_mels):
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last pooled map (B, D), from frames (B, N, M) of the network's size."""
+        if x.ndim != 3 or x.shape[1:] != (self.n_frames, self.n_mels):
             raise ValueError(
                 f"expected (clips, {self.n_frames} frames, {self.n_mels} mels), "
-                f"got {tuple(segments.shape)}"
+                f"got {tuple(x.shape)}"
             )
-        x: Tensor = self.features(segments.unsqueeze(1))  # (B, C, N / 64, M / 64)
-        return x.flatten(1)  # (B, D)
+        maps: Tensor = self.features(x.unsqueeze(1))  # (B, C, N / 64, M / 64)
+        return maps.flatten(1)  # (B, D)
 
 
 class CNNComb(Network):
-    """cnn-comb: the last pooled maps of a trained cnn-audio and cnn-spec, joined by dense layers.
+    """cnn-comb: dense layers on the last pooled maps of a trained cnn-audio and cnn-spec.
 
     The backbones are frozen: their parameters are not trained and they stay in evaluation mode, so
     that their batch norm keeps what it learnt. The options are theirs, so that their weights fit
@@ -173,11 +156,11 @@ class CNNComb(Network):
         for backbone in (self.audio, self.spec):
             del backbone.head
             backbone.requires_grad_(False)
-        sizes = [self.audio.n_pooled + self.spec.n_pooled, *JOINT_SIZES]
-        self.head = nn.Sequential()
-        for n_in, n_out in pairwise(sizes):
-            self.head.extend([glorot(nn.Linear(n_in, n_out)), nn.ReLU(), nn.BatchNorm1d(n_out)])
-        self.head.append(glorot(Float32Linear(sizes[-1], n_tags)))
+        self.feature_dim = self.audio.feature_dim + self.spec.feature_dim
+        layers: list[nn.Module] = []
+        for n_in, n_out in pairwise([self.feature_dim, *FUSION_SIZES]):
+            layers += [glorot(nn.Linear(n_in, n_out)), nn.ReLU(), nn.BatchNorm1d(n_out)]
+        self.head = nn.Sequential(*layers, glorot(Float32Linear(FUSION_SIZES[-1], n_tags)))
 
     def train(self, mode: bool = True) -> "CNNComb":
         """Set the head's mode; the backbones stay in evaluation mode."""
@@ -186,10 +169,12 @@ class CNNComb(Network):
         self.spec.eval()
         return self
 
-    def forward(self, segments: tuple[Tensor, Tensor]) -> Tensor:
-        """Tag waveforms (B, T) and frames (B, N, M) of the same segments."""
-        waveform, frames = segments
+    def forward_features(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        """Return both pooled maps side by side, (B, D).
+
+        Waveforms are (B, T) and frames (B, N, M), of the same segments.
+        """
+        waveform, frames = x
         with torch.no_grad():
-            maps = [self.audio.pooled(waveform), self.spec.pooled(frames)]  # (B, D) each
-        logits: Tensor = self.head(torch.cat(maps, 1))  # (B, K)
-        return logits
+            maps = [self.audio.forward_features(waveform), self.spec.forward_features(frames)]
+        return torch.cat(maps, 1)  # (B, D)

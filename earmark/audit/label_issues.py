@@ -1,0 +1,136 @@
+"""The label issues of a corpus, from the out-of-fold probabilities of the ensemble."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from earmark.audit.findings import Finding
+from earmark.audit.label_noise import Floats, Ints, LabelNoise, estimate_label_noise
+from earmark.audit.label_ranking import against_truth, true_labels
+from earmark.audit.result import LabelAudit
+from earmark.corpora.corrections import read_corrections
+from earmark.labels import is_multi_label, label_indices
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.store import read_json, read_table
+from earmark.wording import counted, first_of
+
+TOPIC = "labels"
+_NOISY = 0.1  # a class is named if the interval of its estimated noise lies above this
+
+
+def audit_labels(params: Params, layout: Layout, clips: pd.DataFrame) -> LabelAudit:
+    """Estimate the label noise of `clips`, if there is an ensemble and they have one tag each.
+
+    Clips that corpus.label_corrections decides about count in the estimates, but are no issues.
+
+    Raises:
+        UserError: corpus.label_corrections cannot be read.
+    """
+    if not (layout.ensemble / "ensemble.json").exists():
+        return LabelAudit.skipped("Skipped: there is no ensemble yet. Run `dvc repro`.")
+    if is_multi_label(clips["label"]):
+        note = "Skipped: label issues are only found in a corpus with one tag per clip."
+        return LabelAudit.skipped(note)
+    tags = read_json(layout.ensemble / "ensemble.json")["tags"]
+    clips, probabilities = _out_of_fold(layout, clips, tags)
+    labels = label_indices(list(clips["label"]), tags)
+    noise = estimate_label_noise(clips, probabilities, labels, tags, seed=params.seed)
+    truth = _compare_with_truth(params, layout, noise, clips, probabilities, labels)
+    decided = read_corrections(layout.root / params.corpus.label_corrections)["clip"]
+    return LabelAudit(noise.without_clips(decided), tags, "", truth)
+
+
+def _out_of_fold(
+    layout: Layout, clips: pd.DataFrame, tags: list[str]
+) -> tuple[pd.DataFrame, Floats]:
+    """The clips that are validated in some fold, sorted, and their probabilities (B, K)."""
+    rows = read_table(layout.ensemble / "clips.parquet")[["clip", "split"]]
+    is_validated = (rows["split"] == "validation") & rows["clip"].isin(clips["clip"])
+    all_rows = read_table(layout.ensemble / "ensemble.parquet").to_numpy(dtype=np.float64)
+    # A clip that several folds validate (first_last) gets the mean of their probabilities.
+    by_row = pd.DataFrame(all_rows[is_validated])
+    by_clip = by_row.groupby(rows.loc[is_validated, "clip"].to_numpy()).mean()
+    validated = clips.set_index("clip").loc[by_clip.index].reset_index(names="clip")
+    is_known = validated["label"].isin(tags).to_numpy()
+    return validated[is_known], by_clip.to_numpy()[is_known]
+
+
+def _compare_with_truth(
+    params: Params,
+    layout: Layout,
+    noise: LabelNoise,
+    clips: pd.DataFrame,
+    probabilities: Floats,
+    labels: Ints,
+) -> dict[str, Any] | None:
+    if not params.corpus.synthetic:
+        return None
+    true_label_of = true_labels(layout.root / params.corpus.root)
+    if true_label_of is None:
+        return None
+    is_wrong = (clips["clip"].map(true_label_of) != clips["label"]).to_numpy(dtype=bool)
+    if not is_wrong.any():
+        return None
+    return against_truth(noise, probabilities, labels, is_wrong, seed=params.seed)
+
+
+def metrics(audit: LabelAudit) -> dict[str, Any]:
+    """Counts and estimates for metrics/audit.json."""
+    if audit.noise is None:
+        return {"note": audit.note}
+    estimates: dict[str, Any] = {
+        "label_issues": len(audit.noise.label_issues),
+        "estimated_noise": audit.noise.estimated_noise,
+    }
+    return estimates if audit.truth is None else {**estimates, "against_truth": audit.truth}
+
+
+def findings(audit: LabelAudit) -> list[Finding]:
+    """Findings about label issues, and about classes with many of them."""
+    if audit.noise is None:
+        return []
+    return [*_issues(audit.noise, audit.truth), *_noisy_classes(audit.noise)]
+
+
+def _issues(noise: LabelNoise, truth: Mapping[str, Any] | None) -> list[Finding]:
+    n = len(noise.label_issues)
+    if not n:
+        return []
+    corrected = noise.estimated_noise.get("unverified_corrected")
+    share = corrected or noise.estimated_noise["all"]
+    which = "unverified labels" if corrected else "labels"
+    compared = "" if truth is None else (
+        f" The true labels of this synthetic corpus are known: {truth['precision_of_list']:.0%} of "
+        f"the listed labels are wrong, and {truth['recall_of_list']:.0%} of the wrong labels are "
+        "listed."
+    )  # fmt: skip
+    finding = Finding(
+        "serious",
+        TOPIC,
+        f"{counted(n, 'label')} {'is' if n == 1 else 'are'} more likely wrong than right",
+        f"About {share['value']:.0%} of the {which} are wrong (95 % interval {share['low']:.0%} to "
+        f"{share['high']:.0%}), judged by networks that were not trained on these clips.{compared}",
+        "Listen to the first clips of label_issues.csv, fill in the column decision (keep, change "
+        "or drop), and set corpus.label_corrections to that file.",
+    )
+    return [finding]
+
+
+def _noisy_classes(noise: LabelNoise) -> list[Finding]:
+    noisy = noise.by_tag[noise.by_tag["low"] > _NOISY]
+    if noisy.empty:
+        return []
+    shares = [f"{tag} ({share:.0%})" for tag, share in noisy[["tag", "estimated_noise"]].to_numpy()]
+    finding = Finding(
+        "minor",
+        TOPIC,
+        f"More than {_NOISY:.0%} of the labels look wrong in "
+        f"{counted(len(noisy), 'class', 'classes')}",
+        f"Even the low end of the 95 % interval is above {_NOISY:.0%}: "
+        f"{first_of(shares, limit=5)}. Part of it is the ensemble's own error.",
+        "Check the label issues of these classes first.",
+    )
+    return [finding]

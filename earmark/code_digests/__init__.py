@@ -1,0 +1,17 @@
+"""Exact digests of the code behind each output: what code.json holds and stages depend on."""
+
+from earmark.code_digests.changes import check, committed, explain, version_problems
+from earmark.code_digests.keys import CODE_JSON, EXCLUDED, REGISTRIES, Code, Key, code_keys
+
+__all__ = [
+    "CODE_JSON",
+    "EXCLUDED",
+    "REGISTRIES",
+    "Code",
+    "Key",
+    "check",
+    "code_keys",
+    "committed",
+    "explain",
+    "version_problems",
+]

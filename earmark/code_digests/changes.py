@@ -1,0 +1,175 @@
+"""What stands behind the digests of code.json, and what makes one stale."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from earmark.code_digests.keys import CODE_JSON, Code, Key
+from earmark.code_digests.versions import installed_version
+from earmark.errors import UserError
+
+RUN_CODE = "`dvc repro` (it runs the stage code first)"
+FORCE_CODE = "`dvc repro --force --single-item code`, then `dvc repro`"
+
+
+def check(
+    root: Path,
+    params: Mapping[str, Any],
+    stage: str,
+    name: str = "",
+    *,
+    version_of: Callable[[str], str] = installed_version,
+) -> str:
+    """Refuse to run a stage whose key in code.json is not that of the present code.
+
+    `dvc repro --single-item STAGE` does not run the stage `code`, so each stage asks for itself.
+    Without a name, all keys of the stage are checked (`augment` has one for each effect).
+
+    Returns:
+        The digest, or those of all the stage's keys in one text.
+
+    Raises:
+        UserError: One line that says what changed and what to run.
+    """
+    code = Code(root, params, version_of=version_of)
+    old = read_code_json(root)
+    keys = _keys_of(code, stage, name)
+    for key in keys:
+        if _digest_in(old, key) != code.digest(key):
+            changes = _changes(code, key, old)
+            is_version = all(change.startswith("version") for change in changes)
+            what = ", ".join(changes[:3]) + (", ..." if len(changes) > 3 else "")
+            raise UserError(
+                f"the code behind {key} changed since code.json was written ({what}); "
+                f"run {FORCE_CODE if is_version else RUN_CODE}"
+            )
+    return " ".join(code.digest(key) for key in keys)
+
+
+def explain(
+    root: Path,
+    params: Mapping[str, Any],
+    key: str = "",
+    *,
+    old: Mapping[str, Any],
+    version_of: Callable[[str], str] = installed_version,
+) -> list[str]:
+    """Lines that say what stands behind a key, or one line for each key.
+
+    Args:
+        root: The folder that holds dvc.yaml.
+        params: The plain mapping of params.yaml.
+        key: `train.NAME`, or a stage of dvc.yaml such as `train_logmel@NAME-0`; "" for all.
+        old: The content of code.json to compare with, such as the committed one.
+        version_of: Says the version of a library or program.
+    """
+    code = Code(root, params, version_of=version_of)
+    if not key:
+        return [_line(code, one, old) for one in code.keys]
+    lines = []
+    for one in _keys_of(code, *_parsed(key)):
+        modules = code.modules(one)
+        versions = [f"{name} {version}" for name, version in code.versions(modules).items()]
+        lines += [_line(code, one, old), f"  {len(modules)} modules; {', '.join(versions)}"]
+        if _digest_in(old, one) != code.digest(one):
+            lines += [f"  {change}" for change in _changes(code, one, old)]
+    return lines
+
+
+def version_problems(
+    root: Path, *, version_of: Callable[[str], str] = installed_version
+) -> list[str]:
+    """Versions in code.json that are not those of this machine, one line each.
+
+    DVC runs the stage `code` again when requirements.txt changes, but does not see what is
+    installed.
+    """
+    return [
+        f"code.json: written with {name} {version}, but {version_of(name)} is here; install the "
+        f"former, or run {FORCE_CODE}"
+        for name, version in read_code_json(root).get("versions", {}).items()
+        if version_of(name) != version
+    ]
+
+
+def _digest_in(content: Mapping[str, Any], key: Key) -> str:
+    """What code.json has for a key; "" where it has none."""
+    found = content.get(key.stage, "")
+    if isinstance(found, Mapping):
+        found = found.get(key.name, "")
+    return str(found)
+
+
+def committed(root: Path) -> dict[str, Any]:
+    """code.json as the last commit has it; the one at hand where none was committed."""
+    shown = subprocess.run(
+        ["git", "show", f"HEAD:./{CODE_JSON}"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if shown.returncode:
+        return read_code_json(root)
+    content: dict[str, Any] = json.loads(shown.stdout)
+    return content
+
+
+def read_code_json(root: Path) -> dict[str, Any]:
+    """What stage `code` wrote; empty where it never ran."""
+    try:
+        content: dict[str, Any] = json.loads((root / CODE_JSON).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return content
+
+
+def _line(code: Code, key: Key, old: Mapping[str, Any]) -> str:
+    new = code.digest(key)
+    before = _digest_in(old, key)
+    return f"{key}  {new}" + ("" if before == new else f"  stale, was {before or 'not there'}")
+
+
+def _parsed(key: str) -> tuple[str, str]:
+    """Stage and name of `train.NAME`, `train_GROUP@NAME-FOLD`, `features@NAME` and `trim`."""
+    if "@" not in key:
+        stage, _, name = key.partition(".")
+        return stage, name
+    stage, _, axes = key.partition("@")
+    if stage == "demo":  # one key for all corpora
+        return stage, ""
+    for template in ("train", "predict"):
+        stage = template if stage.startswith(f"{template}_") else stage
+    return stage, axes.split("-")[0]
+
+
+def _keys_of(code: Code, stage: str, name: str) -> list[Key]:
+    if name:
+        return [code.key(stage, name)]
+    if not (keys := [key for key in code.keys if key.stage == stage]):
+        there = ", ".join(dict.fromkeys(key.stage for key in code.keys))
+        raise UserError(f"code: no stage {stage!r}; there are {there}")
+    return keys
+
+
+def _changes(code: Code, key: Key, old: Mapping[str, Any]) -> list[str]:
+    """What differs behind a key from an older code.json."""
+    old_modules: Mapping[str, str] = old.get("modules", {})
+    old_versions: Mapping[str, str] = old.get("versions", {})
+    modules = code.modules(key)
+    if not _digest_in(old, key):
+        return [f"no {key} in code.json"]
+    changes = []
+    for path in sorted(modules):
+        if path not in old_modules:
+            changes.append(f"new: {path}")
+        elif old_modules[path] != code.source(path).digest:
+            changes.append(f"changed: {path}")
+    # code.json has no list of modules for each key, so these may have belonged to another one
+    changes += [f"gone: {path}" for path in sorted(old_modules) if not (code.root / path).exists()]
+    for name, version in code.versions(modules).items():
+        if (before := old_versions.get(name, "not used")) != version:
+            changes.append(f"version: {name} {before} -> {version}")
+    return changes or ["params.yaml or a registry names another class, or an import went"]

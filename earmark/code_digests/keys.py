@@ -1,0 +1,238 @@
+"""Digests of the code that can reach an output, read from the sources without importing them."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from earmark.code_digests.syntax import Source, digest_of, read_source
+from earmark.code_digests.versions import LIBRARIES, installed_version
+from earmark.errors import UserError
+
+OWN = ("__init__", "changes", "keys", "syntax", "versions")
+DECLARATIONS = ("__init__", "section", "preparation", "models", "recipe", "scoring", "params")
+
+# No output can depend on these: they are neither digested nor followed.
+EXCLUDED = {
+    "earmark/__init__.py": "a docstring",
+    "earmark/errors.py": "messages alone",
+    "earmark/layout.py": "where artifacts lie, not what they hold",
+    **dict.fromkeys(
+        [f"earmark/code_digests/{name}.py" for name in OWN],
+        "names the code, and gives its results to no output",
+    ),
+    **dict.fromkeys(
+        [f"earmark/params/{name}.py" for name in DECLARATIONS],
+        "declarations: the values are tracked as params",
+    ),
+    "earmark/params/reading.py": "reads and explains params.yaml; its values are tracked",
+    "earmark/training/tracking.py": "MLflow follows a training and gives nothing back",
+    "stages/__init__.py": "starts a stage; what it sets is tracked as runtime",
+}
+
+SOX = "earmark/sound/sox.py"  # the one module that runs the program
+
+# Which name of a lazy registry stands for which class is an entry of the keys that use it.
+NETWORKS, FEATURE_TYPES, ADAPTERS = "NETWORKS", "FEATURE_TYPES", "ADAPTERS"
+REGISTRIES = {
+    NETWORKS: "earmark/networks/__init__.py",
+    FEATURE_TYPES: "earmark/features/__init__.py",
+    ADAPTERS: "earmark/corpora/adapters/__init__.py",
+}
+# One key each; `audit` is another such stage, which reads through the adapter.
+PLAIN_STAGES = ["demo", "trim", "split", "class_mixing", "plan", "ensemble", "evaluate"]
+PLAIN_STAGES += ["audit_sound"]
+PER_MODEL, PER_EXTRACTOR = ("train", "predict"), ("finetune", "embed")
+NAMED_STAGES = ("decode", "augment", "features", *PER_EXTRACTOR, *PER_MODEL)
+CODE_JSON = "code.json"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of code.json, and what a stage runs through it beside its own module."""
+
+    stage: str
+    name: str = ""  # of the model, extractor, feature, effect or adapter, where it decides
+    entries: frozenset[str] = frozenset()  # module:Class, as the registries name them
+
+    def __str__(self) -> str:
+        return f"{self.stage}.{self.name}" if self.name else self.stage
+
+    @property
+    def start(self) -> str:
+        return f"stages/{self.stage}.py"
+
+
+class Code:
+    """The sources below `root` and what params.yaml makes of them; each file is read once.
+
+    Args:
+        root: The folder that holds dvc.yaml.
+        params: The plain mapping of params.yaml.
+        version_of: Says the version of a library or program.
+        excluded: Path -> reason of the modules that no output depends on.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        params: Mapping[str, Any],
+        *,
+        version_of: Callable[[str], str] = installed_version,
+        excluded: Mapping[str, str] = EXCLUDED,
+    ) -> None:
+        self.root, self.params = root, params
+        self._version_of, self._excluded = version_of, excluded
+        self._packages = {"earmark", "stages", str(params.get("extensions", "extensions"))}
+        self._sources: dict[str, Source] = {}
+        self._paths: dict[str, str | None] = {}
+        self._versions: dict[str, str] = {}
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """Every key that params.yaml asks for."""
+        return [Key(stage) for stage in PLAIN_STAGES] + list(self._named_keys())
+
+    def key(self, stage: str, name: str = "") -> Key:
+        """One of the keys; raises UserError where params.yaml has no such name."""
+        for key in self.keys:
+            if (key.stage, key.name) == (stage, name):
+                return key
+        raise UserError(
+            f"code: no key {Key(stage, name)}; there are {', '.join(map(str, self.keys))}"
+        )
+
+    def closure(self, *paths: str) -> set[str]:
+        """These files and all of ours that they import, at their top or later, directly or not."""
+        seen = {path for path in paths if path not in self._excluded}
+        to_read = list(seen)
+        while to_read:
+            for name in self.source(to_read.pop()).imports:
+                path = self._path_of(name)
+                if path and path not in seen and path not in self._excluded:
+                    seen.add(path)
+                    to_read.append(path)
+        return seen
+
+    def source(self, path: str) -> Source:
+        if path not in self._sources:
+            registries = frozenset(name for name, home in REGISTRIES.items() if home == path)
+            self._sources[path] = read_source(self.root, path, without=registries)
+        return self._sources[path]
+
+    def modules(self, key: Key) -> set[str]:
+        """The files behind a key; raises UserError for an entry whose module is not there."""
+        starts = [key.start]
+        for entry in key.entries:
+            module = entry.split(":")[0]
+            # the packages above the module run first, as with an import of it
+            names = [module.rsplit(".", n)[0] for n in range(module.count(".") + 1)]
+            if not self._path_of(module):
+                raise UserError(f"code: {key}: no module {module} below {self.root}")
+            starts += filter(None, map(self._path_of, names))
+        return self.closure(*starts)
+
+    def versions(self, modules: set[str]) -> dict[str, str]:
+        """The versions of Python and of the libraries and programs that these files use."""
+        imported = {name.split(".")[0] for path in modules for name in self.source(path).imports}
+        names = {"python", *(LIBRARIES[name] for name in imported & LIBRARIES.keys())}
+        if SOX in modules:
+            names.add("sox")
+        for name in names - self._versions.keys():
+            self._versions[name] = self._version_of(name)
+        return {name: self._versions[name] for name in sorted(names)}
+
+    def digest(self, key: Key) -> str:
+        modules = self.modules(key)
+        digests = {path: self.source(path).digest for path in sorted(modules)}
+        everything = [digests, sorted(key.entries), self.versions(modules)]
+        return digest_of(json.dumps(everything, sort_keys=True))
+
+    def _path_of(self, name: str) -> str | None:
+        """The file of a module of ours; None for what is not a module or not ours."""
+        if name not in self._paths:
+            base = name.replace(".", "/")
+            ours = (
+                [f"{base}.py", f"{base}/__init__.py"]
+                if name.split(".")[0] in self._packages
+                else []
+            )
+            self._paths[name] = next((p for p in ours if (self.root / p).is_file()), None)
+        return self._paths[name]
+
+    def _entry(self, registry: str, name: str) -> str:
+        """What a registry names; `module:Class` stands for itself."""
+        entries = self.source(REGISTRIES[registry]).dictionaries.get(registry, {})
+        if ":" in name or name in entries:
+            return name if ":" in name else entries[name]
+        raise UserError(
+            f"code: {REGISTRIES[registry]} has no {name!r}; it has {', '.join(entries)}"
+        )
+
+    def _network(self, entry: Mapping[str, Any]) -> str:
+        return self._entry(NETWORKS, entry["network"]["name"])
+
+    def _feature(self, name: str) -> str:
+        return self._entry(FEATURE_TYPES, self.params["features"][name]["type"])
+
+    def _named_keys(self) -> Iterator[Key]:
+        params = self.params
+        adapter = params["corpus"]["adapter"]
+        reading = frozenset({self._entry(ADAPTERS, adapter)})
+        yield Key("decode", adapter, reading)
+        yield Key("audit", entries=reading)  # asks the adapter what a synthetic corpus knows
+        yield from (Key("augment", effect) for effect in params["augment"])
+        for name in params["features"]:
+            yield Key("features", name, frozenset({self._feature(name)}))
+        for name, extractor in params["extractors"].items():
+            entries = frozenset({self._network(extractor), self._feature("patches")})
+            yield from (Key(stage, name, entries) for stage in PER_EXTRACTOR)
+        for group, models in params["models"].items():
+            for name, model in models.items():
+                entries = frozenset(self._entries_of_model(group, name, model))
+                yield from (Key(stage, name, entries) for stage in PER_MODEL)
+
+    def _entries_of_model(self, group: str, name: str, model: Mapping[str, Any]) -> Iterator[str]:
+        yield self._network(model)
+        if group == "embedding":
+            yield self._entry(FEATURE_TYPES, "embedding")
+        if group != "fusion":
+            yield self._feature("patches" if group == "embedding" else group)
+            return
+        for role, feature in self.params["fusion"].items():
+            yield self._feature(feature)
+            backbone = f"{name}_{role}"
+            if backbone not in self.params["models"][feature]:
+                raise UserError(f"models.fusion.{name}: no backbone models.{feature}.{backbone}")
+            yield self._network(self.params["models"][feature][backbone])
+
+
+def code_keys(
+    root: Path,
+    params: Mapping[str, Any],
+    *,
+    version_of: Callable[[str], str] = installed_version,
+) -> dict[str, Any]:
+    """The content of code.json.
+
+    Returns:
+        {stage: digest} or, where a model, extractor, feature, effect or adapter decides,
+        {stage: {name: digest}}; with the digests of all `modules` and the `versions` behind them.
+
+    Raises:
+        UserError: A name of params.yaml stands in no registry, or a file is no Python.
+    """
+    code = Code(root, params, version_of=version_of)
+    found: dict[str, Any] = {stage: {} for stage in NAMED_STAGES}
+    modules: set[str] = set()
+    for key in code.keys:
+        modules |= code.modules(key)
+        if key.name:
+            found[key.stage][key.name] = code.digest(key)
+        else:
+            found[key.stage] = code.digest(key)
+    found["modules"] = {path: code.source(path).digest for path in sorted(modules)}
+    found["versions"] = code.versions(modules)
+    return found

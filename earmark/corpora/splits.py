@@ -1,0 +1,161 @@
+"""For each fold: which clips train, which validate, and which are left out.
+
+A clips table has the columns clip, label, verified, source (missing or "" where not known) and,
+for official folds, fold. A label is a tag, or several with `;` between them. Only the scheme
+first_last depends on the order of the rows.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from earmark.corpora.folds import assign_folds, check_table
+from earmark.corpora.sources import is_known, merged_sources
+from earmark.errors import UserError
+from earmark.labels import tags_of
+from earmark.params import CrossValidation, Scheme
+from earmark.params.roster import folds_of
+
+logger = logging.getLogger(__name__)
+
+TRAIN, VALIDATION, UNUSED = "train", "validation", ""
+FIRST_SHARE = 8000 / 9473  # Xu et al., section 2.2: 8000 of 9473 clips train, in file order
+
+
+def split_training_clips(clips: pd.DataFrame, cv: CrossValidation, *, seed: int) -> pd.DataFrame:
+    """Assign the usable training clips of a corpus to a split in every fold of the scheme.
+
+    All folds of the scheme are assigned, whichever are run, so that running one more changes no
+    other.
+
+    Args:
+        clips: the clips table with the columns quarantined and equal_to, which decoding adds.
+
+    Returns:
+        What `assign_splits` returns.
+
+    Raises:
+        UserError: a class has no usable clip, or the clips cannot be divided by this scheme.
+    """
+    is_training = clips["split"] == "train"
+    train = clips[is_training & ~clips["quarantined"]]
+    lost = set(tags_of(clips.loc[is_training, "label"])) - set(tags_of(train["label"]))
+    if lost:
+        fix = "fix them (metrics/decode.json counts the reasons), or drop the class"
+        raise UserError(f"class {min(lost)}: all of its clips are in quarantine; {fix}")
+    try:
+        return assign_splits(
+            train.assign(source=merged_sources(train)),
+            scheme=cv.scheme,
+            k=cv.k,
+            folds=folds_of(cv),
+            seed=seed,
+            verified_validation_only=cv.verified_validation_only,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def folds_table(usable: pd.DataFrame, assigned: pd.DataFrame) -> pd.DataFrame:
+    """The table of all usable clips, in which a column fold_<name> holds a clip's split.
+
+    Args:
+        usable: the clips table without the quarantined clips.
+        assigned: what `assign_splits` returned for the training clips; test clips get "test".
+    """
+    columns = [f"fold_{name}" for name in assigned.columns]
+    clips = usable[["clip", "split", "label", "aux_label", "verified"]]
+    folds = clips.join(assigned.set_axis(columns, axis=1))
+    folds[columns] = folds[columns].fillna("").where(folds["split"] == "train", "test")
+    return folds.reset_index(drop=True)
+
+
+def assign_splits(
+    clips: pd.DataFrame,
+    *,
+    scheme: Scheme,
+    k: int,
+    folds: Sequence[str | int],
+    seed: int,
+    verified_validation_only: bool,
+    first_share: float = FIRST_SHARE,
+) -> pd.DataFrame:
+    """Divide the training clips of a corpus into training and validation, once for each fold.
+
+    Fold "i" validates on the clips of fold i and trains on the rest. With first_last, "first"
+    trains on the first `first_share` of the rows and "last" on as many last rows. The others
+    validate; those whose source is among the training clips are unused.
+
+    Args:
+        clips: the clips table, without the test clips.
+        folds: names of the wanted folds: "0" to "k - 1", or "first" and "last".
+        verified_validation_only: leave unverified clips out of validation.
+
+    Returns:
+        One column per fold with TRAIN, VALIDATION or UNUSED, indexed as `clips`.
+
+    Raises:
+        ValueError: the table cannot be divided so; the message says how to fix it.
+    """
+    check_table(clips)
+    validates = _validation_clips(clips, scheme, k, seed, first_share)
+    names = [str(fold) for fold in folds]
+    unknown = [name for name in names if name not in validates]
+    if unknown or not names:
+        raise ValueError(f"folds must be among {list(validates)}, got {names}")
+    table = pd.DataFrame(index=clips.index)
+    for name in names:
+        table[name] = np.where(validates[name], VALIDATION, TRAIN)
+        if scheme == "first_last":
+            sources = clips["source"].where(is_known(clips["source"]))
+            is_trained_on = sources.isin(sources[~validates[name]].dropna())
+            table.loc[validates[name] & is_trained_on, name] = UNUSED
+        if verified_validation_only:
+            table.loc[validates[name] & ~clips["verified"], name] = UNUSED
+        _check_fold(clips, table[name], is_official=scheme == "official")
+    return table
+
+
+def _validation_clips(
+    clips: pd.DataFrame, scheme: Scheme, k: int, seed: int, first_share: float
+) -> pd.DataFrame:
+    """One column of booleans per fold of the scheme: whether the clip validates."""
+    if scheme == "first_last":
+        return _first_last(clips, first_share)
+    fold_of = assign_folds(clips, scheme=scheme, k=k, seed=seed)
+    return pd.DataFrame({str(fold): fold_of == fold for fold in range(k)})
+
+
+def _first_last(clips: pd.DataFrame, first_share: float) -> pd.DataFrame:
+    if not 0 < first_share < 1:
+        raise ValueError(f"first_share must be between 0 and 1, got {first_share}")
+    n_train = round(first_share * len(clips))
+    row = np.arange(len(clips))
+    validates = {"first": row >= n_train, "last": row < len(clips) - n_train}
+    return pd.DataFrame(validates, index=clips.index)
+
+
+def _check_fold(clips: pd.DataFrame, split: pd.Series, *, is_official: bool) -> None:
+    """Refuse a fold that trains on no clip of a class, or that has nothing to validate on.
+
+    Some official folds are never run, such as the one that trains on a validation set: they only
+    cause a warning.
+    """
+    missing = set(tags_of(clips["label"])) - set(tags_of(clips.loc[split == TRAIN, "label"]))
+    if missing and is_official:
+        logger.warning(
+            "official fold %s trains on no clip of %s", split.name, ", ".join(sorted(missing))
+        )
+    elif missing:
+        raise ValueError(
+            f"fold {split.name} trains on no clip of {', '.join(sorted(missing))}: all of them "
+            "validate, because of their position in the table or because they have one source; "
+            "use the scheme stratified, add clips, or leave the source empty"
+        )
+    if not (split == VALIDATION).any():
+        raise ValueError(
+            f"fold {split.name} has no clip to validate on; "
+            "set verified_validation_only: false or choose other folds"
+        )

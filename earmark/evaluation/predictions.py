@@ -1,0 +1,157 @@
+"""The one record of what was predicted for some clips, and its files in data/ensemble.
+
+Shapes: B rows (a validation clip in its fold, or a test clip), K tags.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from earmark.evaluation.label_groups import LabelGroups
+from earmark.evaluation.points import Floats, Ints
+from earmark.evaluation.thresholds import Answers, Thresholds, cross_fitted_answers, tune
+from earmark.labels import Task, targets_of
+from earmark.store import read_json, read_table, whole_folder, write_json, write_table
+
+ENSEMBLE = "ensemble"  # its name among the members
+CLIPS, METADATA = "clips.parquet", "ensemble.json"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one member, or the ensemble, predicts for some clips.
+
+    `clips` has the columns
+        clip: its file name; a clip that several folds validate has a row for each;
+        split: validation or test;
+        fold: that which validates it, "" for test;
+        cross_fit_group: what is tuned on predictions (thresholds, a temperature) is tuned on the
+            other groups and applied to this one; "" for test;
+        label, verified, usage, quarantined, source.
+    Where clips may have several tags, `answers` are the tags answered for these rows, and
+    `thresholds` those for new clips.
+    """
+
+    name: str
+    task: Task
+    clips: pd.DataFrame  # B rows
+    targets: Floats  # (B, K), a row of 0 where a clip has no label
+    probabilities: Floats  # (B, K)
+    answers: Answers | None = None
+    thresholds: Thresholds | None = None
+
+    @classmethod
+    def of(cls, name: str, task: Task, clips: pd.DataFrame, probabilities: Floats) -> "Predictions":
+        """The targets are those of the clips' labels."""
+        return cls(name, task, clips, targets_of(list(clips["label"]), task.tags), probabilities)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Where a clip has one tag: its index, `(B,)`."""
+        labels: NDArray[np.int64] = self.targets.argmax(axis=1)
+        return labels
+
+    @property
+    def sources(self) -> list[str]:
+        return list(self.clips["source"])
+
+    @property
+    def cross_fit_groups(self) -> Ints:
+        """The number of each row's cross-fit group, `(B,)`."""
+        return np.asarray(pd.factorize(self.clips["cross_fit_group"])[0])
+
+    def take(self, rows: NDArray[Any]) -> "Predictions":
+        """The given rows, by a mask `(B,)` or by their positions."""
+        answers = self.answers and Answers(*(cells[rows] for cells in self.answers))
+        return replace(
+            self,
+            clips=self.clips.iloc[np.arange(len(self))[rows]],
+            targets=self.targets[rows],
+            probabilities=self.probabilities[rows],
+            answers=answers,
+        )
+
+    def where(self, **wanted: str) -> "Predictions":
+        """The labelled rows whose columns have the wanted values."""
+        keep = np.asarray(self.clips["label"] != "")
+        for column, value in wanted.items():
+            keep = keep & np.asarray(self.clips[column] == value)
+        return self.take(keep)
+
+    @property
+    def validation(self) -> "Predictions":
+        return self.where(split="validation")
+
+    @property
+    def test(self) -> "Predictions":
+        return self.where(split="test")
+
+    def mean_by_clip(self) -> "Predictions":
+        """One row per clip, by name: the mean of the folds that validate it."""
+        names = self.clips["clip"].to_numpy()
+        means = pd.DataFrame(self.probabilities).groupby(names).mean()
+        first_rows = pd.Series(np.arange(len(self))).groupby(names).first()
+        return replace(self.take(first_rows.to_numpy()), probabilities=means.to_numpy())
+
+    def grouped(self, label_groups: Mapping[str, Sequence[str]]) -> "Predictions":
+        """The same for the tags as they are scored: see `LabelGroups`."""
+        groups = LabelGroups.of(self.task.tags, label_groups)
+        return replace(
+            self,
+            task=replace(self.task, tags=groups.tags),
+            targets=groups(self.targets),
+            probabilities=groups(self.probabilities),
+        )
+
+    def with_answers(self, thresholds: Thresholds | None = None) -> "Predictions":
+        """Answer tags where clips may have several, by the thresholds given or tuned here.
+
+        They are tuned on the validation rows; those themselves are answered cross-fitted.
+        """
+        if not self.task.is_multi_label:
+            return self
+        if thresholds is not None:
+            answers = thresholds.answers(self.probabilities)
+            return replace(self, answers=answers, thresholds=thresholds)
+        validation = self.validation
+        tuned = tune(validation.probabilities, validation.targets)
+        answers = tuned.answers(self.probabilities)
+        rows = np.asarray((self.clips["split"] == "validation") & (self.clips["label"] != ""))
+        answers.by_one[rows], answers.by_tag[rows] = cross_fitted_answers(
+            validation.probabilities, validation.targets, validation.cross_fit_groups
+        )
+        return replace(self, answers=answers, thresholds=tuned)
+
+
+def read_predictions(folder: Path, name: str) -> Predictions:
+    """Read a member, or the ensemble, from data/ensemble."""
+    table = read_table(folder / f"{name}.parquet")
+    task = Task(list(table.columns), read_metadata(folder)["is_multi_label"], [])
+    return Predictions.of(name, task, read_table(folder / CLIPS), table.to_numpy())
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """What data/ensemble says of the ensemble: members, weights, tags, temperature, ..."""
+    metadata: dict[str, Any] = read_json(folder / METADATA)
+    return metadata
+
+
+def write_predictions(
+    folder: Path, predictions: Sequence[Predictions], metadata: Mapping[str, Any]
+) -> None:
+    """Write predictions for the same clips, and what is known of the ensemble, as data/ensemble."""
+    task = predictions[0].task
+    with whole_folder(folder) as part:
+        write_table(part / CLIPS, predictions[0].clips)
+        for one in predictions:
+            table = pd.DataFrame(one.probabilities, columns=task.tags)
+            write_table(part / f"{one.name}.parquet", table)
+        write_json(part / METADATA, metadata)

@@ -1,0 +1,85 @@
+"""What every network offers, whatever its architecture: features, head, logits.
+
+Shapes: B segments, D values of a feature vector, L levels, S steps in time, K tags.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module, ABC):
+    """A backbone that turns segments into features, and a head that turns features into logits.
+
+    A network depends on its constructor's arguments alone: the number of tags, and keyword-only
+    options with defaults, which are plain integers, floats, strings and booleans. A new network
+    sets `feature_types` and `head`, and implements `forward_features`.
+
+    Attributes:
+        feature_types: the types of features that it reads, out of "logmel", "mfcc", "waveform",
+            "patches", "embedding" and "fusion" (a waveform and its log-mel).
+        head: the module whose output are the logits. All tensors whose shape depends on the number
+            of tags are in it.
+        feature_dim: D where the features are one vector for each segment, (B, D); else None.
+    """
+
+    feature_types: ClassVar[frozenset[str]]
+    head: nn.Module
+    feature_dim: int | None = None
+
+    @abstractmethod
+    def forward_features(self, x: Any) -> Tensor:
+        """Return the features of a batch of segments, as the head reads them.
+
+        Raises:
+            ValueError: the segments have another shape than the network reads.
+        """
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return the logits (B, K) of what `forward_features` returned."""
+        logits: Tensor = self.head(features)  # (B, K)
+        return logits
+
+    def forward(self, x: Any) -> Tensor:
+        """Return the logits (B, K) of a batch of segments."""
+        return self.forward_head(self.forward_features(x))
+
+    def attention(self, x: Any) -> Tensor:  # noqa: ARG002
+        """Return how much each step in time counts for each tag, (L, B, S, K); sums to 1 over S.
+
+        Networks with attention over time override this and `attention_levels`.
+
+        Raises:
+            ValueError: the network has no attention over time.
+        """
+        raise ValueError(f"{type(self).__name__} has no attention over time; choose another model")
+
+    @property
+    def attention_levels(self) -> list[str]:
+        """What the L levels of `attention` are called; none if it has no attention over time."""
+        return []
+
+    def tag_tensors(self) -> frozenset[str]:
+        """Return the names of the tensors that belong to the tags: transfer starts them afresh.
+
+        They are those of the last layer of a head that is an `nn.Sequential`, else the whole head.
+        A network whose number of tags shapes any other tensor overrides this.
+        """
+        is_sequential = isinstance(self.head, nn.Sequential)
+        prefix = f"head.{len(self.head) - 1}." if is_sequential else "head."  # type: ignore[arg-type]
+        return frozenset(key for key in self.state_dict() if key.startswith(prefix))
+
+    def channels_last(self) -> Self:
+        """Lay the kernels out channels last, and so everything that is computed with them.
+
+        The results are the same up to rounding; `python -m benchmarks.train_step` measures how much
+        faster a training step is then, under bfloat16.
+        """
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                # `to` leaves kernels of one channel as they are, since they look the same in both
+                # layouts; what a convolution makes of them would then have the default layout.
+                parameter.data = parameter.data.clone(memory_format=torch.channels_last)
+        return self

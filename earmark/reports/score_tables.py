@@ -1,0 +1,98 @@
+"""The score tables of a report: one table per set of clips, with the members as rows."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+from earmark.reports.figures import METRIC_NAMES, members_figure
+from earmark.reports.parts import picture
+from earmark.reports.summary import BY_SOURCE, widest_interval
+
+_ENSEMBLE = "ensemble"
+_TEST_HEADINGS = {"all": "test", "public": "test, Public", "private": "test, Private"}
+
+
+class _Row(NamedTuple):
+    """A row of a table: a model, its scores, and their mean and deviation over the folds."""
+
+    name: str
+    scores: Mapping[str, Any]
+    folds: Mapping[str, Any] | None = None
+
+
+def score_tables(
+    scores: Mapping[str, Any], weights: Mapping[str, float], metrics: Sequence[str]
+) -> str:
+    """The html of all tables and a figure; the arguments are those of `render_report`."""
+    entries = _by_value(scores, metrics[0])
+    out_of_fold = [_Row(name, entry["out_of_fold"], entry.get("folds")) for name, entry in entries]
+    parts = [
+        _score_table("out of fold", out_of_fold, weights, metrics),
+        _members_picture(scores, metrics[0]),
+    ]
+    for split, heading in _TEST_HEADINGS.items():
+        rows = [_Row(name, e["test"][split]) for name, e in entries if split in _test(e)]
+        if rows:
+            parts.append(_score_table(heading, rows, weights, metrics))
+    return "\n".join(parts)
+
+
+def estimate_cell(
+    estimate: Mapping[str, float], folds: Mapping[str, Any] | None = None, metric: str = ""
+) -> str:
+    """The html of an estimate with its interval, and of its mean and deviation over the folds."""
+    low, high, mark = widest_interval(estimate)
+    text = f"{estimate['value']:.3f} <small>[{low:.3f}, {high:.3f}]{mark}</small>"
+    if folds is None:
+        return text
+    return f"{text}<br><small>{folds['mean'][metric]:.3f} ± {folds['std'][metric]:.3f}</small>"
+
+
+def _by_value(scores: Mapping[str, Any], metric: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The ensemble, then the models, the best out-of-fold value first."""
+
+    def order(item: tuple[str, Mapping[str, Any]]) -> tuple[float, str]:
+        return -item[1]["out_of_fold"][metric]["value"], item[0]
+
+    return [(_ENSEMBLE, scores["ensemble"]), *sorted(scores["models"].items(), key=order)]
+
+
+def _score_table(
+    heading: str, rows: Sequence[_Row], weights: Mapping[str, float], metrics: Sequence[str]
+) -> str:
+    lines = []
+    for name, scores, folds in rows:
+        weight = "" if name == _ENSEMBLE else f"{weights[name]:.3f}" if name in weights else "–"
+        cells = [estimate_cell(scores[metric], folds, metric) for metric in metrics]
+        row = "".join(f"<td>{cell}</td>" for cell in (escape(name), weight, *cells))
+        lines.append(f"<tr{' class=ensemble' if name == _ENSEMBLE else ''}>{row}</tr>")
+    names = (METRIC_NAMES[metric] for metric in metrics)
+    head = "".join(f"<th>{cell}</th>" for cell in (heading, "weight", *names))
+    caption = f"{rows[0].scores['n_clips']} clips. In brackets: 95 % interval over the clips"
+    if any(BY_SOURCE in line for line in lines):
+        caption += f", or, if wider, over the recordings that they were cut from ({BY_SOURCE})"
+    if any(row.folds is not None for row in rows):
+        caption += ". Second line: mean ± standard deviation over the folds"
+    return (
+        f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+        f"<p><small>{caption}.</small></p>"
+    )
+
+
+def _test(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return entry.get("test") or {}
+
+
+def _members_picture(scores: Mapping[str, Any], metric: str) -> str:
+    rows: dict[str, dict[str, Any]] = {}
+    for name, entry in _by_value(scores, metric):
+        by_set = {"out of fold": entry["out_of_fold"]}
+        if "all" in _test(entry):
+            by_set["test"] = entry["test"]["all"]
+        rows[name] = {}
+        for clips, estimates in by_set.items():
+            low, high, _ = widest_interval(estimates[metric])
+            rows[name][clips] = {"value": estimates[metric]["value"], "low": low, "high": high}
+    name = METRIC_NAMES[metric]
+    figure = members_figure(rows, metric=name, highlight=_ENSEMBLE)
+    return picture(figure, f"{name} of the ensemble and of every model")

@@ -1,0 +1,94 @@
+"""Which clips train and which validate in each fold."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from earmark.corpora.folds import assign_folds
+from tests.corpora.clip_tables import clips_of, splits_of
+
+
+def test_every_clip_validates_in_one_fold_and_trains_in_the_others():
+    clips = clips_of(["a", "b", "c"] * 5)
+    table = splits_of(clips)
+    assert list(table) == ["0", "1", "2"]
+    assert ((table == "validation").sum(axis=1) == 1).all()
+    assert ((table == "train").sum(axis=1) == 2).all()
+    folds = assign_folds(clips, scheme="stratified", k=3, seed=0)
+    assert (table["1"] == "validation").equals(folds == 1)
+
+
+def test_only_the_folds_that_are_asked_for_are_given():
+    clips = clips_of(["a", "b", "c"] * 5)
+    assert splits_of(clips, folds=["2"]).equals(splits_of(clips)[["2"]])
+    with pytest.raises(ValueError, match=r"folds must be among \['0', '1', '2'\], got \['3'\]"):
+        splits_of(clips, folds=[3])
+
+
+def test_unverified_clips_train_but_do_not_validate():
+    clips = clips_of(["a", "b"] * 12, verified=np.arange(24) % 3 > 0)
+    all_clips, verified = splits_of(clips), splits_of(clips, verified_validation_only=True)
+    validates = all_clips == "validation"
+    is_verified = clips["verified"].to_numpy()[:, np.newaxis]
+    assert (verified[validates & is_verified] == "validation").sum().sum() == 16
+    assert (verified[validates & ~is_verified] == "").sum().sum() == 8
+    assert (verified == "train").equals(all_clips == "train")
+
+
+def test_a_fold_without_a_verified_clip_says_what_to_set():
+    clips = clips_of(["a", "b"] * 6, verified=False)
+    with pytest.raises(ValueError, match=r"fold 0 has no clip .* verified_validation_only: false"):
+        splits_of(clips, verified_validation_only=True)
+
+
+def first_last(clips: pd.DataFrame, **options: Any) -> pd.DataFrame:
+    return splits_of(clips, scheme="first_last", folds=["first", "last"], **options)
+
+
+def test_the_folds_first_and_last_are_those_of_xu():
+    table = first_last(clips_of(["a", "b", "c"] * 3157 + ["a", "b"]))
+    assert len(table) == 9473
+    first, last = (table["first"] == "train"), (table["last"] == "train")
+    assert (first.sum(), last.sum()) == (8000, 8000)
+    assert first[:8000].all()
+    assert last[1473:].all()
+    assert (table == "validation").sum().tolist() == [1473, 1473]
+
+
+def test_a_source_across_the_cut_does_not_validate():
+    clips = clips_of(["a", "b"] * 5, source=["s", "", "", "", "", "", "", "", "", "s"])
+    table = first_last(clips, first_share=0.6)
+    assert table["first"].tolist() == ["train"] * 6 + ["validation"] * 3 + [""]
+    assert table["last"].tolist() == ["", *["validation"] * 3, *["train"] * 6]
+
+
+def test_a_table_sorted_by_class_is_refused_by_first_last():
+    with pytest.raises(ValueError, match="fold first trains on no clip of c"):
+        first_last(clips_of(["a"] * 5 + ["b"] * 5 + ["c"] * 2), first_share=0.8)
+    with pytest.raises(ValueError, match="first_share must be between 0 and 1, got 1"):
+        first_last(clips_of(["a"] * 5), first_share=1)
+
+
+@pytest.mark.parametrize("verified_validation_only", [False, True])
+def test_a_class_of_one_source_cannot_validate(verified_validation_only):
+    labels = ["a"] * 9 + ["b"] * 6
+    clips = clips_of(labels, source=[""] * 9 + ["s"] * 6, verified=np.array(labels) == "a")
+    with pytest.raises(ValueError, match=r"trains on no clip of b.*leave the source empty"):
+        splits_of(clips, verified_validation_only=verified_validation_only)
+
+
+def test_a_class_of_few_sources_is_warned_of(caplog):
+    clips = clips_of(["a"] * 9 + ["b"] * 6, source=[""] * 9 + ["s", "t"] * 3)
+    with caplog.at_level(logging.WARNING):
+        splits_of(clips)
+    assert "class b has 2 sources for 3 folds" in caplog.text
+
+
+def test_an_official_fold_that_trains_on_no_clip_of_a_tag_is_warned_of(caplog):
+    """It may be one that is never run, such as that of a validation set."""
+    clips = clips_of(["a;b", "a", "a", "a"], fold=[0, 0, 1, 1])
+    splits_of(clips, scheme="official", k=2, folds=[0])
+    assert "official fold 0 trains on no clip of b" in caplog.text

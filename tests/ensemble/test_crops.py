@@ -1,0 +1,97 @@
+"""From crops to clips: the most confident crop, and the mean."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from earmark.ensemble.crops import aggregate_clip, aggregate_clips, mean_over_crops
+from tests.ensemble.probabilities import random_probabilities
+
+
+def confident_crop(crops):
+    return aggregate_clip(crops, aggregation="confident_crop", confidence=0.7)
+
+
+def test_the_first_confident_crop_is_taken():
+    probabilities, n_crops = confident_crop(np.array([[0.6, 0.4], [0.25, 0.75], [0.05, 0.95]]))
+    assert probabilities.tolist() == [0.25, 0.75]
+    assert n_crops == 2
+
+
+def test_without_a_confident_crop_the_first_of_the_most_confident_is_taken():
+    crops = np.array([[0.55, 0.45], [0.35, 0.65], [0.65, 0.35], [0.6, 0.4]])
+    probabilities, n_crops = confident_crop(crops)
+    assert probabilities.tolist() == [0.35, 0.65]
+    assert n_crops == 4
+
+
+def test_a_crop_at_the_threshold_is_confident():
+    assert confident_crop(np.array([[0.7, 0.3], [1.0, 0.0]])).n_crops == 1
+
+
+def test_no_crop_is_computed_after_a_confident_one():
+    computed = []
+
+    def crops():
+        for top in (0.6, 0.8, 0.9):
+            computed.append(top)
+            yield np.array([top, 1 - top])
+
+    assert confident_crop(crops()).n_crops == 2
+    assert computed == [0.6, 0.8]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.lists(st.integers(1, 12), min_size=1, max_size=8),
+    st.floats(0, 1),
+    st.sampled_from(["confident_crop", "mean"]),
+)
+def test_many_clips_have_the_bits_of_each_by_itself(seed, counts, confidence, aggregation):
+    options = {"aggregation": aggregation, "confidence": confidence}
+    crops = random_probabilities(np.random.default_rng(seed), sum(counts)).astype(np.float32)
+    clip_starts = np.cumsum([0, *counts[:-1]])
+    together = aggregate_clips(crops, clip_starts, **options)
+    clips = np.split(crops, clip_starts[1:])
+    alone = [aggregate_clip(iter(clip), **options).probabilities for clip in clips]
+    assert together.dtype == np.float64
+    assert np.array_equal(together, alone)
+    if aggregation == "mean":
+        assert np.allclose(together, [clip.mean(axis=0) for clip in clips])
+
+
+def test_a_mean_over_crops_is_summed_in_the_precision_of_the_crops():
+    crops = np.array([[1.0, 0.0], [1e-9, 1.0], [0.5, 0.5]])
+    clip_starts = np.array([0, 2])
+    double = mean_over_crops(crops, clip_starts)
+    single = mean_over_crops(crops.astype(np.float32), clip_starts)
+    assert double.tolist() == [[(1 + 1e-9) / 2, 0.5], [0.5, 0.5]]
+    assert single.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("starts", "message"),
+    [
+        ([1, 2], "must begin with 0"),
+        ([], "must begin with 0"),
+        ([0, 2, 2], "clip 1 has no crop"),
+        ([0, 5], "clip 1 has no crop: clip_starts must rise below 5"),
+    ],
+)
+@pytest.mark.parametrize("aggregation", ["confident_crop", "mean"])
+def test_clips_without_crops_are_refused(starts, message, aggregation):
+    clip_starts = np.array(starts, dtype=int)
+    with pytest.raises(ValueError, match=message):
+        aggregate_clips(np.ones((5, 2)), clip_starts, aggregation=aggregation, confidence=0.7)
+
+
+def test_a_clip_without_a_crop_is_refused():
+    with pytest.raises(ValueError, match="at least one crop"):
+        confident_crop([])
+
+
+def test_an_unknown_aggregation_lists_the_valid_ones():
+    with pytest.raises(ValueError, match="confident_crop or mean, got 'max'"):
+        aggregate_clip(np.ones((5, 2)), aggregation="max", confidence=0.7)

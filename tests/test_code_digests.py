@@ -1,0 +1,297 @@
+"""Digests of code: what changes them, and what does not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from earmark.code_digests import Code, check, code_keys, explain
+from earmark.code_digests.syntax import read_source
+from earmark.errors import UserError
+
+VERSIONS = {"python": "3.11", "torch": "2.11.0", "numpy": "2.4.6", "sox": "14.4.2"}
+
+OTHERS = ["demo", "decode", "trim", "split", "class_mixing", "features", "finetune", "embed"]
+OTHERS += ["predict", "plan", "ensemble", "evaluate", "audit_sound", "audit"]
+
+TREE = {
+    "earmark/__init__.py": '"""The library."""\n',
+    "earmark/errors.py": "class UserError(Exception): ...\n",
+    "earmark/store.py": "import numpy as np\n\ndef write(x):\n    return np.asarray(x)\n",
+    "earmark/late.py": "LATE = 1\n",
+    "earmark/typed.py": "TYPED = 1\n",
+    "earmark/networks/__init__.py": """
+from importlib import import_module
+NETWORKS: dict[str, str] = {
+    "small": "earmark.networks.small:Small",
+    "large": "earmark.networks.large:Large",
+    "twin": "earmark.networks.small:Twin",
+}
+
+def find(name):
+    module, attribute = NETWORKS[name].split(":")
+    return getattr(import_module(module), attribute)
+""",
+    "earmark/networks/layers.py": "import torch\n\nclass Network: ...\n",
+    "earmark/networks/small.py": "from .layers import Network\n\nclass Small(Network): ...\n",
+    "earmark/networks/large.py": "from earmark.networks import layers\n\nclass Large: ...\n",
+    "earmark/features/__init__.py": 'FEATURE_TYPES = {"logmel": "earmark.features.logmel:Mel"}\n',
+    "earmark/features/logmel.py": "class Mel: ...\n",
+    "earmark/corpora/__init__.py": "",
+    "earmark/corpora/adapters/__init__.py": 'ADAPTERS = {"esc": "earmark.corpora.adapters.esc:E"}',
+    "earmark/corpora/adapters/esc.py": "E = 1\n",
+    "earmark/sound/__init__.py": "",
+    "earmark/sound/sox.py": "import subprocess\n",
+    "stages/__init__.py": "from earmark.late import LATE\n",
+    "stages/train.py": """
+from typing import TYPE_CHECKING
+import earmark.networks
+from earmark import store
+from earmark.errors import UserError
+from stages import stage
+if TYPE_CHECKING:
+    from earmark.typed import TYPED
+
+def run(name: str) -> None:
+    return earmark.networks.find(name)
+""",
+    "stages/augment.py": "from earmark.sound import sox\n",
+    **dict.fromkeys((f"stages/{name}.py" for name in OTHERS), "from earmark import store\n"),
+}
+PARAMS = {
+    "extensions": "extensions",
+    "corpus": {"adapter": "esc"},
+    "augment": {"tempo": {}, "pitch": {}},
+    "features": {"logmel": {"type": "logmel"}},
+    "fusion": {},
+    "extractors": {},
+    "models": {
+        "logmel": {"one": {"network": {"name": "small"}}, "two": {"network": {"name": "large"}}}
+    },
+}
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    for path, text in TREE.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    return tmp_path
+
+
+def digest(root: Path, text: str) -> str:
+    (root / "one.py").write_text(text)
+    return read_source(root, "one.py").digest
+
+
+def keys(root: Path, params=PARAMS, **versions: str):
+    return code_keys(root, params, version_of=lambda name: {**VERSIONS, **versions}[name])
+
+
+def stale(before, after) -> set[str]:
+    """The keys whose digests differ, as stage or stage.name."""
+    found = set()
+    for stage, value in after.items():
+        if stage in ("modules", "versions") or value == before.get(stage):
+            continue
+        named = value if isinstance(value, dict) else {}
+        old = before[stage] if isinstance(value, dict) else {}
+        found |= {f"{stage}.{name}" for name in named if named[name] != old.get(name)} or {stage}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = 1\n", "# why\nx = 1  # what\n"),
+        ("def f(x): return x\n", "def f(x: int) -> int:\n    'Doc.'\n\n    return x\n"),
+        ("def f(): pass\n", "def f():\n    '''Doc.'''\n"),
+        ("class A:\n    pass\n", "class A:\n    '''Doc.'''\n"),
+        ("x = 1\n", "x: int = 1\n"),
+        ("class A:\n    x: int\n    y: int = 0\n", "class A:\n    x: float\n    y: 'B' = 0\n"),
+        ("x = 'a'\n", 'x = ("a")\n'),
+        ("x = 1\n", "from typing import Any\nfrom collections.abc import Iterator\nx = 1\n"),
+        ("x = 1\n", "if TYPE_CHECKING:\n    import a\nx = 1\n"),
+        ("def f(*a, **k): ...\n", "def f(*a: int, **k: str): ...\n"),
+    ],
+)
+def test_the_way_code_is_written_leaves_its_digest(tmp_path, before, after):
+    assert digest(tmp_path, before) == digest(tmp_path, after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = 1\n", "x = 2\n"),
+        ("x = 1\n", "x = True\n"),
+        ("x = 1\n", "x = 1.0\n"),
+        ("x = 'a b'\n", "x = 'a', 'b'\n"),
+        ("def f(x): return x\n", "def f(x): return None\n"),
+        ("def f(x): return None\n", "def f(x): return\n"),
+        ("def f(x=1, *, y): ...\n", "def f(x, *, y=1): ...\n"),
+        ("def f(*, x=1, y): ...\n", "def f(*, x, y=1): ...\n"),
+        ("class A:\n    x: int\n    y: int\n", "class A:\n    y: int\n    x: int\n"),
+        ("class A:\n    x: int = 0\n", "class A:\n    x = 0\n"),
+        ("class A:\n    x: int = 0\n", "class A:\n    x: ClassVar[int] = 0\n"),
+        ("if a:\n    b()\nc()\n", "if a:\n    b()\n    c()\n"),
+        ("x = {**a, 'b': 1}\n", "x = {'b': 1, **a}\n"),
+        ("x = a[1:]\n", "x = a[:1]\n"),
+        ("from .a import b\n", "from ..a import b\n"),
+        ("for a in b:\n    pass\nelse:\n    c()\n", "for a in b:\n    c()\n"),
+        ("f'{a}'\n", "f'{a!r}'\n"),
+    ],
+)
+def test_what_code_computes_changes_its_digest(tmp_path, before, after):
+    assert digest(tmp_path, before) != digest(tmp_path, after)
+
+
+def test_a_digest_stays_the_same_on_every_python(tmp_path):
+    text = "def f(x: int, *, y=None):\n    return {'a': [x, -1.5, b'c'], **y} if x else f'{x:>3}'\n"
+    assert digest(tmp_path, text) == "aa964024a59ad8e9"
+
+
+def test_imports_are_followed_into_functions_and_through_packages(root):
+    (root / "stages/train.py").write_text("def run():\n    import earmark.networks.large as big\n")
+    found = Code(root, PARAMS, excluded={}).closure("stages/train.py")
+    assert found == {
+        *("stages/train.py", "earmark/__init__.py", "earmark/networks/__init__.py"),
+        *("earmark/networks/large.py", "earmark/networks/layers.py"),
+    }
+
+
+def test_excluded_modules_are_neither_digested_nor_followed(root):
+    found = Code(root, PARAMS).closure("stages/train.py")
+    assert found == {"stages/train.py", "earmark/networks/__init__.py", "earmark/store.py"}
+
+
+def test_a_network_enters_the_keys_of_the_models_that_name_it(root):
+    before = keys(root)
+    (root / "earmark/networks/large.py").write_text("class Large:\n    x = 1\n")
+    assert stale(before, keys(root)) == {"train.two", "predict.two"}
+
+
+def test_a_new_entry_of_a_registry_makes_nothing_stale(root):
+    before = keys(root)
+    path = root / "earmark/networks/__init__.py"
+    path.write_text(path.read_text().replace("{\n", '{\n    "new": "earmark.networks.new:New",\n'))
+    assert keys(root) == before
+
+
+def test_another_class_under_a_name_makes_its_models_stale(root):
+    before = keys(root)
+    path = root / "earmark/networks/__init__.py"
+    path.write_text(path.read_text().replace("small:Small", "small:Twin"))
+    assert stale(before, keys(root)) == {"train.one", "predict.one"}
+
+
+def test_a_users_own_network_is_tracked(root):
+    (root / "extensions").mkdir()
+    own = root / "extensions/own.py"
+    own.write_text("from earmark.networks import layers\n")
+    models = {"logmel": {"one": {"network": {"name": "extensions.own:Net"}}}}
+    params = PARAMS | {"models": models}
+    before = keys(root, params)
+    assert "extensions/own.py" in before["modules"]
+    own.write_text("X = 1\n")
+    assert stale(before, keys(root, params)) == {"train.one", "predict.one"}
+
+
+def test_a_network_whose_module_is_not_there_is_refused(root):
+    models = {"logmel": {"one": {"network": {"name": "elsewhere.own:Net"}}}}
+    with pytest.raises(UserError, match=r"train.one: no module elsewhere.own"):
+        keys(root, PARAMS | {"models": models})
+
+
+def test_an_unknown_name_is_refused_with_those_there_are(root):
+    with pytest.raises(UserError, match="no 'nope'; it has esc"):
+        keys(root, PARAMS | {"corpus": {"adapter": "nope"}})
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ({"torch": "3"}, {"train.one", "predict.one", "train.two", "predict.two"}),
+        ({"sox": "15"}, {"augment.tempo", "augment.pitch"}),
+    ],
+)
+def test_an_upgrade_makes_stale_what_uses_it(root, version, expected):
+    assert stale(keys(root), keys(root, **version)) == expected
+
+
+def test_another_python_makes_everything_stale(root):
+    before, after = keys(root), keys(root, python="3.12")
+    assert {name.split(".")[0] for name in stale(before, after)} == before.keys() - {
+        *("modules", "versions", "finetune", "embed")  # there is no extractor
+    }
+    assert before["modules"] == after["modules"]
+
+
+def write(root: Path, content) -> None:
+    (root / "code.json").write_text(json.dumps(content))
+
+
+def version_of(name: str) -> str:
+    return VERSIONS[name]
+
+
+def test_a_stage_runs_with_the_code_that_code_json_names(root):
+    write(root, keys(root))
+    check(root, PARAMS, "train", "one", version_of=version_of)
+    check(root, PARAMS, "augment", version_of=version_of)
+
+
+def test_a_stage_refuses_to_run_changed_code_in_one_line(root):
+    write(root, keys(root))
+    (root / "earmark/networks/small.py").write_text("class Small: ...\n")
+    check(root, PARAMS, "train", "two", version_of=version_of)
+    with pytest.raises(
+        UserError, match=r"train.one changed .*small.py.*run `dvc repro`"
+    ) as refused:
+        check(root, PARAMS, "train", "one", version_of=version_of)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_stage_refuses_another_version_with_the_command_that_helps(root):
+    write(root, keys(root, torch="2.10.0"))
+    with pytest.raises(UserError, match=r"torch 2.10.0 -> 2.11.0.*--force --single-item code"):
+        check(root, PARAMS, "train", "one", version_of=version_of)
+
+
+def test_without_code_json_a_stage_refuses(root):
+    with pytest.raises(UserError, match=r"no trim in code.json"):
+        check(root, PARAMS, "trim", version_of=version_of)
+
+
+def test_every_key_is_explained_in_a_line_and_stale_ones_are_marked(root):
+    old = keys(root)
+    (root / "earmark/sound/sox.py").write_text("X = 1\n")
+    lines = explain(root, PARAMS, old=old, version_of=version_of)
+    assert [line.split()[0] for line in lines if "stale" in line] == [
+        "augment.tempo",
+        "augment.pitch",
+    ]
+
+
+@pytest.mark.parametrize("name", ["train.one", "train_logmel@one-0"])
+def test_a_stale_key_names_what_changed_came_and_went(root, name):
+    old = keys(root, torch="2.10.0")
+    (root / "earmark/new.py").write_text("")
+    (root / "earmark/networks/small.py").write_text("import earmark.new\nimport torch\n")
+    (root / "earmark/networks/layers.py").unlink()
+    (root / "earmark/networks/large.py").write_text("")
+    lines = explain(root, PARAMS, name, old=old, version_of=version_of)
+    assert lines[0].startswith("train.one  ")
+    assert lines[1].startswith("  7 modules; numpy 2.4.6, python 3.11, torch")
+    assert lines[2:] == [
+        "  changed: earmark/networks/small.py",
+        "  new: earmark/new.py",
+        "  gone: earmark/networks/layers.py",
+        "  version: torch 2.10.0 -> 2.11.0",
+    ]
+
+
+def test_an_unknown_key_is_refused_with_those_there_are(root):
+    with pytest.raises(UserError, match=r"no stage 'nope'; there are demo, trim"):
+        explain(root, PARAMS, "nope", old={}, version_of=version_of)
+    with pytest.raises(UserError, match=r"no key train.nope"):
+        explain(root, PARAMS, "train.nope", old={}, version_of=version_of)
