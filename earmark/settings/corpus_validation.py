@@ -1,6 +1,7 @@
 """What is wrong with the corpus' folder and tables, found before anything is decoded."""
 
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
@@ -14,29 +15,35 @@ from earmark.evaluation.label_groups import merging
 from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS
 from earmark.labels import is_multi_label, tags_of
 from earmark.layout import Layout
-from earmark.params import Params
+from earmark.params import Metric, Params
+from earmark.params.roster import entries_of, overrides_of
 from earmark.settings.objections import objections
 
 
 def corpus_problems(params: Params, layout: Layout) -> list[str]:
-    """What is wrong with the corpus' folder and table; nothing is decoded."""
+    """What is wrong with the corpus' folder and tables, and with keys that depend on its labels.
+
+    Nothing is decoded. A corpus that a stage is still to make has no problems.
+    """
     corpus = params.corpus
     root = layout.root / corpus.root
     if not root.exists() and _is_made_by_a_stage(params, layout, root):
         return []
     if corpus.adapter not in ADAPTERS:
-        return []  # said of the options
+        return []  # option_problems reports it
     try:
         clips = find_adapter(corpus.adapter).read_clips(root, corpus.table)
     except UserError as error:
         return list(error.problems)
     problems = problems_of(clips, root=root, cv=params.cv)
     try:
-        edits = read_corrections(layout.root / corpus.label_corrections)
-        problems += correction_problems(edits, clips)
+        corrections = read_corrections(layout.root / corpus.label_corrections)
+        problems += correction_problems(corrections, clips)
     except UserError as error:
         problems += error.problems
-    problems += _score_problems(clips.loc[clips["split"] == "train", "label"], params)
+    labels = clips.loc[clips["split"] == "train", "label"]
+    problems += _metric_problems(labels, params)
+    problems += objections(merging, tags_of(labels), params.evaluate.label_groups)
     missing = [path for path in clips["path"] if not (root / path).exists()]
     share = len(missing) / max(1, len(clips))
     if corpus.max_quarantined < share < 1:
@@ -45,19 +52,32 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     return problems
 
 
-def _score_problems(labels: pd.Series, params: Params) -> list[str]:
-    """Figures that this kind of corpus has not, and groups of tags that it does not know."""
-    several = is_multi_label(labels)
-    valid = MULTI_LABEL_METRICS if several else MULTI_CLASS_METRICS
-    kind = "several tags" if several else "one tag"
-    named = {"evaluate.metric": params.evaluate.metric, "model.monitor": params.model.monitor}
-    problems = [
-        f"params.yaml: {key}: {value} is not for a corpus of {kind} a clip; "
+def metrics_for(labels: pd.Series) -> tuple[str, ...]:
+    """The metrics that fit a corpus with these labels."""
+    return MULTI_LABEL_METRICS if is_multi_label(labels) else MULTI_CLASS_METRICS
+
+
+def _metric_problems(labels: pd.Series, params: Params) -> list[str]:
+    """Metrics and monitors that do not fit the labels: of evaluation and of every recipe."""
+    given = {
+        "evaluate.metric": params.evaluate.metric,
+        "model.monitor": params.model.monitor,
+        "finetune.monitor": params.finetune.monitor,
+    }
+    given |= {
+        f"{key}.training.monitor": overrides_of(entry)["monitor"]
+        for key, entry in entries_of(params).items()
+        if "monitor" in overrides_of(entry)
+    }
+    valid = metrics_for(labels)
+    misfits = set(get_args(Metric)) - set(valid)
+    n_tags = "several tags" if is_multi_label(labels) else "one tag"
+    return [
+        f"params.yaml: {key}: {value} does not fit a corpus with {n_tags} per clip; "
         f"choose one of {', '.join(valid)}"
-        for key, value in named.items()
-        if value not in (*valid, "loss")
+        for key, value in given.items()
+        if value in misfits
     ]
-    return problems + objections(merging, tags_of(labels), params.evaluate.label_groups)
 
 
 def _is_made_by_a_stage(params: Params, layout: Layout, root: Path) -> bool:
