@@ -9,7 +9,7 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import load_params, read_yaml
 from earmark.settings import profiles
-from earmark.settings.validation import option_problems
+from earmark.settings.validation import option_problems, stage_problems
 from tests.corpora import corpus_trees
 from tests.source_graph import ROOT
 
@@ -72,9 +72,12 @@ def test_a_profile_writes_params_that_load(layout, recordings, name):
 
 
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
-def test_the_networks_and_features_of_a_profile_can_be_built(layout, recordings, name):
+def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordings, name):
     use(layout, name, root=recordings if name == "folder" else "")
-    assert option_problems(load_params(layout.params)) == []
+    params = load_params(layout.params)
+    assert option_problems(params) == []
+    shutil.copy(ROOT / "dvc.yaml", layout.root)
+    assert stage_problems(params, layout) == []
 
 
 def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):

@@ -1,4 +1,4 @@
-"""Every adapter: what it says of itself, and a made-up corpus of its layout through the stages."""
+"""Every adapter: what it declares, and a made-up corpus of its layout through the stages."""
 
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params
 from earmark.settings import profiles
-from earmark.settings.validation import corpus_problems, option_problems
+from earmark.settings.corpus_validation import corpus_problems
+from earmark.settings.validation import option_problems
 from earmark.store import Store, read_json, read_table
 from stages import decode, split
 from tests.corpora.corpus_trees import TREES
@@ -76,11 +77,11 @@ def test_a_corpus_is_valid_and_goes_through_decode_and_split(trees, tmp_path, na
     split.run(params, layout)
     folds = read_table(layout.folds)
     for fold in params.fold_names:
-        roles = folds.loc[folds["split"] == "train", f"fold_{fold}"]
-        assert {"train", "validation"} <= set(roles)
-    facts = read_json(layout.metrics / "split.json")
-    assert facts["folds_are_official"] == (find(name).scheme == "official")
-    assert facts["train_clips"] + facts["test_clips"] == len(clips)
+        parts = folds.loc[folds["split"] == "train", f"fold_{fold}"]
+        assert {"train", "validation"} <= set(parts)
+    report = read_json(layout.metrics / "split.json")
+    assert report["folds_are_official"] == (find(name).scheme == "official")
+    assert report["train_clips"] + report["test_clips"] == len(clips)
 
 
 @pytest.mark.parametrize("name", [name for name in ADAPTERS if name != "folder"])
@@ -108,9 +109,9 @@ def test_an_unknown_adapter_is_told_the_nearest_name(trees, tmp_path):
     text = layout.params.read_text().replace("adapter: esc50", "adapter: esc_50")
     layout.params.write_text(text)
     params = load_params(layout.params)
-    said = "params.yaml: corpus.adapter: no adapter 'esc_50'; did you mean esc50?"
-    assert said in option_problems(params)
-    assert corpus_problems(params, layout) == []  # it is said once
+    problem = "params.yaml: corpus.adapter: no adapter 'esc_50'; did you mean esc50?"
+    assert problem in option_problems(params)
+    assert corpus_problems(params, layout) == []  # it is reported once
     with pytest.raises(UserError, match="did you mean esc50"):
         decode.run(params, layout)
     with pytest.raises(UserError, match=r"no adapter 'zzz'; there are folder, fsdkaggle2018"):
@@ -123,18 +124,18 @@ def changed(params: Params, **evaluate: object) -> Params:
     return Params.model_validate(values)
 
 
-def test_a_figure_that_the_corpus_has_not_is_refused_with_the_ones_it_has(trees, tmp_path):
+def test_a_metric_that_does_not_fit_the_corpus_is_refused_with_those_that_do(trees, tmp_path):
     layout = Layout(tmp_path / "here")
     params = params_for("magnatagatune", layout, trees["magnatagatune"])
     (problem,) = corpus_problems(changed(params, metric="accuracy"), layout)
-    assert "evaluate.metric: accuracy is not for a corpus of several tags a clip" in problem
+    assert "evaluate.metric: accuracy does not fit a corpus with several tags" in problem
     assert "roc_auc" in problem
     params = params_for("esc50", layout, trees["esc50"])
     (problem,) = corpus_problems(changed(params, metric="roc_auc"), layout)
-    assert "roc_auc is not for a corpus of one tag a clip; choose one of map_at_3" in problem
+    assert "roc_auc does not fit a corpus with one tag per clip; choose one of map" in problem
 
 
-def test_merged_tags_must_be_those_of_the_corpus(trees, tmp_path):
+def test_tags_of_a_label_group_must_be_those_of_the_corpus(trees, tmp_path):
     layout = Layout(tmp_path / "here")
     params = params_for("speech_commands_31", layout, trees["speech_commands_31"])
     groups = {"unknown": [*params.evaluate.label_groups["unknown"], "backward"]}
