@@ -63,7 +63,7 @@ def _laid_out(text: str) -> str:
 
     Comments of replaced values leave blank lines and columns where they were.
     """
-    lines = [re.sub(r" {2,}# ", " # ", line) for line in text.splitlines() if line.strip()]
+    lines = [re.sub(r"(?<=\S) {2,}# ", " # ", line) for line in text.splitlines() if line.strip()]
     starts = re.compile(r"[a-z_]+:")
     spaced: list[str] = []
     for line in lines:

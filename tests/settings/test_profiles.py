@@ -236,3 +236,5 @@ def test_params_are_laid_out_with_a_blank_line_before_each_section(layout):
         is_section = line.partition(":")[0] in params
         assert (lines[number - 1] == "") == (is_section and not line.startswith("seed:")), line
     assert not any("  #" in line.lstrip() for line in lines)
+    base = (layout.root / "profiles" / "base.yaml").read_text().splitlines()
+    assert [line for line in base if line.lstrip().startswith("#") and line not in lines] == []
