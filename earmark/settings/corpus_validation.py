@@ -1,9 +1,8 @@
 """What is wrong with the corpus' folder and tables, found before anything is decoded."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
-
-import pandas as pd
 
 from earmark.corpora.adapters import ADAPTERS
 from earmark.corpora.adapters import find as find_adapter
@@ -23,12 +22,12 @@ from earmark.settings.objections import objections
 def corpus_problems(params: Params, layout: Layout) -> list[str]:
     """What is wrong with the corpus' folder and tables, and with keys that depend on its labels.
 
-    Nothing is decoded. A corpus that a stage is still to make has no problems.
+    Nothing is decoded.
     """
     corpus = params.corpus
     root = layout.root / corpus.root
     if not root.exists() and _is_made_by_a_stage(params, layout, root):
-        return []
+        return _metric_problems(["a tag"], params)  # demo corpora have one tag per clip
     if corpus.adapter not in ADAPTERS:
         return []  # option_problems reports it
     try:
@@ -52,12 +51,12 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     return problems
 
 
-def metrics_for(labels: pd.Series) -> tuple[str, ...]:
+def metrics_for(labels: Iterable[str]) -> tuple[str, ...]:
     """The metrics that fit a corpus with these labels."""
     return MULTI_LABEL_METRICS if is_multi_label(labels) else MULTI_CLASS_METRICS
 
 
-def _metric_problems(labels: pd.Series, params: Params) -> list[str]:
+def _metric_problems(labels: Iterable[str], params: Params) -> list[str]:
     """Metrics and monitors that do not fit the labels: of evaluation and of every recipe."""
     given = {
         "evaluate.metric": params.evaluate.metric,

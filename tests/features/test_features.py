@@ -238,7 +238,8 @@ def test_patches_at_44_khz_are_those_of_the_16_khz_sound() -> None:
 
 def test_waveform_at_its_own_rate_is_exact() -> None:
     samples = (noise(5000) * 32768).astype(np.int16)
-    kept = Waveform(sample_rate=RATE, target_hz=RATE)(samples.astype(np.float32) / 32768)
+    waveform = samples.astype(np.float32) / np.float32(32768)
+    kept = Waveform(sample_rate=RATE, target_hz=RATE)(waveform)
     np.testing.assert_array_equal(kept, samples)
 
 
@@ -396,9 +397,9 @@ def test_embeddings_are_not_made_of_waveforms() -> None:
     assert Embedding.padding == VggishPatches.padding == "tile"
 
 
-def test_options_are_told_by_name_alone() -> None:
+def test_options_are_given_by_name_only() -> None:
     with pytest.raises(TypeError):
-        Mfcc(RATE, 2048, 512, 128, 80, 0, 22_050)  # type: ignore[misc]
+        Mfcc(RATE, 2048, 512, 128, 80, 0, 22_050)  # type: ignore
 
 
 @EVERY_TYPE

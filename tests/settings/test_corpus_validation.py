@@ -63,6 +63,13 @@ def test_the_loss_fits_every_corpus(demo, recordings, key):
         assert problems(demo, recordings, table, {key: "loss"}) == []
 
 
+@pytest.mark.parametrize("key", MONITORS)
+def test_a_monitor_is_checked_before_the_demo_corpus_is_made(demo, tmp_path, key):
+    assert corpus_problems(sound(demo), Layout(tmp_path)) == []
+    (problem,) = corpus_problems(sound(changed(demo, {key: "roc_auc"})), Layout(tmp_path))
+    assert f"{key}: roc_auc does not fit a corpus with one tag per clip" in problem
+
+
 def test_every_misfit_is_reported_at_once(demo, recordings):
     changes = dict.fromkeys(["evaluate.metric", *MONITORS], "micro_f1")
     assert len(problems(demo, recordings, "", changes)) == len(changes)
