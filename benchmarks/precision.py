@@ -26,10 +26,12 @@ from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input
 from earmark.taggers.tagger import Tagger
-from earmark.training.batches import Examples, Sampler, standardisation
-from earmark.training.loop import Job, fit, validate
+from earmark.training.examples import Examples, standardisation
+from earmark.training.job import Job
+from earmark.training.loop import fit
+from earmark.training.validation import validate
 
-SEED, RATE = 0, 44_100  # of the clips and their roles; of the waveforms
+SEED, RATE = 0, 44_100  # of the clips and their splits; of the waveforms
 TRAINING_SEEDS = (0, 1, 2)
 SEGMENT_SECONDS = 1.0
 N_RESAMPLES = 2000
@@ -49,63 +51,67 @@ DEMO = DemoOptions(  # noise enough that the scores are not all 1
 METRICS = ("map_at_3", "accuracy", "macro_f1")
 
 
-class Silent:
+class Unwatched:
     """Follows a training without a word."""
 
-    def log_epoch(self, epoch: int, values: dict[str, float]) -> None: ...
+    def log_epoch(self, values: dict[str, float]) -> None: ...
 
 
 def check(corpus: str | None, device: str) -> None:
     """Print the test scores of both precisions, each with its 95 % interval over clips."""
     logging.getLogger("earmark").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        clips, store = made_store(place) if corpus is None else folder_store(Path(corpus), place)
-        recipe = base_recipe(**RECIPE)
-        roles = {role: clips[clips["role"] == role] for role in ("train", "validate", "test")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips, store = demo_store(folder) if corpus is None else corpus_store(Path(corpus), folder)
         task = Task.of(clips)
-        parts = {role: Examples.select(store, rows, task) for role, rows in roles.items()}
-        print(", ".join(f"{len(rows)} clips to {role}" for role, rows in roles.items()))
-        found: dict[str, list[Scores]] = {"float32": [], "bfloat16": []}
+        splits = {
+            split: Examples.select(store, clips[clips["split"] == split], task)
+            for split in ("train", "validation", "test")
+        }
+        print(", ".join(f"{split}: {len(examples)} clips" for split, examples in splits.items()))
+        scores: dict[str, list[Scores]] = {"float32": [], "bfloat16": []}
         for seed in TRAINING_SEEDS:
-            for precision, own in found.items():
-                way = Device(name=device, precision=precision, channels_last=precision != "float32")
-                work = place / f"{precision}-{seed}"
-                own.append(scores(parts, recipe, way, work, seed))
-                print(f"seed {seed}  {precision:9} {shown(own[-1])}", flush=True)
-        for precision, own in found.items():
-            means = (f"{m} {np.mean([one[m].value for one in own]):.3f}" for m in METRICS)
+            for precision, of_seeds in scores.items():
+                is_fast = precision != "float32"
+                way = Device(name=device, precision=precision, channels_last=is_fast)
+                of_seeds.append(train_and_score(splits, way, folder / f"{precision}-{seed}", seed))
+                print(f"seed {seed}  {precision:9} {shown(of_seeds[-1])}", flush=True)
+        for precision, of_seeds in scores.items():
+            means = (f"{m} {np.mean([one[m].value for one in of_seeds]):.3f}" for m in METRICS)
             print(f"mean    {precision:9} {'  '.join(means)}")
 
 
-def scores(
-    parts: dict[str, Examples], recipe: Recipe, device: Device, work: Path, seed: int
+def train_and_score(
+    splits: dict[str, Examples], device: Device, checkpoint: Path, seed: int
 ) -> Scores:
     """Train to the last epoch, and score the best one's weights on the test clips."""
     torch.manual_seed(seed)
-    train, test = parts["train"], parts["test"]
-    input_ = input_of(train)
+    train, test = splits["train"], splits["test"]
     tags = train.task.tags
     job = Job(
-        name="precision",
-        seed=seed,
-        recipe=recipe,
-        tagger=Tagger.new("densenet", dict(NETWORK), tags=tags, input_=input_),
-        sampler=Sampler(examples=train, input=input_, recipe=recipe),
-        validation=parts["validate"],
+        member="precision",
+        fold="0",
+        recipe=recipe_of(seed),
+        tagger=Tagger.new("densenet", dict(NETWORK), tags=tags, input_=input_of(train)),
+        train=train,
+        validation=splits["validation"],
         device=device,
+        checkpoint_seconds=60.0,
     )
-    work.mkdir()
-    fitted = fit(job, work / "checkpoint.safetensors", Silent())
-    probabilities = validate(fitted.tagger, test, device, recipe).astype(np.float64)
+    fitted = fit(job, checkpoint, Unwatched())
+    probabilities = validate(fitted.tagger, test, device, job.recipe).astype(np.float64)
     labels = test.tag_targets.argmax(axis=1)
     return score_classes(probabilities, labels, tags=tags, seed=SEED, n_resamples=N_RESAMPLES)
 
 
-def shown(found: Scores) -> str:
+def recipe_of(seed: int) -> Recipe:
+    return base_recipe(**RECIPE, seed=seed)
+
+
+def shown(scores: Scores) -> str:
     """Each metric with its 95 % interval over clips."""
     return "  ".join(
-        f"{metric} {found[metric].value:.3f} [{found[metric].low:.3f}, {found[metric].high:.3f}]"
+        f"{metric} {scores[metric].value:.3f} [{scores[metric].low:.3f}, {scores[metric].high:.3f}]"
         for metric in METRICS
     )
 
@@ -113,48 +119,49 @@ def shown(found: Scores) -> str:
 def input_of(train: Examples) -> Input:
     """Log-mel segments, standardised as on the training clips."""
     mean, std = standardisation(train, per="array")
-    extract = build("logmel", LOG_MEL, sample_rate=RATE)
+    log_mel = build("logmel", LOG_MEL, sample_rate=RATE)
     return Input(
-        kind="logmel",
+        feature="logmel",
+        type="logmel",
         options=dict(LOG_MEL),
         sample_rate=RATE,
-        lengths=[extract.rows_for(SEGMENT_SECONDS)],
-        aggregation="confident_crop",
+        lengths=[log_mel.segment_rows(SEGMENT_SECONDS)],
         padding="right",
-        silence=extract.silence.tolist(),
+        silence=log_mel.silence.tolist(),
         mean=mean,
         std=std,
     )
 
 
-def made_store(folder: Path) -> tuple[pd.DataFrame, Store]:
+def demo_store(folder: Path) -> tuple[pd.DataFrame, Store]:
     """The demo corpus' clips with their true tags, and their log-mel frames."""
     plan = plan_clips(DEMO, seed=SEED)
     clips = plan.rename(columns={"fname": "clip"}).assign(label=plan["true_label"])
     waveforms = (render_clip(row, DEMO, seed=SEED) for _, row in plan.iterrows())
-    return with_roles(clips), frames_store(clips, waveforms, folder / "logmel")
+    return with_splits(clips), frames_store(clips, waveforms, folder / "logmel")
 
 
-def folder_store(corpus: Path, folder: Path) -> tuple[pd.DataFrame, Store]:
+def corpus_store(corpus: Path, folder: Path) -> tuple[pd.DataFrame, Store]:
     """The clips of a folder of class folders, or of its clips.csv, and their log-mel frames."""
     table = "clips.csv" if (corpus / "clips.csv").exists() else ""
     clips = find("folder").read_clips(corpus, table)
     waveforms = (decode(corpus / path, sample_rate=RATE).waveform for path in clips["path"])
-    return with_roles(clips), frames_store(clips, waveforms, folder / "logmel")
+    return with_splits(clips), frames_store(clips, waveforms, folder / "logmel")
 
 
-def with_roles(clips: pd.DataFrame) -> pd.DataFrame:
+def with_splits(clips: pd.DataFrame) -> pd.DataFrame:
     """Of each tag's clips every second one tests, every eighth validates, and the others train."""
     shuffled = clips.sample(frac=1, random_state=rng_for(SEED, "roles")).assign(verified=True)
-    place = shuffled.groupby("label").cumcount()
-    role = np.where(place % 2 == 1, "test", np.where(place % 8 == 0, "validate", "train"))
-    return shuffled.assign(role=role)
+    number = shuffled.groupby("label").cumcount()
+    is_test, is_validation = number % 2 == 1, number % 8 == 0
+    split = np.where(is_test, "test", np.where(is_validation, "validation", "train"))
+    return shuffled.assign(split=split)
 
 
 def frames_store(clips: pd.DataFrame, waveforms: Iterable[Int16], folder: Path) -> Store:
     """Compute log-mel frames, and keep them as the features stage does."""
-    extract = build("logmel", LOG_MEL, sample_rate=RATE)
-    with StoreWriter(folder, row_shape=extract.row_shape, dtype=extract.dtype) as store:
+    log_mel = build("logmel", LOG_MEL, sample_rate=RATE)
+    with StoreWriter(folder, row_shape=log_mel.row_shape, dtype=log_mel.dtype) as store:
         for clip, waveform in zip(clips["clip"], waveforms, strict=True):
-            store.append(extract(as_float(waveform)).astype(extract.dtype), clip=clip, variant="")
+            store.append(log_mel(as_float(waveform)).astype(log_mel.dtype), clip=clip, variant="")
     return Store.open(folder, in_memory=True)

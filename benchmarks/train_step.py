@@ -67,36 +67,36 @@ class Times(NamedTuple):
     step: float
 
 
-def form_of(name: str) -> PaperConfig:
+def config_of(name: str) -> PaperConfig:
     """The network with its default options, or as its paper has it where none has those."""
-    own = [form for form in PAPER_CONFIGS if form.network == name]
-    return next((form for form in own if not form.options), own[0])
+    configs = [config for config in PAPER_CONFIGS if config.network == name]
+    return next((config for config in configs if not config.options), configs[0])
 
 
-def batch_size_of(form: PaperConfig) -> int:
+def batch_size_of(config: PaperConfig) -> int:
     """A power of two, as large as training has it where a step then stays at a few seconds."""
-    most = MOST_PATCHES if form.network == "vggish" else MOST
-    wanted = STEP_MULTIPLY_ADDS / cost(form).n_multiply_adds
+    most = MOST_PATCHES if config.network == "vggish" else MOST
+    wanted = STEP_MULTIPLY_ADDS / cost(config).n_multiply_adds
     return next((n for n in (128, 64, 32, 16, 8) if n <= min(wanted, most)), LEAST)
 
 
-def forward_passes(form: PaperConfig) -> int:
+def forward_passes(config: PaperConfig) -> int:
     """How many forward passes a training step costs."""
-    network = build(form.network, form.n_tags, form.options)
+    network = build(config.network, config.n_tags, config.options)
     return 3 if all(p.requires_grad for p in network.parameters()) else 1
 
 
-def work(pipe: Connection, form: PaperConfig, way: Way, options: Options) -> None:
+def work(pipe: Connection, config: PaperConfig, way: Way, options: Options) -> None:
     """Answer every number received with the times of that turn; None ends it."""
     die_with_parent()
     if way.as_stages:
         set_up_process(threads=options.threads)
     torch.set_num_threads(options.threads)
-    sampler, device = source(form, options.batch_size), way.device(options.device)
+    sampler, device = source(config, options.batch_size), way.device(options.device)
     torch.manual_seed(0)
-    network = device.place(build(form.network, form.n_tags, form.options))
+    network = device.place(build(config.network, config.n_tags, config.options))
     trained = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(trained, 1e-4, fused=True)
+    optimizer = torch.optim.Adam(trained, 1e-4, fused=True)
     now = clock(options.device, options.threads)
     while (turn := pipe.recv()) is not None:
         rng = rng_for(0, "benchmark", turn)
@@ -108,7 +108,7 @@ def work(pipe: Connection, form: PaperConfig, way: Way, options: Options) -> Non
         gathered = now()
         predict(network, x, device)
         predicted = now()
-        train(network, optimiser, x, targets, device)
+        train(network, optimizer, x, targets, device)
         pipe.send(Times(gathered - start, predicted - gathered, now() - predicted))
 
 
@@ -120,24 +120,26 @@ def predict(network: nn.Module, x: Any, device: Device) -> None:
 
 
 def train(
-    network: nn.Module, optimiser: torch.optim.Optimizer, x: Any, targets: Tensor, device: Device
+    network: nn.Module, optimizer: torch.optim.Optimizer, x: Any, targets: Tensor, device: Device
 ) -> None:
     """Run one training step."""
     network.train()
     with device.autocast():
         logits = network(x)
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     nn.functional.cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-    optimiser.step()
+    optimizer.step()
 
 
-def measure(form: PaperConfig, options: Options, repeats: int) -> list[Times]:
+def measure(config: PaperConfig, options: Options, repeats: int) -> list[Times]:
     """The median times of each way, after a turn that does not count."""
     context, pipes, workers = get_context("spawn"), [], []
     for way in WAYS:
         ours, theirs = context.Pipe()
-        workers.append(context.Process(target=work, args=(theirs, form, way, options), daemon=True))
+        workers.append(
+            context.Process(target=work, args=(theirs, config, way, options), daemon=True)
+        )
         workers[-1].start()
         theirs.close()  # a worker that fails then ends `recv` here
         pipes.append(ours)
@@ -145,7 +147,9 @@ def measure(form: PaperConfig, options: Options, repeats: int) -> list[Times]:
     for pipe, worker in zip(pipes, workers, strict=True):
         pipe.send(None)
         worker.join()
-    return [Times(*map(median, zip(*own, strict=True))) for own in zip(*rounds[1:], strict=True)]
+    return [
+        Times(*map(median, zip(*of_way, strict=True))) for of_way in zip(*rounds[1:], strict=True)
+    ]
 
 
 def _ask(pipe: Connection, turn: int) -> Times:
@@ -163,18 +167,19 @@ HEADER = (
 )
 
 
-def line(form: PaperConfig, batch_size: int, found: list[Times], peaks: list[float]) -> str:
+def line(config: PaperConfig, batch_size: int, times: list[Times], peaks: list[float]) -> str:
     """One network's row; the ratio is that of earmark to plain, the data share earmark's."""
-    n_parameters, n_multiply_adds = cost(form)
-    plain, _, ours = found
-    step_cost = forward_passes(form) * n_multiply_adds * batch_size
-    shares = [step_cost / t.step / peak for t, peak in zip((plain, ours), peaks, strict=True)]
-    steps = " ".join(f"{batch_size / times.step:8,.1f}" for times in found)
+    n_parameters, n_multiply_adds = cost(config)
+    plain, _, earmark = times
+    step_cost = forward_passes(config) * n_multiply_adds * batch_size
+    shares = [step_cost / t.step / peak for t, peak in zip((plain, earmark), peaks, strict=True)]
+    steps = " ".join(f"{batch_size / t.step:8,.1f}" for t in times)
     return (
-        f"{form.network:20} {batch_size:5} {n_parameters / 1e6:8,.2f} {n_multiply_adds / 1e6:9,.1f}"
-        f" | {batch_size / plain.forward:8,.1f} {batch_size / ours.forward:8,.1f} | {steps} "
-        f"{plain.step / ours.step:5.2f}x | {shares[0]:6.1%} {shares[1]:7.1%} | "
-        f"{ours.gather / (ours.gather + ours.step):6.2%}"
+        f"{config.network:20} {batch_size:5} {n_parameters / 1e6:8,.2f} "
+        f"{n_multiply_adds / 1e6:9,.1f} | {batch_size / plain.forward:8,.1f} "
+        f"{batch_size / earmark.forward:8,.1f} | {steps} "
+        f"{plain.step / earmark.step:5.2f}x | {shares[0]:6.1%} {shares[1]:7.1%} | "
+        f"{earmark.gather / (earmark.gather + earmark.step):6.2%}"
     )
 
 
@@ -195,10 +200,10 @@ def speeds(names: list[str], device: str, threads: int, batch: int | None, repea
     peaks = print_peaks(device, clock(device, threads))
     print(HEADER, flush=True)
     for name in names:
-        form = form_of(name)
-        batch_size = batch or batch_size_of(form)
-        found = measure(form, Options(device, threads, batch_size), repeats)
-        print(line(form, batch_size, found, peaks), flush=True)
+        config = config_of(name)
+        batch_size = batch or batch_size_of(config)
+        times = measure(config, Options(device, threads, batch_size), repeats)
+        print(line(config, batch_size, times, peaks), flush=True)
 
 
 def main() -> None:

@@ -231,7 +231,8 @@ def audit() -> None:
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)
-    from earmark.audit.measurements import are_current, measure_corpus, write_measurements
+    from earmark.audit.measurements import write_measurements
+    from earmark.audit.measuring import are_current, measure_corpus
     from earmark.audit.run import audit_corpus
     from earmark.reports.audit_files import write_audit
 

@@ -273,6 +273,11 @@ class Store:
         shards = [np.load(p, mmap_mode=None if in_memory else "r") for p in paths]
         return cls(folder, read_table(folder / "index.parquet"), metadata, shards)
 
+    @classmethod
+    def open_all(cls, folder: Path) -> list["Store"]:
+        """Open the stores that a folder holds, by name."""
+        return [cls.open(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+
     def __len__(self) -> int:
         return len(self.index)
 

@@ -38,7 +38,7 @@ def run(
         list[str] | None, typer.Option("--set", "-S", help="As `dvc exp run -S`, for every row.")
     ] = None,
 ) -> None:
-    """Reproduce one table of a paper; a broken-off run goes on where it stood."""
+    """Reproduce one table of a paper; an interrupted run goes on where it stopped."""
     from experiments import runner
     from experiments.queue import DvcQueue
     from experiments.settings import plan

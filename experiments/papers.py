@@ -5,41 +5,52 @@ from experiments.tables import Column, Row, Small, Table
 MAP = "map_at_3"
 ALL_TEST = ("test", "all")
 PUBLIC = ("test", "public")
-# Two folds, whatever the folder of a small run says, and as few updates as still show that it runs.
+# Two folds, whatever the folder of a small run has, and just enough updates to show that it runs.
 TWO_FOLDS = ("cv.scheme=stratified", "cv.k=2", "folds=[0,1]")
 BRIEF = ("model.epochs=2", "model.batch_size=8", "evaluate.n_resamples=100")
 
 
+def _entry(key: str, network: str, input_: str, aggregation: str) -> str:
+    """The setting that adds an entry to the roster."""
+    parts = f"network:{{{network}}},input:{{{input_}}},training:{{}}"
+    return f"+models.{key}={{{parts},prediction:{{aggregation:{aggregation}}}}}"
+
+
+def _embedding(name: str, network: str, segment_patches: int) -> str:
+    """The setting that adds a model on embeddings; bags that are too short are repeated."""
+    input_ = f"segment_patches:{segment_patches},padding:tile"
+    return _entry(f"embedding.{name}", network, input_, "mean")
+
+
+_NO_ATTENTION = "~models.embedding.attention"  # the profile's
+
+
 def _attention(*sizes: int) -> tuple[str, ...]:
-    """Put attention models of these numbers of segments in the place of the profile's."""
-    options = (
-        "network:{name:multilevel_attention,n_units:600,dropout:0.4},padding:tile,aggregation:mean"
+    """Attention models that read so many segments, instead of the profile's."""
+    network = "name:multilevel_attention,n_units:600,dropout:0.4"
+    return (_NO_ATTENTION, *(_embedding(f"attention_{n}", network, n) for n in sizes))
+
+
+def _compared(options: str, seconds: float) -> tuple[str, ...]:
+    """The networks of section 2.2.1; without figures in the paper, so not in its ensemble."""
+    names = ("cnn2d", "resnet2d")
+    input_ = f"segment_seconds:{seconds}"
+    return (
+        *(
+            _entry(f"logmel.{n}_logmel", f"name:{n}{options}", input_, "confident_crop")
+            for n in names
+        ),
+        *(f"+ensemble.weights.{n}_logmel=0.0" for n in names),
     )
-    added = [f"+models.embedding.attention_{n}={{{options},segment_patches:{n}}}" for n in sizes]
-    return ("~models.embedding.attention", *added)
 
 
-def _embedding(name: str, network: str, segment_patches: int) -> tuple[str, ...]:
-    options = f"network:{network},padding:tile,aggregation:mean,segment_patches:{segment_patches}"
-    return ("~models.embedding.attention", f"+models.embedding.{name}={{{options}}}")
-
-
-_COMPARED = (  # no figures in the paper, so that they must not change the ensemble
-    "+models.logmel.cnn2d_logmel={network:{name:cnn2d},segment_seconds:2.0,aggregation:confident_crop}",
-    "+models.logmel.resnet2d_logmel={network:{name:resnet2d},segment_seconds:2.0,aggregation:confident_crop}",
-    "+ensemble.weights.cnn2d_logmel=0.0",
-    "+ensemble.weights.resnet2d_logmel=0.0",
-)
-_COMPARED_SMALL = tuple(
-    text.replace("2d}", "2d,base_width:4}").replace(":2.0,", ":0.5,") for text in _COMPARED
-)
 SHAN1 = Table(
     name="shan1",
     title="Shan & Ren (2018), table 1",
     profile="shan2018",
     download="fsdkaggle2018",
     columns=(Column("MAP@3, validation folds", ("out_of_fold",), MAP, over_folds=True),),
-    experiments={"four": (), "compared": _COMPARED},
+    experiments={"four": (), "compared": _compared("", 2.0)},
     rows=(
         Row("1D Conv (SoundNet)", ("0.874 ± 0.006",), "four", "soundnet"),
         Row("1D Conv (ResNet)", ("0.887 ± 0.010",), "four", "resnet1d"),
@@ -55,17 +66,17 @@ SHAN1 = Table(
             *BRIEF,
             "models.logmel.densenet_logmel.network.growth=4",
             "+models.logmel.densenet_logmel.network.stem_channels=8",
-            "models.logmel.densenet_logmel.segment_seconds=0.5",
+            "models.logmel.densenet_logmel.input.segment_seconds=0.5",
             "models.mfcc.densenet_mfcc.network.growth=4",
             "+models.mfcc.densenet_mfcc.network.stem_channels=8",
-            "models.mfcc.densenet_mfcc.segment_seconds=0.5",
+            "models.mfcc.densenet_mfcc.input.segment_seconds=0.5",
             "models.wave44k.resnet1d.network.base_width=2",
-            "models.wave44k.resnet1d.segment_samples=22050",
+            "models.wave44k.resnet1d.input.segment_samples=22050",
             "models.wave44k.resnet1d.training.batch_size=8",
             "+models.wave44k.soundnet.network.width=0.125",
             "models.wave44k.soundnet.training.batch_size=8",
         ),
-        {"compared": _COMPARED_SMALL},
+        {"compared": _compared(",base_width:4", 0.5)},
     ),
     notes=("The paper's ± is not explained; ours is the deviation over the folds.",),
 )
@@ -104,7 +115,7 @@ LEDERLE1 = Table(
             f"cnn-{backbone}, {n} s",
             figures,
             "all",
-            f"joint_{n}s" if backbone == "comb" else f"joint_{n}s_{backbone}",
+            f"comb_{n}s" if backbone == "comb" else f"comb_{n}s_{backbone}",
         )
         for backbone, by_length in _LEDERLE_FIGURES.items()
         for n, figures in zip(_SECONDS, by_length, strict=True)
@@ -113,21 +124,20 @@ LEDERLE1 = Table(
         (
             *TWO_FOLDS,
             *BRIEF,
-            *(f"+models.wave44k.joint_{n}s_audio.network.width=0.0625" for n in _SECONDS),
-            *(f"+models.logmel.joint_{n}s_spec.network.width=0.0625" for n in _SECONDS),
+            *(f"+models.wave44k.comb_{n}s_audio.network.width=0.0625" for n in _SECONDS),
+            *(f"+models.logmel.comb_{n}s_spec.network.width=0.0625" for n in _SECONDS),
         )
     ),
-    notes=(
-        "The poster names no number of networks; a test figure of ours joins those of 5 folds.",
-    ),
+    notes=("The poster names no number of networks; our test figures combine those of 5 folds.",),
 )
 
 _DNN = (
-    *_embedding("segment_dnn", "{name:segment_dnn,n_units:600,dropout:0.4}", 1),
+    _NO_ATTENTION,
+    _embedding("segment_dnn", "name:segment_dnn,n_units:600,dropout:0.4", 1),
     "model.mixup_alpha=0.0",
     "model.class_mixed_clips=false",
 )
-_UNTOUCHED = (  # a rate that is lost beside any weight, so that the extractor stays as it was
+_UNTOUCHED = (  # a learning rate too small to change any weight: the extractor stays as it was
     "~extractors.unbalanced",
     "+extractors.balanced.training.epochs=1",
     "+extractors.balanced.training.base_lr=1.0e-30",
@@ -147,8 +157,8 @@ _XU_SMALL = (
     ),
 )
 _XU_NOTES = (
-    "The paper joins its networks by the geometric mean; ours are joined so over the extractors, "
-    "but over the two folds by the arithmetic mean.",
+    "The paper combines its networks by the geometric mean; ours are combined so over the "
+    "extractors, but over the two folds by the arithmetic mean.",
 )
 XU2 = Table(
     name="xu2",
@@ -186,7 +196,7 @@ XU3 = Table(
     columns=_XU_COLUMNS,
     experiments={
         "a": _DNN,
-        "b": (*_embedding("lstm", "{name:lstm,n_units:600}", 31), *_NO_PITCH),
+        "b": (_NO_ATTENTION, _embedding("lstm", "name:lstm,n_units:600", 31), *_NO_PITCH),
         "c": _NO_PITCH,
         "d": ("model.mixup_alpha=0.0",),
         "e": ("model.mixup_alpha=0.1",),
@@ -208,7 +218,7 @@ XU3 = Table(
     notes=(
         *_XU_NOTES,
         "B reads clips of any length in the paper; ours reads 31 patches, the longest clip, and "
-        "repeats a shorter one.",
+        "repeats shorter clips.",
     ),
 )
 
@@ -265,7 +275,7 @@ _LEE_SMALL = (
     *TWO_FOLDS,
     *BRIEF,
     "folds=[0]",
-    "model.stages=2",
+    "model.multistep_stages=2",
     "model.plateau_patience=1",
     "models.wave16k.rese2multi.training.plateau_patience=1",
     "+models.wave16k.samplecnn.network.width=0.0625",

@@ -1,4 +1,4 @@
-"""DVC's queue of experiments, and what those that are done have left in git."""
+"""DVC's queue of experiments, and the scores that finished ones left in git."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ from experiments.settings import write_params
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 3.0
-IDLE_SECONDS = 60.0  # so long may the queue stand still before workers are started again
+IDLE_SECONDS = 60.0  # without progress before workers are started again
 MOST_STARTS = 5
 ENDED = frozenset({"Success", "Failed"})
 _CODE = ("earmark", "stages", "dvc.yaml")
@@ -35,7 +35,7 @@ _SCORES = "metrics/scores.json"
 class Queue(Protocol):
     """What the runner needs of a queue; tests put another in DVC's place."""
 
-    def code(self) -> str: ...
+    def code(self, extensions: str) -> str: ...
 
     def scores(self, name: str) -> dict[str, Any] | None: ...
 
@@ -54,32 +54,33 @@ class DvcQueue:
             raise UserError(f"{layout.root}: no git commit; experiments start from one")
         self.refs = f"refs/exps/{commit[:2]}/{commit[2:].strip()}"
 
-    def code(self) -> str:
-        """A digest of what the code differs in from the commit, which names do not tell."""
-        changed = self._git("diff", "HEAD", "--", *_CODE) or ""
+    def code(self, extensions: str) -> str:
+        """A digest of the changes in the code since the commit; `extensions` is the user's own."""
+        changed = self._git("diff", "HEAD", "--", *_CODE, extensions) or ""
         return hashlib.blake2b(changed.encode(), digest_size=16).hexdigest()
 
     def scores(self, name: str) -> dict[str, Any] | None:
-        """The scores of an experiment; None if it has not ended well."""
+        """The scores of an experiment; None unless it has succeeded."""
         text = self._git("show", f"{self.refs}/{name}:{_SCORES}")
         if text is None:
             return None
-        found: dict[str, Any] = json.loads(text)
-        return found
+        scores: dict[str, Any] = json.loads(text)
+        return scores
 
     def add(self, params: dict[str, Any], experiments: dict[str, Sequence[str]]) -> None:
         """Queue experiments (name -> settings) on these params, unless they are queued already.
 
-        params.yaml holds them meanwhile, and is then as it was: DVC takes along what it holds. It
-        also stashes the workspace for a moment, so no file should be edited then.
+        DVC queues what params.yaml holds, so it holds them meanwhile, and afterwards what it held
+        before. DVC also stashes the workspace for a moment; no file should be edited then.
 
         Raises:
-            UserError: DVC refuses, or would leave behind code that git does not track.
+            UserError: DVC refuses, or there is code that git does not track.
         """
-        strange = (self._git("ls-files", "--others", "--exclude-standard", *_CODE) or "").split()
-        if strange:
+        code = (*_CODE, *([params["extensions"]] if "extensions" in params else []))
+        untracked = (self._git("ls-files", "--others", "--exclude-standard", *code) or "").split()
+        if untracked:
             fix = "`git add` it, since an experiment has only what git tracks"
-            raise UserError(f"{strange[0]}: is not tracked ({len(strange)} such files); {fix}")
+            raise UserError(f"{untracked[0]}: is not tracked ({len(untracked)} such files); {fix}")
         status = self.status()
         with self._params_in_place(params):
             for name, settings in tqdm(experiments.items(), desc="queue", disable=None):
@@ -93,10 +94,10 @@ class DvcQueue:
                 self._dvc("exp", "run", "--queue", "--name", name, *changes)
 
     def run(self, names: Sequence[str], jobs: int) -> None:
-        """Work until each of the queued experiments has ended, well or not.
+        """Work until each of the queued experiments has succeeded or failed.
 
         Raises:
-            UserError: nothing moves, however often workers are started.
+            UserError: there is no progress, although workers were started several times.
         """
         before: dict[str, str] = {}
         n_starts, moved_at = 0, -math.inf
@@ -107,7 +108,8 @@ class DvcQueue:
                     n_starts, moved_at = 1, time.monotonic()
                 elif time.monotonic() - moved_at > IDLE_SECONDS:
                     if n_starts == MOST_STARTS:
-                        raise UserError("no worker takes the experiments; see `dvc queue status`")
+                        fix = "see `dvc queue status` and `dvc queue logs NAME`"
+                        raise UserError(f"no worker takes the experiments; {fix}")
                     self._dvc("queue", "start", "--jobs", str(jobs))
                     n_starts, moved_at = n_starts + 1, time.monotonic()
                 before = status
@@ -115,12 +117,12 @@ class DvcQueue:
             _show(bar, status, before)
 
     def _status_of(self, names: Sequence[str]) -> dict[str, str]:
-        """On its way to a worker an experiment is in no list of DVC's for a moment: "Moving"."""
+        """By name; "Moving" where DVC lists none, as for a moment on the way to a worker."""
         every = self.status()
         return {name: every.get(name, "Moving") for name in names}
 
     def status(self) -> dict[str, str]:
-        """Of each experiment by name: Queued, Running, Failed or Success, as `dvc queue status`."""
+        """Experiment -> Queued, Running, Failed or Success, as in `dvc queue status`."""
         entries = self._repo.experiments.celery_queue.status()
         latest = sorted(entries, key=lambda entry: entry["timestamp"])
         return {entry["name"]: entry["status"] for entry in latest if entry["name"]}
@@ -150,33 +152,32 @@ class DvcQueue:
                     part.write_bytes(before)
 
     def _git(self, *words: str) -> str | None:
-        """What git says; None if it refuses."""
+        """The output of a git command; None if it fails."""
         done = subprocess.run(
             ["git", *words], cwd=self.layout.root, capture_output=True, text=True, check=False
         )
         return done.stdout if done.returncode == 0 else None
 
     def _dvc(self, *words: str) -> None:
-        """Run dvc, and workers that it starts, with this interpreter's programs.
+        """Run dvc, and the workers that it starts, with this interpreter's programs.
 
-        What it says goes to a file: a pipe would stay open as long as the workers, which inherit
-        it, and be waited for.
+        Its output goes to a file: workers inherit a pipe and would keep it open.
         """
-        places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [sys.executable, "-m", "dvc", *words],
                 cwd=self.layout.root,
-                env={**os.environ, "PATH": places},
+                env={**os.environ, "PATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
             )
             output.seek(0)
-            said = output.read().strip().splitlines()
+            lines = output.read().strip().splitlines()
         if done.returncode:
-            raise UserError(f"dvc {' '.join(words[:3])}: failed", *said)
+            raise UserError(f"dvc {' '.join(words[:3])}: failed; fix what it reports:", *lines)
 
 
 def _show(bar: Any, status: dict[str, str], before: dict[str, str]) -> None:

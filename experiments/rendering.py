@@ -6,7 +6,7 @@ from typing import Any
 
 from earmark.errors import UserError
 from experiments.settings import Plan
-from experiments.tables import Column, Row
+from experiments.tables import ENSEMBLE, Column, Row
 
 NOT_GIVEN = "–"
 
@@ -14,8 +14,8 @@ NOT_GIVEN = "–"
 def markdown(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> str:
     """Render the table from the scores of its experiments, by the table's names for them.
 
-    Rows of experiments that are missing say so. A small run's figures stand alone, so that not they be
-    held against the paper's.
+    Rows of experiments that are missing say so. A small run's figures stand alone, so that nobody
+    compares them with the paper's.
     """
     whose = ["ours"] if plan.is_small else ["paper", "ours"]
     header = ["", *(f"{column.heading}: {one}" for column in plan.columns for one in whose)]
@@ -35,7 +35,7 @@ def _headline(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[str]:
         "these figures say nothing about the paper.",
         brackets,
     ]
-    if any("test" not in found["ensemble"] for found in scores.values()):
+    if any("test" not in entry["ensemble"] for entry in scores.values()):
         lines.append("The folder has no test clips: all figures are out of fold.")
     return lines
 
@@ -45,14 +45,14 @@ def _cells(row: Row, plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[s
     for column, figure in zip(plan.columns, row.figures, strict=True):
         ours = "not run"
         if row.experiment:
-            found = scores.get(row.experiment)
-            ours = "failed" if found is None else _ours(row, column, found, plan.is_small)
+            run = scores.get(row.experiment)
+            ours = "failed" if run is None else _ours(row, column, run, plan.is_small)
         cells += [ours] if plan.is_small else [figure or NOT_GIVEN, ours]
     return cells
 
 
-def _ours(row: Row, column: Column, found: dict[str, Any], is_small: bool) -> str:
-    entry = found["ensemble"] if row.member == "ensemble" else found["models"][row.member]
+def _ours(row: Row, column: Column, run: dict[str, Any], is_small: bool) -> str:
+    entry = run["ensemble"] if row.member == ENSEMBLE else run["models"][row.member]
     estimate = _part(entry, column, row, is_small)[column.metric]
     text = f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
     if not column.over_folds:
@@ -65,31 +65,32 @@ def _part(entry: dict[str, Any], column: Column, row: Row, is_small: bool) -> di
     """The scores on a column's clips; a small run takes the nearest that its folder has."""
     ways = [column.part, ("test", "all"), ("out_of_fold",)] if is_small else [column.part]
     for way in ways:
-        found: Any = entry
+        scores: Any = entry
         for key in way:
-            found = found.get(key, {})
-        if found:
-            return dict(found)
+            scores = scores.get(key, {})
+        if scores:
+            return dict(scores)
     part = " ".join(column.part)
-    raise UserError(f"{row.name}: the corpus has no {part} clips, so that nothing was scored there")
+    fix = "run the table on the paper's corpus, or try it with --small"
+    raise UserError(f"{row.name}: the corpus has no {part} clips, so nothing was scored; {fix}")
 
 
 def _notes(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[str]:
-    said = [note for found in scores.values() for note in found["notes"]]
-    notes = [*plan.table.notes, *_starts(plan), *said]
+    of_runs = [note for run in scores.values() for note in run["notes"]]
+    notes = [*plan.table.notes, *_starts(plan), *of_runs]
     return [f"- {note}" for note in dict.fromkeys(notes)]
 
 
 def _starts(plan: Plan) -> list[str]:
     """Which models the paper starts from published weights, and ours from random values."""
-    entries = {
-        name: entry["init_from"]
+    weights = {
+        name: model["training"]["init_from"]
         for models in plan.params["models"].values()
-        for name, entry in models.items()
-        if "init_from" in entry
+        for name, model in models.items()
+        if "init_from" in model["training"]
     }
-    given = sorted({Path(weights).name for weights in entries.values() if weights})
-    lacking = [name for name, weights in entries.items() if not weights]
+    given = sorted({Path(path).name for path in weights.values() if path})
+    lacking = [name for name, path in weights.items() if not path]
     notes = [f"Started from {', '.join(given)}."] if given else []
     if lacking:
         notes.append(

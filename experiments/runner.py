@@ -1,4 +1,4 @@
-"""Run a table: queue what is not there yet, wait for it, and write what came out."""
+"""Run a table: queue what is not there yet, wait for it, and write the results."""
 
 import logging
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ class Outcome:
 
 
 def run(plan: Plan, layout: Layout, queue: Queue, *, jobs: int) -> Outcome:
-    """Run what experiments a table lacks; experiments/results/ then holds it.
+    """Run the experiments that a table lacks, and write it to experiments/results/.
 
     Experiments of earlier runs that have the same params and code are not run again.
     """
-    code = queue.code()
+    code = queue.code(plan.params["extensions"])
     names = {experiment: plan.name_of(experiment, code) for experiment in plan.experiments}
     missing = {e: name for e, name in names.items() if queue.scores(name) is None}
     logger.info("%s: %d of %d experiments to run", plan.table.name, len(missing), len(names))
     if missing:
         queue.add(plan.params, {name: plan.experiments[e] for e, name in missing.items()})
         queue.run(list(missing.values()), jobs)
-    found = {experiment: queue.scores(name) for experiment, name in names.items()}
-    scores = {experiment: values for experiment, values in found.items() if values is not None}
+    ended = {experiment: queue.scores(name) for experiment, name in names.items()}
+    scores = {experiment: values for experiment, values in ended.items() if values is not None}
     text = markdown(plan, scores)
     _write(plan, layout, text)
     return Outcome(text, [names[experiment] for experiment in names if experiment not in scores])

@@ -27,8 +27,8 @@ Settings = Sequence[str]
 class Plan:
     """A table made ready: the params that all experiments share, and what each changes in them.
 
-    `experiments` has the table's names; `columns` are the table's, but for metrics that the corpus
-    of a small run has not.
+    `experiments` has the table's names; `columns` are the table's, but for metrics that do not fit
+    the corpus of a small run.
     """
 
     table: Table
@@ -53,7 +53,7 @@ def plan(
     """Lay profile, corpus, the user's changes and those of a small run over each other.
 
     Raises:
-        UserError: the corpus is not there, or a setting is not sound; nothing was queued then.
+        UserError: the corpus is not there, or a setting is wrong; nothing is queued then.
     """
     params = read_yaml(layout.root / "profiles" / f"{BASE}.yaml")
     overlay(params, read_yaml(layout.root / "profiles" / f"{table.profile}.yaml"))
@@ -91,13 +91,14 @@ def composed(params: dict[str, Any], settings: Settings) -> dict[str, Any]:
         except DvcException as error:
             why = " ".join(str(error.__cause__ or error).split())
             raise UserError(f"one of the settings {' '.join(settings)}: {why}") from error
-        found: dict[str, Any] = read_yaml(path)
-    return found
+        changed: dict[str, Any] = read_yaml(path)
+    return changed
 
 
 def write_params(path: Path, params: dict[str, Any]) -> None:
+    """Write a params.yaml, a line for each key, so that the diff of two experiments can be read."""
     yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False  # a line a key, so that a diff of two experiments can be read
+    yaml.default_flow_style = False
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
 
@@ -105,9 +106,10 @@ def write_params(path: Path, params: dict[str, Any]) -> None:
 def _published_corpus(
     table: Table, layout: Layout, params: dict[str, Any], *, root: str, cwd: Path
 ) -> dict[str, Any]:
-    """Where the paper's corpus lies; an experiment's own folder has what DVC tracks alone.
+    """Where the paper's corpus is.
 
-    So a root that DVC does not track is named by its absolute path.
+    An experiment runs in a folder of its own, which holds only what DVC tracks. So a root that DVC
+    does not track is given by its absolute path.
     """
     corpus = params["corpus"]
     folder = (cwd / Path(root).expanduser() if root else layout.root / corpus["root"]).resolve()
@@ -124,13 +126,12 @@ def _published_corpus(
 
 def _name_weights_by_absolute_paths(params: dict[str, Any], layout: Layout) -> None:
     """Weight files, too, must be found from an experiment's own folder."""
-    entries = [*params["extractors"].values()]
-    for models in params["models"].values():
-        entries += models.values()
-    for entry in entries:
-        for key in ("weights", "init_from"):
-            if entry.get(key):
-                entry[key] = str(layout.root / entry[key])
+    models = [entry for group in params["models"].values() for entry in group.values()]
+    given = [(extractor, "weights") for extractor in params["extractors"].values()]
+    given += [(model.get("training", {}), "init_from") for model in models]
+    for section, key in given:
+        if section.get(key):
+            section[key] = str(layout.root / section[key])
 
 
 def _any_folder(
@@ -138,14 +139,14 @@ def _any_folder(
 ) -> dict[str, Any]:
     if not root:
         raise UserError("--small: say where recordings are with --root DIR [--table FILE]")
-    own = {"corpus": {**params["corpus"], "adapter": "folder"}, "demo": {}}
-    found = corpus_settings(layout, {**params, **own}, root=root, table=csv, cwd=cwd)
+    user_folder = {"corpus": {**params["corpus"], "adapter": "folder"}, "demo": {}}
+    settings = corpus_settings(layout, {**params, **user_folder}, root=root, table=csv, cwd=cwd)
     folder = (cwd / Path(root).expanduser()).resolve()
-    return {"corpus": {**found["corpus"], "adapter": "folder", "root": str(folder)}}
+    return {"corpus": {**settings["corpus"], "adapter": "folder", "root": str(folder)}}
 
 
 def _metrics_that_fit(table: Table, params: dict[str, Any]) -> tuple[Column, ...]:
-    """Give params and columns metrics that the folder's kind of labels has."""
+    """Give params and columns metrics that fit the labels of the folder."""
     corpus = params["corpus"]
     task = Task.of(find(corpus["adapter"]).read_clips(Path(corpus["root"]), corpus["table"]))
     usual = "roc_auc" if task.is_multi_label else "accuracy"

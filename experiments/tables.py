@@ -22,10 +22,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: the paper's figures, one a column, and whose scores stand beside them.
+    """A line of the table: the paper's figures, one per column, and the member to compare.
 
-    `figures` has None where the paper gives nothing. An empty `experiment` is a system of others,
-    which is cited and not run.
+    `figures` has None where the paper gives nothing. An empty `experiment` is a system of other
+    authors, which is cited and not run.
     """
 
     name: str

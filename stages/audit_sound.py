@@ -5,7 +5,8 @@ Writes: data/audit_sound/
 Params: seed
 """
 
-from earmark.audit.measurements import Measurements, measure_corpus, write_measurements
+from earmark.audit.measurements import Measurements, write_measurements
+from earmark.audit.measuring import measure_corpus
 from earmark.layout import Layout
 from earmark.params import Params
 from stages import stage

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
-from earmark.sound.variants import open_variants
 from earmark.store import Store, StoreWriter
 from stages import stage
 
@@ -30,7 +29,7 @@ def run(params: Params, layout: Layout, name: str) -> int:
     extractor = build(feature.type, feature.options, sample_rate=params.decode.sample_rate)
     stores = [
         Store.open(layout.trimmed),
-        *open_variants(layout.augmented),
+        *Store.open_all(layout.augmented),
         Store.open(layout.class_mixed),
     ]
     clips = [(which, i) for which, store in enumerate(stores) for i in range(len(store))]

@@ -12,13 +12,13 @@ from earmark.params import Params
 from stages import stage
 
 
-def run(params: Params, layout: Layout, extractor: str, fold: str) -> None:
+def run(params: Params, layout: Layout, extractor: str, fold: str, *, code: str = "") -> None:
     from earmark.training.run import train_extractor
 
-    train_extractor(params, layout, extractor, fold)
+    train_extractor(params, layout, extractor, fold, code=code)
 
 
 if __name__ == "__main__":
     extractor, fold = sys.argv[1:]
     with stage("finetune", extractor, title=f"finetune {extractor}-{fold}") as s:
-        run(s.params, s.layout, extractor, fold)
+        run(s.params, s.layout, extractor, fold, code=s.code)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from earmark.layout import Layout
-from earmark.params import Params
+from earmark.params import Params, Trim
 from earmark.processes import map_ordered
 from earmark.sound.trimming import Trimmed, trim
 from earmark.store import Store, StoreWriter
@@ -21,9 +21,8 @@ from stages import stage
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     decoded = Store.open(layout.decoded)
     rate = decoded.metadata["sample_rate"]
-    min_samples = round(params.trim.min_seconds * rate)
     clips = map_ordered(
-        partial(_trim, decoded, params.trim.top_db, min_samples),
+        partial(_trim, decoded, params.trim),
         range(len(decoded)),
         workers=params.runtime.workers,
         description="trim",
@@ -47,8 +46,9 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     return {"clips": len(decoded), "kept_whole": n_whole, "seconds_cut": n_cut / rate}
 
 
-def _trim(decoded: Store, top_db: float, min_samples: int, position: int) -> Trimmed:
-    return trim(np.asarray(decoded.rows(position)), top_db=top_db, min_samples=min_samples)
+def _trim(decoded: Store, options: Trim, position: int) -> Trimmed:
+    rate = decoded.metadata["sample_rate"]
+    return trim(np.asarray(decoded.rows(position)), sample_rate=rate, **options.model_dump())
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ TABLE = [
     ),
     Row(
         "a network of backbones",
-        append("earmark/networks/joint_cnn.py"),
+        append("earmark/networks/fusion_cnn.py"),
         {f"{s}@joint*" for s in ("train_*", "predict_*")},
     ),
     Row("what all networks share", append("earmark/networks/layers.py"), USES_NETWORKS),
@@ -259,7 +259,7 @@ TABLE = [
     Row("another adapter", set_param("corpus.adapter", "esc10"), {"decode", "audit"}),
     Row("the corpus generator", append("earmark/corpora/synthetic/corpus.py"), {"demo@*"}),
     Row("how ends are trimmed", append("stages/trim.py"), {"trim"}),
-    Row("where folds come from", append("earmark/corpora/folds.py"), {"split", "ensemble"}),
+    Row("where folds come from", append("earmark/corpora/folds.py"), {"split"}),
     Row("how SoX is run", append("earmark/sound/sox.py"), USES_SOX),
     Row("the values of an effect", set_param("augment.tempo", {"factor": [0.9, 1.1]}), {"augment"}),
     Row(

@@ -25,7 +25,8 @@ from earmark.evaluation.points import average_precision_at
 from earmark.labels import label_indices
 from earmark.layout import Layout
 from earmark.networks import Network
-from earmark.params import Params
+from earmark.params import Aggregation, Params
+from earmark.params.roster import FUSION, model_of
 from earmark.store import read_table
 from earmark.taggers.device import Device
 from earmark.taggers.fusion import open_fusion
@@ -172,6 +173,7 @@ def validation_predictions(
     fold: str,
     device: Device,
     *,
+    aggregation: Aggregation,
     params: Params,
 ) -> tuple[dict[str, Floats], list[str]]:
     """The probabilities `(B, K)` of each system for the fold's validation clips, and their labels.
@@ -187,10 +189,12 @@ def validation_predictions(
         if variant or clip not in label_of:
             continue
         rows = store.rows(index)
-        crops = fusion.input.crops(rows, n_crops=options.n_crops, seed=params.seed, clip=clip)
+        crops = fusion.input.prediction_segments(
+            rows, aggregation=aggregation, n_crops=options.n_crops, seed=params.seed, clip=clip
+        )
         for name, of_crops in probabilities_of(fusion, backbones, crops, device).items():
             of_clip = aggregate_clip(
-                of_crops, aggregation=fusion.input.aggregation, confidence=options.confidence
+                of_crops, aggregation=aggregation, confidence=options.confidence
             )
             by_system[name].append(of_clip.probabilities[np.newaxis])
         labels.append(label_of[clip])
@@ -210,6 +214,7 @@ def write(
     chosen = [fold] if fold else trained_folds(layout, model)
     tags = _load_fusion(layout, model, chosen[0], device).tags
     store, folds = open_fusion(layout, params.fusion), read_table(layout.folds)
+    aggregation = model_of(params, FUSION, model).prediction.aggregation
     for one in chosen:
         fusion = _load_fusion(layout, model, one, device)
         backbones: dict[Backbone, Tagger] = {
@@ -217,7 +222,7 @@ def write(
             "spec": load_trained(layout, f"{model}_spec", one, device).tagger,
         }
         predictions, of_fold = validation_predictions(
-            fusion, backbones, store, folds, one, device, params=params
+            fusion, backbones, store, folds, one, device, aggregation=aggregation, params=params
         )
         labels += of_fold
         for name in SYSTEMS:

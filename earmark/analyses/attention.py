@@ -63,8 +63,7 @@ def attend(
         fix = "name a model of multilevel_attention, or of cbir with attention"
         raise UserError(f"{tagger.network_name} has no attention over time; {fix}")
     sample_rate = tagger.input.sample_rate
-    n_shortest = round(trim_.min_seconds * sample_rate)
-    trimmed = trim(waveform, top_db=trim_.top_db, min_samples=n_shortest)
+    trimmed = trim(waveform, sample_rate=sample_rate, **trim_.model_dump())
     rows = rows_read(WaveformFeatures(trimmed.waveform), tagger, extractor, device)  # (P, ...)
     weights, levels = attention_weights(tagger, rows, device)
     edges = np.linspace(0, len(rows) * PATCH_SECONDS, weights.shape[1] + 1)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from earmark.audit.duplicates import DuplicateSearch
+from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.findings import Finding
 from earmark.audit.pairs import group_of
 from earmark.wording import counted, first_of

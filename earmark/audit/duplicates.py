@@ -6,13 +6,13 @@ threshold is measured on the corpus itself: see `NullDistribution`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from earmark.audit.correlation import whitened_correlation
+from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.fingerprints import RATE, UNIT, Fingerprint, count_bit_errors, fingerprint
 from earmark.audit.matching import find_candidates
 from earmark.audit.null_distribution import NullDistribution, unrelated_pairs
@@ -37,26 +37,6 @@ _DTYPES = {
     "correlation": "float64",
 }
 COLUMNS = list(_DTYPES)
-
-
-@dataclass(frozen=True)
-class DuplicateSearch:
-    """The duplicates among all decoded clips, and how they were found.
-
-    Attributes:
-        pairs: one row per pair, with the columns COLUMNS. `first` and `second` are clips,
-            `relation` is equal (the same samples), same (the same recording), part (one clip
-            contains the other) or overlap; `offset_seconds` is the time in the first clip minus
-            that in the second.
-        null: the distribution that the threshold for a duplicate comes from.
-        n_candidates: how many pairs share codes.
-        without_fingerprint: clips that are too short or too quiet to compare.
-    """
-
-    pairs: pd.DataFrame
-    null: NullDistribution
-    n_candidates: int
-    without_fingerprint: list[str]
 
 
 class Waveforms:

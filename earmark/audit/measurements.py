@@ -1,9 +1,5 @@
-"""What the audit measures of the decoded clips, apart from folds, ensemble and label corrections.
+"""The record of what the audit measured of the decoded clips, and its files in data/audit_sound/."""
 
-This takes most of the audit's time, and no experiment changes it, so it is a stage of its own.
-"""
-
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from earmark.audit.duplicates import DuplicateSearch, find_duplicates
+from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.null_distribution import NullDistribution
-from earmark.audit.sound import measure_clips
-from earmark.layout import Layout
-from earmark.params import Params
-from earmark.store import Store, read_json, read_table, whole_folder, write_json, write_table
+from earmark.store import read_json, read_table, whole_folder, write_json, write_table
 
 
 @dataclass(frozen=True)
@@ -32,19 +25,6 @@ class Measurements:
     search: DuplicateSearch
     sound: pd.DataFrame
     inputs: str
-
-
-def measure_corpus(params: Params, layout: Layout) -> Measurements:
-    """Find the duplicates among the decoded clips, and measure their sound.
-
-    Raises:
-        UserError: the corpus is not decoded yet.
-    """
-    store = Store.open(layout.decoded)
-    labels, workers = _labels(store, layout), params.runtime.workers
-    search = find_duplicates(store, labels, seed=params.seed, workers=workers)
-    sound = measure_clips(store, workers=workers)
-    return Measurements(search, sound, _digest(store, labels, params.seed))
 
 
 def write_measurements(measurements: Measurements, folder: Path) -> None:
@@ -80,26 +60,3 @@ def read_measurements(folder: Path) -> Measurements:
         without_fingerprint=numbers["without_fingerprint"],
     )
     return Measurements(search, read_table(folder / "sound.parquet"), numbers["inputs"])
-
-
-def are_current(params: Params, layout: Layout) -> bool:
-    """Whether data/audit_sound/ exists and was measured on the decoded clips that are here."""
-    path = layout.audit_sound / "measurements.json"
-    if not path.exists():
-        return False
-    if not layout.decoded.exists():
-        return True
-    store = Store.open(layout.decoded)
-    return bool(read_json(path)["inputs"] == _digest(store, _labels(store, layout), params.seed))
-
-
-def _labels(store: Store, layout: Layout) -> list[str]:
-    """The labels of the decoded clips as the corpus gives them, in the order of the store."""
-    clips = read_table(layout.clips)
-    by_clip = clips[~clips["quarantined"]].set_index("clip")["label"]
-    return list(by_clip.reindex(store.index["clip"]).fillna(""))
-
-
-def _digest(store: Store, labels: list[str], seed: int) -> str:
-    text = "\n".join([store.digest, str(seed), *labels])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from earmark.audit.duplicates import DuplicateSearch
+from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.findings import Finding
 from earmark.audit.label_noise import LabelNoise
 from earmark.audit.shortcuts import ShortcutBaseline

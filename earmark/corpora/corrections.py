@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from earmark.corpora.splits import TRAIN, VALIDATION
+from earmark.corpora.split_names import TRAIN, VALIDATION
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from earmark.corpora.sources import is_known, merged_sources
-from earmark.corpora.splits import TRAIN, UNUSED, VALIDATION
+from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION
 from earmark.params import Scheme
 
 logger = logging.getLogger(__name__)

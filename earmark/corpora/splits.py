@@ -13,6 +13,7 @@ import pandas as pd
 
 from earmark.corpora.folds import assign_folds, check_table
 from earmark.corpora.sources import is_known, merged_sources
+from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION
 from earmark.errors import UserError
 from earmark.labels import tags_of
 from earmark.params import CrossValidation, Scheme
@@ -20,7 +21,6 @@ from earmark.params.roster import folds_of
 
 logger = logging.getLogger(__name__)
 
-TRAIN, VALIDATION, UNUSED = "train", "validation", ""
 FIRST_SHARE = 8000 / 9473  # Xu et al., section 2.2: 8000 of 9473 clips train, in file order
 
 

@@ -38,8 +38,8 @@ def find(type_: str) -> type[FeatureType]:
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(FEATURE_TYPES)}"
         raise ValueError(f"type: unknown type of feature {type_!r}; {hint}")
     module, name = FEATURE_TYPES[type_].split(":")
-    found: type[FeatureType] = getattr(import_module(module), name)
-    return found
+    class_: type[FeatureType] = getattr(import_module(module), name)
+    return class_
 
 
 def build(type_: str, options: Mapping[str, Any], *, sample_rate: int) -> FeatureType:
@@ -54,18 +54,14 @@ def build(type_: str, options: Mapping[str, Any], *, sample_rate: int) -> Featur
         A callable from a float32 waveform (T,) to rows (N, *row_shape).
 
     Raises:
-        ValueError: an unknown type, or options that are unknown, missing, of a wrong type or out
-            of range.
+        ValueError: an unknown type, or an option that is unknown, missing, of a wrong type or out
+            of range; the message begins with `type` or the option's name.
 
     Example:
-        >>> log_mel = build(
-        ...     "logmel",
-        ...     {"n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": 22050.0},
-        ...     sample_rate=44_100,
-        ... )
         >>> import numpy as np
-        >>> log_mel(np.zeros(88_200, np.float32)).shape
-        (173, 80)
+        >>> waveform = build("waveform", {"target_hz": 16_000}, sample_rate=44_100)
+        >>> waveform(np.zeros(88_200, np.float32)).shape
+        (32000,)
     """
     class_ = find(type_)
     wanted = {f.name: f.type for f in fields(class_) if f.name != "sample_rate"}  # type: ignore[arg-type]
@@ -78,7 +74,8 @@ def build(type_: str, options: Mapping[str, Any], *, sample_rate: int) -> Featur
         _check_type(name, value, wanted[name])
     if missing := [name for name in wanted if name not in options]:
         raise ValueError(f"{missing[0]}: missing; add it")
-    return class_(sample_rate=sample_rate, **options)
+    made: FeatureType = class_(**{"sample_rate": sample_rate, **options})
+    return made
 
 
 def _check_type(name: str, value: Any, wanted: Any) -> None:

@@ -29,7 +29,7 @@ class Embedding(FeatureType):
 
     @property
     def silence(self) -> NDArray[np.float32]:
-        return np.zeros(1, self.dtype)
+        return np.zeros(self.row_shape, self.dtype)
 
-    def __call__(self, waveform: NDArray[np.float32]) -> NoReturn:
+    def __call__(self, waveform: NDArray[np.float32]) -> NoReturn:  # noqa: ARG002
         raise TypeError("embeddings are made of patches by an extractor, not of a waveform")

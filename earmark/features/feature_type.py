@@ -1,4 +1,4 @@
-"""What every type of feature says of itself, in one place.
+"""What every type of feature declares about itself.
 
 Shapes: T samples, N rows of a clip, B segments, S rows of a segment.
 """
@@ -13,7 +13,7 @@ from earmark.params import Padding
 
 
 class Mix(Protocol):
-    """One draw of mixup: a share of each example, and the rest from its partner."""
+    """One draw of mixup: `share` of each example, and the rest from its partner."""
 
     share: float
     partner: NDArray[np.int64]
@@ -26,10 +26,10 @@ class FeatureType(ABC):
 
     Attributes:
         segment_key: the key of a model's `input` that gives the length of a segment.
-        padding: how a clip that is shorter than its segment is filled, unless the model says so.
-        standardisation: by mean and deviation of the whole array, or of each column, or none.
+        padding: of a clip that is shorter than its segment, unless the model's input gives another.
+        standardisation: by the mean and deviation of the whole array, of each column, or none.
         scale: what values are divided by where they are not standardised.
-        has_bands: whether a row is a spectrum, whose time and frequency can be masked.
+        has_bands: whether rows are spectra, so that frames and bands can be masked.
         row_shape: of one row: (M,) of a frame, (96, 64) of a patch, () of a sample.
         dtype: that rows are stored in; calls return float32, or int16 for samples.
         silence: one row of silence, for padding.
@@ -55,7 +55,7 @@ class FeatureType(ABC):
         """Rows (N, *row_shape) of a float32 waveform (T,) at the working rate."""
 
     def segment_rows(self, length: float) -> int:
-        """How many rows a segment has, from its length in the unit of `segment_key`."""
+        """The number of rows of a segment; `length` is in the unit of `segment_key`."""
         return max(1, round(length))
 
     @staticmethod
@@ -68,11 +68,11 @@ class FeatureType(ABC):
         """Mixup of segments (B, S, *row_shape) as if their waveforms had been mixed.
 
         Raises:
-            NotImplementedError: the type keeps too little of the waveform for that.
+            NotImplementedError: the power of the sound cannot be computed from the rows.
         """
         raise NotImplementedError
 
 
 def can_mix_as_waveforms(feature_type: type[FeatureType]) -> bool:
-    """Whether the type keeps enough of the waveform for `mixup_at: waveform`."""
+    """Whether the type supports `mixup_at: waveform`."""
     return feature_type.mix_as_waveforms is not FeatureType.mix_as_waveforms

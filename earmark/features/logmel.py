@@ -43,16 +43,16 @@ class LogMel(FeatureType):
     dtype = np.dtype(np.float16)
 
     def __post_init__(self) -> None:
-        if self.n_fft < 2 or self.n_fft % 2 or self.hop_length < 1 or self.n_mels < 1:
-            raise ValueError(
-                f"expected an even n_fft and hop_length, n_mels >= 1, got n_fft {self.n_fft}, "
-                f"hop_length {self.hop_length}, n_mels {self.n_mels}"
-            )
-        if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate / 2:
-            raise ValueError(
-                f"f_min_hz {self.f_min_hz} and f_max_hz {self.f_max_hz} must rise "
-                f"between 0 and {self.sample_rate / 2}"
-            )
+        if self.n_fft < 2 or self.n_fft % 2:
+            raise ValueError(f"n_fft: {self.n_fft}; it must be even and at least 2")
+        for name in ("hop_length", "n_mels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.f_min_hz < self.f_max_hz:
+            raise ValueError(f"f_min_hz: {self.f_min_hz}; it must be from 0 to below f_max_hz")
+        if self.f_max_hz > self.sample_rate / 2:
+            half = f"half the sample rate, {self.sample_rate / 2}"
+            raise ValueError(f"f_max_hz: {self.f_max_hz}; it must be at most {half}")
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -68,9 +68,9 @@ class LogMel(FeatureType):
 
     @staticmethod
     def mix_as_waveforms(x: torch.Tensor, mix: Mix) -> torch.Tensor:
-        """The powers of two sounds add (B, N, M), but for the cross term.
+        """The powers of two sounds (B, N, M) add, but for the cross term.
 
-        That is 0 on average for sounds that know nothing of each other.
+        The cross term of independent sounds is 0 on average.
         """
         powers = 10 ** (x / 10)
         ours, theirs = mix.share**2, (1 - mix.share) ** 2
@@ -113,8 +113,9 @@ class Mfcc(FeatureType):
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_mfcc <= self.n_mels:
-            raise ValueError(f"n_mfcc {self.n_mfcc} must lie between 1 and n_mels {self.n_mels}")
-        _ = self.log_mel
+            limits = f"from 1 to n_mels, {self.n_mels}"
+            raise ValueError(f"n_mfcc: {self.n_mfcc}; it must be {limits}")
+        _ = self.log_mel  # checks the other options
 
     @property
     def log_mel(self) -> LogMel:
@@ -149,7 +150,7 @@ class Mfcc(FeatureType):
 def slaney_mel_weights(spec: LogMel) -> NDArray[np.float64]:
     """The bank (F, M) of Slaney's Auditory Toolbox: triangles in Hz, of equal area.
 
-    The same as librosa.filters.mel, whose import would cost every process most of a second.
+    It equals librosa.filters.mel; importing librosa would cost every process most of a second.
     """
     bins_hz = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate)[:, None]  # (F, 1)
     lowest_mel, highest_mel = _hz_to_mel(spec.f_min_hz), _hz_to_mel(spec.f_max_hz)

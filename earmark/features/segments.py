@@ -18,11 +18,11 @@ Starts = NDArray[np.int64]
 
 
 class Crop(NamedTuple):
-    """Where a segment lies; what is not the clip is silence.
+    """Where a segment lies in a clip; rows outside the clip are silence.
 
-    A start below 0 lies before the clip. With a period the clip comes again after so many rows;
-    a period above its length leaves silence between. The clip may be turned round before: its row
-    `rotation` is then the first.
+    A start below 0 lies before the clip. With a period the clip is repeated after that many rows;
+    a period above its length leaves silence between. The clip is first rotated in time: its row
+    `rotation` comes first.
 
         start -2, segment of 12, clip abcde
             period 0:   [..abcde.....]       period 5: [deabcdeabcde]
@@ -34,14 +34,14 @@ class Crop(NamedTuple):
     rotation: int = 0
 
     def scaled(self, factor: int) -> "Crop":
-        """The same place in rows that are so many times finer."""
+        """The same crop, in rows that are `factor` times shorter."""
         return Crop(self.start * factor, self.period * factor, self.rotation * factor)
 
 
-def lengths_in_rows(given: ModelInput, feature: FeatureType) -> list[int]:
+def lengths_in_rows(input_: ModelInput, feature: FeatureType) -> list[int]:
     """How many rows of its feature a model reads at once, for each of its lengths."""
-    length = getattr(given, feature.segment_key)
-    return [feature.segment_rows(times * length) for times in given.lengths or [1.0]]
+    length = getattr(input_, feature.segment_key)
+    return [feature.segment_rows(times * length) for times in input_.lengths or [1.0]]
 
 
 def random_crop(
@@ -49,9 +49,9 @@ def random_crop(
 ) -> Crop:
     """Draw a segment of a long clip, or how a short one is padded (Lederle & Wilhelm, Figure 3).
 
-    `end` and `repeat` draw nothing for a short clip; `random` draws how much silence stands before
-    it, `replicate` that and the silence between its repetitions. `shift` turns the clip round in
-    time by a random amount first, so that its onset may come again at its end.
+    For a short clip `right` and `tile` draw nothing; `random` draws how much silence comes before
+    it; `tile_gap` draws that and the silence between its repetitions. `shift` first rotates the
+    clip in time by a random amount, so that its onset may come after its end.
     """
     start = random_start(n_rows, segment_rows, rng)
     rotation = int(rng.integers(n_rows)) if shift else 0
@@ -67,7 +67,7 @@ def random_crop(
 
 
 def fixed_crop(n_rows: int, segment_rows: int, padding: Padding, start: int) -> Crop:
-    """The place of a segment where nothing is drawn: a padded clip lies in the middle."""
+    """The crop at a given start, where nothing is drawn; `random` padding centres a short clip."""
     if padding in ("tile", "tile_gap"):
         return Crop(start, n_rows)
     is_centred = padding == "random" and n_rows < segment_rows
@@ -83,7 +83,7 @@ def random_start(n_rows: int, segment_rows: int, rng: np.random.Generator) -> in
 def even_starts(n_rows: int, segment_rows: int, count: int) -> Starts:
     """Spread `count` segments from the clip's start to its end; a single one lies in the middle.
 
-    Fewer than `count` where the clip has no more distinct starts, so none is predicted twice.
+    There are fewer than `count` where the clip has fewer distinct starts: none is predicted twice.
     """
     _validate(n_rows, segment_rows)
     if count < 1:
@@ -113,7 +113,7 @@ def covering_starts(n_rows: int, segment_rows: int) -> Starts:
 def chunk_starts(n_rows: int, segment_rows: int) -> Starts:
     """Cut the clip into chunks that do not overlap, a partial last one included.
 
-    Xu et al. fill it from the start of the clip, which is a place with the clip's own period:
+    Xu et al. pad it from the start of the clip: a crop whose period is the clip's length.
 
         rows       0         S         2S  N
         clip       |----------------------|
@@ -125,21 +125,21 @@ def chunk_starts(n_rows: int, segment_rows: int) -> Starts:
     return np.arange(0, n_rows, segment_rows, dtype=np.int64)
 
 
-def cut(rows: Rows, place: Crop, segment_rows: int, *, silence: ArrayLike = 0) -> Rows:
-    """Return `(S, ...)` rows: a view where they are all of the clip, else a copy.
+def cut(rows: Rows, crop: Crop, segment_rows: int, *, silence: ArrayLike = 0) -> Rows:
+    """Return rows (S, ...): a view where all of them lie in the clip, else a copy.
 
     `silence` is one value, or one row.
     """
     _validate(len(rows), segment_rows)
-    end = place.start + segment_rows
-    if place.start >= 0 and end <= len(rows) and not place.rotation:
-        return rows[place.start : end]
-    positions = np.arange(place.start, end)
-    if place.period:
-        positions %= place.period
+    end = crop.start + segment_rows
+    if crop.start >= 0 and end <= len(rows) and not crop.rotation:
+        return rows[crop.start : end]
+    positions = np.arange(crop.start, end)
+    if crop.period:
+        positions %= crop.period
     is_clip = (positions >= 0) & (positions < len(rows))
     segment = np.empty((segment_rows, *rows.shape[1:]), dtype=rows.dtype)
-    segment[is_clip] = rows[(positions[is_clip] + place.rotation) % len(rows)]
+    segment[is_clip] = rows[(positions[is_clip] + crop.rotation) % len(rows)]
     segment[~is_clip] = silence
     return segment
 

@@ -28,7 +28,7 @@ class Waveform(FeatureType):
 
     def __post_init__(self) -> None:
         if self.target_hz < 1:
-            raise ValueError(f"target_hz {self.target_hz} must be at least 1")
+            raise ValueError(f"target_hz: {self.target_hz}; it must be at least 1")
 
     @property
     def silence(self) -> NDArray[np.int16]:

@@ -128,13 +128,10 @@ class Ensemble:
             UnusableAudio: the file cannot be used.
         """
         preparation = self.metadata["preparation"]  # as it was when the members were scored
-        sample_rate, silence = preparation["sample_rate"], preparation["trim"]
+        sample_rate = preparation["sample_rate"]
         decoded = decode(path, sample_rate=sample_rate)
-        min_samples = round(silence["min_seconds"] * sample_rate)
-        waveform = trim(
-            decoded.waveform, top_db=silence["top_db"], min_samples=min_samples
-        ).waveform
-        features = WaveformFeatures(waveform)
+        trimmed = trim(decoded.waveform, sample_rate=sample_rate, **preparation["trim"])
+        features = WaveformFeatures(trimmed.waveform)
         members, n_crops = {}, 0
         for member, folds in self.networks.items():
             by_fold = {}

@@ -59,6 +59,17 @@ class Conv1d(nn.Conv2d):
         return super().forward(input)
 
 
+# oneDNN cuts the sum of the gradient of a 1 x 1 kernel by the size of the processor's L1 cache where
+# a map has more than about 1,024 steps, and another cut gives other last bits: so none has as many.
+SHORT_STEPS = 512
+
+
+def n_parts(n_steps: int) -> int:
+    """Into how many parts of at most SHORT_STEPS a map is cut; equal ones if there are such."""
+    least = -(-n_steps // SHORT_STEPS)
+    return next((parts for parts in range(least, 3 * least) if n_steps % parts == 0), least)
+
+
 def folded(
     x: Tensor,
     kernels: Tensor,
@@ -84,8 +95,11 @@ def folded(
     block = fold * stride  # samples that become channels
     taps = -(-(block - stride + kernel) // block)
     n_blocks = -(-n_steps // fold) + taps - 1
+    # A step that needs no neighbour lets a clip be cut into shorter ones, which is a view.
+    parts = n_parts(n_blocks) if taps == 1 else 1
+    n_blocks = parts * -(-n_blocks // parts)
     x = nn.functional.pad(x, (padding[0], n_blocks * block - padding[0] - n_samples))
-    x = x.permute(0, 2, 3, 1).reshape(n_clips, 1, n_blocks, block * channels)
+    x = x.permute(0, 2, 3, 1).reshape(n_clips * parts, 1, n_blocks // parts, block * channels)
     shifts = range(0, block, stride)
     widened = [nn.functional.pad(kernels, (i, taps * block - kernel - i)) for i in shifts]
     weight = torch.stack(widened).reshape(fold * out, channels, taps, block)

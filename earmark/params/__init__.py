@@ -1,8 +1,8 @@
 """params.yaml: its sections as typed declarations, and how it is read.
 
-What stands here under one name is declared in section, preparation, recipe, models, scoring and
-params: declarations alone, which hold no default that decides a result and compute nothing, since
-their values are tracked as params and their code is not. What computes on params is in roster.
+The modules section, preparation, recipe, models, scoring and params only declare: they hold no
+default that decides a result and compute nothing, because the values of params.yaml are tracked and
+the code of its declarations is not. The module roster computes on params.
 """
 
 from earmark.params.models import Extractor, Model, ModelInput, Network, Padding

@@ -1,23 +1,30 @@
-"""What is wrong between keys of params.yaml that are each well formed."""
+"""Keys of params.yaml that are each well formed and contradict one another."""
 
-from collections.abc import Callable
-from typing import Any
+import difflib
 
 from pydantic import ValidationError
 
-from earmark.params import Extractor, Model, Params
-from earmark.params.roster import EMBEDDING, FUSION, PATCHES, folds_of, members_of, recipe_of
+from earmark.params import Params, Recipe
+from earmark.params.explanations import explain
+from earmark.params.roster import (
+    EMBEDDING,
+    FUSION,
+    PATCHES,
+    entries_of,
+    folds_of,
+    members_of,
+    recipe_of,
+    recipe_values,
+)
 
-Explain = Callable[[Any, Any], tuple[str, str]]  # pydantic's finding and the raw mapping
 
-
-def contradictions(params: Params, explain: Explain) -> list[str]:
+def contradictions(params: Params) -> list[str]:
     """One line for each problem, which begins with the key's path and ends with the fix."""
     return [
         *_fold_problems(params),
         *_name_problems(params),
         *_group_problems(params),
-        *_recipe_problems(params, explain),
+        *_recipe_problems(params),
         *_ensemble_problems(params),
     ]
 
@@ -31,22 +38,21 @@ def _fold_problems(params: Params) -> list[str]:
     more = "" if params.cv.scheme == "first_last" else f", or raise cv.k (now {params.cv.k})"
     for fold in names:
         if fold not in valid:
-            fix = f"give some of {', '.join(valid)}{more}"
+            fix = f"choose from {', '.join(valid)}{more}"
             problems.append(f"folds: {fold!r} is not in cv.scheme {params.cv.scheme}; {fix}")
     return problems
 
 
 def _name_problems(params: Params) -> list[str]:
-    problems = []
-    named = [(group, name) for group, models in params.models.items() for name in models]
-    if not named:
-        problems.append("models: the roster is empty; name at least one model under a feature")
-    reserved = {"ensemble", "clips"} & {*params.extractors, *(name for _, name in named)}
-    problems += [f"models: {n} is earmark's own name; take another" for n in sorted(reserved)]
-    names = [name for _, name in named]
+    models = [(group, name) for group, models in params.models.items() for name in models]
+    if not models:
+        return ["models: there is no model; add at least one under a feature"]
+    names = [name for _, name in models]
+    reserved = {"ensemble", "clips"} & {*params.extractors, *names}
+    problems = [f"models: {name} is a name of earmark's; take another" for name in sorted(reserved)]
     problems += [
-        f"models.{group}.{name}: the name is taken; every model needs its own"
-        for group, name in named
+        f"models.{group}.{name}: the name is taken; give every model and extractor its own"
+        for group, name in models
         if name in params.extractors or names.count(name) > 1
     ]
     return problems
@@ -57,14 +63,14 @@ def _group_problems(params: Params) -> list[str]:
     problems = []
     for group, models in params.models.items():
         for name in models:
+            key = f"models.{group}.{name}"
             problems += [
-                f"features.{feature}: missing, but models.{group}.{name} reads it; add it"
+                f"features.{feature}: missing, but {key} reads it; {_feature_fix(params, feature)}"
                 for feature in _features_read(params, group)
                 if feature not in params.features
             ]
             if group == EMBEDDING and not params.extractors:
-                fix = "add one to extractors"
-                problems.append(f"models.{group}.{name}: there is no extractor; {fix}")
+                problems.append(f"{key}: there is no extractor; add one to extractors")
             if group == FUSION:
                 problems += _backbone_problems(params, name)
     if params.extractors and PATCHES not in params.features:
@@ -79,37 +85,32 @@ def _features_read(params: Params, group: str) -> list[str]:
     return [PATCHES if group == EMBEDDING else group]
 
 
+def _feature_fix(params: Params, feature: str) -> str:
+    groups = [*params.features, EMBEDDING, FUSION]
+    near = difflib.get_close_matches(feature, groups, n=1)
+    return f"did you mean {near[0]}? If not, add it" if near else "add it"
+
+
 def _backbone_problems(params: Params, name: str) -> list[str]:
     """A fusion model finds its backbones by name."""
     backbones = {"audio": params.fusion.audio, "spec": params.fusion.spec}
     return [
-        f"models.{FUSION}.{name}: it combines models.{feature}.{name}_{backbone}, which is not "
-        "there; add it"
+        f"models.{FUSION}.{name}: its backbone models.{feature}.{name}_{backbone} is not there; "
+        "add it"
         for backbone, feature in backbones.items()
         if f"{name}_{backbone}" not in params.models.get(feature, {})
     ]
 
 
-def _recipe_problems(params: Params, explain: Explain) -> list[str]:
+def _recipe_problems(params: Params) -> list[str]:
     """What is wrong with `training` of an entry, once it is laid over the shared recipe."""
-    entries: dict[str, Model | Extractor] = {
-        f"models.{group}.{name}": entry
-        for group, models in params.models.items()
-        for name, entry in models.items()
-    }
-    entries |= {f"extractors.{name}": entry for name, entry in params.extractors.items()}
     problems = []
-    for key, entry in entries.items():
+    for key, entry in entries_of(params).items():
         try:
             recipe_of(params, entry)
         except ValidationError as error:
-            is_extractor = isinstance(entry, Extractor)
-            shared = params.finetune if is_extractor else params.model
-            own = entry.overrides if isinstance(entry, Extractor) else entry.training.overrides
-            merged = {"model": {**shared.model_dump(), **own}}
-            for problem in error.errors():
-                found: Any = {**problem, "loc": ("model", *problem["loc"])}
-                problems.append(f"{key}.training{explain(found, merged)[1].removeprefix('model')}")
+            values = recipe_values(params, entry)
+            problems += explain(error, values, Recipe, prefix=f"{key}.training")
     return problems
 
 
@@ -119,7 +120,7 @@ def _ensemble_problems(params: Params) -> list[str]:
         return []
     members = members_of(params)
     problems = [
-        f"ensemble.weights.{name}: no such member; there are {', '.join(members)}"
+        f"ensemble.weights.{name}: no such member; choose from {', '.join(members)}"
         for name in weights
         if name not in members
     ]

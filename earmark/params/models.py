@@ -21,10 +21,10 @@ class Network(OpenSection):
 
 
 class ModelInput(Section):
-    """The segment that a network reads, in the unit of its feature, and how short clips are padded.
+    """The segment that a network reads, in the unit of its feature, and the padding of short clips.
 
-    `lengths` are those of several segments, in segments; None is one of length 1. Padding None is
-    that of the type of feature.
+    `lengths` are those of several segments, as multiples of the segment given; None means [1.0].
+    Padding None means that of the type of feature.
     """
 
     segment_seconds: Positive | None = None
@@ -35,16 +35,16 @@ class ModelInput(Section):
 
 
 class ModelTraining(OpenSection):
-    """What a model's training has of its own; further keys override those of `model`.
+    """What is special to a model's training; further keys override those of `model`.
 
-    `init_from` names the weights.safetensors of a model that earmark trained: its backbone is where
-    this one starts, with a fresh head. Parameters whose names begin with one of `frozen` stay as
-    they are, and their layers in evaluation mode.
+    `init_from` names a weights.safetensors that earmark wrote: training starts from its backbone,
+    with a fresh head. Parameters whose names begin with one of `frozen` are not trained, and their
+    layers stay in evaluation mode.
     """
 
     init_from: str = ""
     init_sha256: str = ""
-    frozen: list[str] = []
+    frozen: list[str] = Field(default_factory=list)
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class ModelPrediction(Section):
 
 
 class Model(Section):
-    """An entry of the roster; a change of its prediction does not train it again."""
+    """An entry of the roster; a change of `prediction` does not train it again."""
 
     network: Network
     input: ModelInput
@@ -72,17 +72,13 @@ class Model(Section):
 
 
 class Extractor(Section):
-    """A fine-tuned VGGish; `training` overrides `finetune`, and `model` leaves it alone."""
+    """A fine-tuned VGGish; `training` overrides `finetune`, and `model` does not apply to it."""
 
     network: Network
     weights: str
     weights_sha256: str
     max_patches: Count
-    training: dict[str, Any] = {}
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        return self.training
+    training: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _weights_are_pinned(self) -> "Extractor":

@@ -21,10 +21,10 @@ from earmark.params.section import Name, Section
 
 
 class Params(Section):
-    """All sections, checked; `models` are grouped by the feature that they read.
+    """All sections; `models` are grouped by the feature that they read.
 
-    Two groups are no features: `embedding`, whose models read what extractors make of patches, and
-    `fusion`, whose models combine two trained backbones.
+    Two groups are not features: models of `embedding` read what extractors make of patches, and
+    models of `fusion` combine two trained backbones.
     """
 
     seed: int
@@ -50,5 +50,5 @@ class Params(Section):
 
     @property
     def fold_names(self) -> list[str]:
-        """The folds that are run, as they stand in the names of files."""
+        """The folds to run, as in the names of files."""
         return [str(fold) for fold in self.folds]

@@ -1,4 +1,4 @@
-"""The sections of params.yaml that say what becomes of the recordings before any training."""
+"""The sections of params.yaml that prepare recordings for training."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ Scheme = Literal["stratified", "grouped", "official", "first_last"]
 
 
 class Runtime(Section):
-    """How this machine computes; workers and checkpoint_seconds change no result."""
+    """How this machine computes; `workers` and `checkpoint_seconds` change no result."""
 
     threads: Count
     workers: Count
@@ -30,7 +30,7 @@ class Runtime(Section):
 
 
 class Corpus(Section):
-    """Where the recordings are, and how they are read; max_quarantined changes no result."""
+    """Where the recordings are and how they are read; `max_quarantined` changes no result."""
 
     name: Name
     adapter: Name
@@ -42,23 +42,29 @@ class Corpus(Section):
 
 
 class Decode(Section):
+    """The sample rate of all later stages in Hz, and the seconds of sound in one stored file."""
+
     sample_rate: Annotated[int, Field(ge=8000, le=192_000)]
     shard_seconds: Positive
 
 
 class Trim(Section):
+    """What counts as silence at the ends of a clip, and the least that trimming may leave."""
+
     top_db: Positive
     min_seconds: NotNegative
 
 
 class CrossValidation(Section):
+    """How clips are divided into folds, and which of them may validate."""
+
     scheme: Scheme
     k: Annotated[int, Field(ge=2)]
     verified_validation_only: bool
 
 
 class SameClass(Section):
-    """Two clips of one class in one (Chen & Gupta, section 1.2); the ranges are Takahashi's."""
+    """Mixes of two clips of one class (Chen & Gupta, section 1.2); Takahashi et al.'s ranges."""
 
     copies: Annotated[int, Field(ge=0)]
     max_delay_seconds: NotNegative
@@ -68,14 +74,14 @@ class SameClass(Section):
 
 
 class PitchFill(Section):
-    """Copies at other pitches until a class has `up_to` clips (Xu et al., section 3.2); 0: none."""
+    """Pitch-shifted copies until a class has `up_to` clips (Xu et al., section 3.2); 0 is off."""
 
     up_to: Annotated[int, Field(ge=0)]
     max_semitones: Count
 
 
 class ClassMixing(Section):
-    """New clips from those of a class, so that it must know the labels."""
+    """New clips made of clips of one class."""
 
     same_class: SameClass
     pitch_fill: PitchFill

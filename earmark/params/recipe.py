@@ -9,7 +9,7 @@ from earmark.params.section import Count, NotNegative, Positive, Section, Share
 
 
 class Recipe(Section):
-    """What every model shares; `training` of a model's entry may override any of it."""
+    """The recipe of all models or extractors; `training` of an entry overrides any key."""
 
     seed: int
     batch_size: Annotated[int, Field(ge=2)]

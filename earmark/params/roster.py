@@ -1,4 +1,6 @@
-"""What follows from params: the folds of a scheme, a model's recipe, the members of the ensemble."""
+"""What follows from params: folds of a scheme, a model's recipe, members of the ensemble."""
+
+from typing import Any
 
 from earmark.errors import UserError
 from earmark.params.models import Extractor, Model
@@ -31,19 +33,44 @@ def model_of(params: Params, group: str, name: str) -> Model:
     return entries[name]
 
 
+def entries_of(params: Params) -> dict[str, Model | Extractor]:
+    """Every model and extractor by its key path in params.yaml."""
+    models = {
+        f"models.{group}.{name}": model
+        for group, models in params.models.items()
+        for name, model in models.items()
+    }
+    extractors = {f"extractors.{name}": entry for name, entry in params.extractors.items()}
+    return {**models, **extractors}
+
+
+def overrides_of(entry: Model | Extractor) -> dict[str, Any]:
+    """The values of an entry that stand in for those of the shared recipe."""
+    return entry.training if isinstance(entry, Extractor) else entry.training.overrides
+
+
+def recipe_values(params: Params, entry: Model | Extractor) -> dict[str, Any]:
+    """The shared recipe with the entry's own values laid over it; these may be unsound."""
+    shared = params.finetune if isinstance(entry, Extractor) else params.model
+    return {**shared.model_dump(), **overrides_of(entry)}
+
+
 def recipe_of(params: Params, entry: Model | Extractor) -> Recipe:
-    """The shared recipe with the entry's own values laid over it."""
-    if isinstance(entry, Extractor):
-        return Recipe.model_validate({**params.finetune.model_dump(), **entry.overrides})
-    return Recipe.model_validate({**params.model.model_dump(), **entry.training.overrides})
+    """The recipe that an entry is trained by.
+
+    Raises:
+        pydantic.ValidationError: one of the entry's own values is unsound.
+    """
+    return Recipe.model_validate(recipe_values(params, entry))
 
 
 def member_name(model: str, extractor: str | None) -> str:
+    """The name of a member of the ensemble: the model's, and its extractor's where it has one."""
     return f"{model}-{extractor}" if extractor else model
 
 
 def members_of(params: Params) -> dict[str, str]:
-    """Member of the ensemble -> group; an embedding model is one member for each extractor."""
+    """Member of the ensemble -> group; an embedding model is one member per extractor."""
     members: dict[str, str] = {}
     for group, models in params.models.items():
         for name in models:

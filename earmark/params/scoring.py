@@ -1,4 +1,4 @@
-"""The sections of params.yaml that say how crops become answers, and how these are scored."""
+"""The sections of params.yaml for prediction, the ensemble and evaluation."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from earmark.params.section import Count, NotNegative, Section, Share
 
-# The figures that a model can be chosen and ranked by; the last three are for multi-label corpora.
+# What models can be chosen and ranked by; earmark.evaluation.points says which fit a corpus.
 Metric = Literal[
     "map_at_3", "accuracy", "macro_f1", "roc_auc", "mean_average_precision", "micro_f1"
 ]
@@ -14,16 +14,22 @@ Aggregation = Literal["confident_crop", "mean"]
 
 
 class Inference(Section):
+    """How many crops of a clip are predicted, and the probability at which confident_crop stops."""
+
     n_crops: Count
     confidence: Share
 
 
 class Ensemble(Section):
+    """The weights of the members: learned, equal, or given by member."""
+
     weights: Literal["learned", "equal"] | dict[str, NotNegative]
 
 
 class Evaluate(Section):
+    """How predictions are scored."""
+
     metric: Metric
     n_resamples: Annotated[int, Field(ge=10)]
-    label_groups: dict[str, list[str]]  # name -> tags that count as one when scored
-    rejection_threshold: Share  # a most likely tag below it is answered "unknown"; 0: never
+    label_groups: dict[str, list[str]]  # name -> tags that are scored as one
+    rejection_threshold: Share  # below it the answer is "unknown"; 0 is off

@@ -1,7 +1,7 @@
-"""What every section of params.yaml is made of.
+"""The base of every section of params.yaml.
 
-Defaults live in params.yaml alone: a key that is not there is an error, except where it is optional
-and then means "nothing of the kind".
+Defaults are in params.yaml alone: a missing key is an error, unless it is optional; then it means
+that nothing is given.
 """
 
 import re
@@ -25,18 +25,18 @@ Bounds = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
 
 class Section(BaseModel):
-    """A mapping of params.yaml: unknown keys, lax types, NaN and infinity are refused."""
+    """A mapping of params.yaml that refuses unknown keys, other types, NaN and infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class OpenSection(Section):
-    """A section whose further keys are options that the code they are for checks."""
+    """A section whose further keys are options; the code that takes them checks them."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def check_pin(path: str, sha256: str, key: str) -> None:
-    """Refuse a weight file without the checksum that it must have."""
+    """Refuse a weight file without its checksum."""
     if path and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ValueError(f"{key} must be the 64 hex digits of the weight file's sha256")

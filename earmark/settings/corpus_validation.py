@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from earmark.corpora.adapters import ADAPTERS
 from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.clips import problems_of
@@ -14,30 +12,36 @@ from earmark.evaluation.label_groups import LabelGroups
 from earmark.evaluation.points import check_metric
 from earmark.labels import Task
 from earmark.layout import Layout
-from earmark.params import Params, Recipe
-from earmark.params.roster import recipe_of
+from earmark.params import Params
+from earmark.params.roster import entries_of, overrides_of
 from earmark.settings.objections import objections
 
 
 def corpus_problems(params: Params, layout: Layout) -> list[str]:
-    """What is wrong with the corpus' folder and table; nothing is decoded."""
+    """What is wrong with the corpus' folder and tables, and with keys that depend on its labels.
+
+    Nothing is decoded.
+    """
     corpus = params.corpus
     root = layout.root / corpus.root
     if not root.exists() and _is_made_by_a_stage(params, layout, root):
-        return []
+        one_tag_per_clip = Task(tags=[], is_multi_label=False, aux_labels=[])  # as in the demo
+        return _metric_problems(one_tag_per_clip, params)
     if corpus.adapter not in ADAPTERS:
-        return []  # said of the options
+        return []  # option_problems reports it
     try:
         clips = find_adapter(corpus.adapter).read_clips(root, corpus.table)
     except UserError as error:
         return list(error.problems)
     problems = problems_of(clips, root=root, cv=params.cv)
     try:
-        edits = read_corrections(layout.root / corpus.label_corrections)
-        problems += correction_problems(edits, clips)
+        corrections = read_corrections(layout.root / corpus.label_corrections)
+        problems += correction_problems(corrections, clips)
     except UserError as error:
         problems += error.problems
-    problems += _score_problems(clips[clips["split"] == "train"], params)
+    task = Task.of(clips[clips["split"] == "train"])
+    problems += _metric_problems(task, params)
+    problems += objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
     missing = [path for path in clips["path"] if not (root / path).exists()]
     share = len(missing) / max(1, len(clips))
     if corpus.max_quarantined < share < 1:
@@ -46,30 +50,18 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     return problems
 
 
-def _score_problems(train: pd.DataFrame, params: Params) -> list[str]:
-    """Metrics that do not fit the corpus, and groups of tags that it does not have."""
-    task = Task.of(train)
+def _metric_problems(task: Task, params: Params) -> list[str]:
+    """Metrics and monitors that do not fit the task: of evaluation and of every recipe."""
+    monitors = {"model.monitor": params.model.monitor, "finetune.monitor": params.finetune.monitor}
+    monitors |= {
+        f"{key}.training.monitor": overrides_of(entry)["monitor"]
+        for key, entry in entries_of(params).items()
+        if "monitor" in overrides_of(entry)
+    }
     problems = objections(check_metric, params.evaluate.metric, task, key="evaluate.metric")
-    for key, recipe in _recipes(params).items():
-        problems += objections(
-            check_metric, recipe.monitor, task, key=f"{key}.monitor", others=("loss",)
-        )
-    return problems + objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
-
-
-def _recipes(params: Params) -> dict[str, Recipe]:
-    """Every recipe that sets a monitor, under its key in params.yaml."""
-    recipes = {"model": params.model}
-    for group, models in params.models.items():
-        for name, entry in models.items():
-            if "monitor" in entry.training.overrides:
-                recipes[f"models.{group}.{name}.training"] = recipe_of(params, entry)
-    if params.extractors:
-        recipes["finetune"] = params.finetune
-    for name, extractor in params.extractors.items():
-        if "monitor" in extractor.overrides:
-            recipes[f"extractors.{name}.training"] = recipe_of(params, extractor)
-    return recipes
+    for key, monitor in monitors.items():
+        problems += objections(check_metric, monitor, task, key=key, others=("loss",))
+    return problems
 
 
 def _is_made_by_a_stage(params: Params, layout: Layout, root: Path) -> bool:

@@ -32,11 +32,11 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     """Write params.yaml; returns one line for each value that changed.
 
     Raises:
-        UserError: there is no such profile, or what it makes is not sound.
+        UserError: there is no such profile, or the params that it makes are wrong.
     """
     names = available(layout)
     if name not in names:
-        raise UserError(f"no profile {name!r}; there are {', '.join(names)}")
+        raise UserError(f"no profile {name!r}; choose from {', '.join(names)}")
     yaml = YAML()
     yaml.width = 100
     document = yaml.load((layout.root / "profiles" / f"{BASE}.yaml").read_text())
@@ -44,21 +44,36 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     if root or table:
         overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
     elif not document["corpus"]["root"]:
-        raise UserError(f"profile {name}: say where the recordings are with --root DIR")
-    text = io.StringIO()
-    yaml.dump(document, text)
-    new = YAML(typ="safe", pure=True).load(text.getvalue())
+        raise UserError(f"profile {name}: has no recordings; add --root DIR")
+    buffer = io.StringIO()
+    yaml.dump(document, buffer)
+    text = _laid_out(buffer.getvalue())
+    new = YAML(typ="safe", pure=True).load(text)
     _, problems = parse_params(new, "params.yaml")
     if problems:
         raise UserError(*problems)
     old = _written_before(layout.params)
     with whole_file(layout.params) as part:
-        part.write_text(text.getvalue())
+        part.write_text(text)
     return differences(old, new) or ["params.yaml: nothing changed"]
 
 
+def _laid_out(text: str) -> str:
+    """YAML with a blank line before each top-level key and one space before each comment.
+
+    Comments of replaced values leave blank lines and columns where they were.
+    """
+    lines = [re.sub(r"(?<=\S) {2,}# ", " # ", line) for line in text.splitlines() if line.strip()]
+    starts = re.compile(r"[a-z_]+:")
+    spaced: list[str] = []
+    for line in lines:
+        is_first = all(earlier.startswith("#") for earlier in spaced)
+        spaced += [line] if is_first or not starts.match(line) else ["", line]
+    return "\n".join(spaced) + "\n"
+
+
 def _written_before(path: Path) -> dict[str, Any]:
-    """What params.yaml holds; nothing, if it is missing or spoilt, since it is to be replaced."""
+    """What params.yaml holds; nothing if it is missing or broken, since it is to be replaced."""
     try:
         old = read_yaml(path)
     except UserError:
@@ -67,9 +82,9 @@ def _written_before(path: Path) -> dict[str, Any]:
 
 
 def overlay(base: Any, top: Any) -> None:
-    """Lay nested values over others in place; an empty mapping clears what lies under it.
+    """Lay nested values over others in place; an empty mapping clears the one under it.
 
-    A null takes the key away, such as a kind of features that a profile has no use for.
+    A null takes the key away, such as a feature that no model of a profile reads.
     """
     for key, value in top.items():
         if value is None:
@@ -83,36 +98,39 @@ def overlay(base: Any, top: Any) -> None:
 def corpus_settings(
     layout: Layout, document: Any, *, root: str, table: str, cwd: Path
 ) -> dict[str, Any]:
-    """The sections corpus, cv and folds for a folder of the user's own.
+    """The sections corpus, cv and folds for a folder of the user's.
 
-    A published corpus keeps the name, the scheme and the folds that its profile states.
+    A published corpus keeps the name, the scheme and the folds of its profile.
+
+    Raises:
+        UserError: the folder or the table is missing, or cannot be the corpus.
     """
     if document["demo"]:
         raise UserError("this profile makes its own corpus; use `profile use folder` with --root")
     if not root:
-        raise UserError("--table alone says not where its paths start; add --root DIR")
+        raise UserError("--table: its paths need a folder to start from; add --root DIR")
     folder = (cwd / Path(root).expanduser()).resolve()
     if not folder.is_dir():
-        raise UserError(f"--root {root}: no such folder")
+        raise UserError(f"--root {root}: no such folder; correct the path")
     if layout.root.is_relative_to(folder):
         raise UserError(f"--root {root}: holds this repository; move the recordings to a folder")
     name = _table_in(folder, table, cwd) if table else ""
     adapter = document["corpus"]["adapter"]
     clips = find(adapter).read_clips(folder, name)
     inside = folder.is_relative_to(layout.root)
-    place = folder.relative_to(layout.root).as_posix() if inside else str(folder)
+    path = folder.relative_to(layout.root).as_posix() if inside else str(folder)
     if adapter != "folder":
-        return {"corpus": {"root": place}}
+        return {"corpus": {"root": path}}
     folds = clips["fold"][clips["split"] == "train"]
     is_official = bool(len(folds)) and not folds.isna().any()
     if is_official and folds.nunique() == 1:
-        raise UserError(f"{name}: column fold is {folds.iloc[0]} throughout; delete it or fill it")
+        raise UserError(f"{name}: column fold is {folds.iloc[0]} everywhere; delete it or fill it")
     scheme = "official" if is_official else document["cv"]["scheme"]
     k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
     return {
         "corpus": {
             "name": re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "corpus",
-            "root": place,
+            "root": path,
             "table": name,
         },
         "cv": {"scheme": scheme, "k": k},
@@ -127,21 +145,21 @@ def _in_one_line(values: list[int]) -> CommentedSeq:
 
 
 def _table_in(folder: Path, table: str, cwd: Path) -> str:
-    """The csv's path relative to the corpus' folder, of which DVC tracks all that is inside."""
-    for place in (folder / table, cwd / table):
-        if place.is_file():
-            path = Path(os.path.normpath(place.resolve()))
+    """The csv's path relative to the corpus' folder, whose whole content DVC tracks."""
+    for candidate in (folder / table, cwd / table):
+        if candidate.is_file():
+            path = Path(os.path.normpath(candidate.resolve()))
             if path.is_relative_to(folder):
                 return path.relative_to(folder).as_posix()
             raise UserError(
-                f"--table {table}: lies outside of {folder}, so a change in it would go unseen; "
-                "move it there, or give --root a folder above both (paths in it start there)"
+                f"--table {table}: is outside of {folder}, so DVC would not see it change; move it "
+                "there, or give --root a folder above both (its paths start there)"
             )
-    raise UserError(f"--table {table}: neither in {folder} nor in {cwd}")
+    raise UserError(f"--table {table}: neither in {folder} nor in {cwd}; correct the path")
 
 
 def differences(old: Any, new: Any) -> list[str]:
-    """One line for each key that came, went or changed."""
+    """One line for each key that was added, removed or changed."""
     before, after = flattened(old or {}), flattened(new)
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"

@@ -19,16 +19,18 @@ from earmark.taggers.device import Device
 STAGES_OF_A_FEATURE = """\
   train_{name}:
     <<: *train
-    vars: [{{feature: {name}}}]
-    matrix: {{model: "${{models.{name}}}", fold: "${{folds}}"}}
+    vars: [{{group: {name}, feature: {name}}}]
+    matrix: {{model: '${{models.{name}}}', fold: '${{folds}}'}}
   predict_{name}:
     <<: *predict
-    vars: [{{feature: {name}}}]
-    matrix: {{model: "${{models.{name}}}", fold: "${{folds}}"}}"""
+    vars: [{{group: {name}, feature: {name}}}]
+    matrix: {{model: '${{models.{name}}}', fold: '${{folds}}'}}"""
 
 
 def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
-    """Options that only the code they are for can judge: networks, effects, features, demo."""
+    """One line for each option that only the code it is for can judge: of networks, features,
+    effects, the device, the demo corpora and the adapter.
+    """
     problems = _feature_problems(params)
     if not problems:
         for group, models in params.models.items():
@@ -49,18 +51,19 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
 def _feature_problems(params: Params) -> list[str]:
     problems = []
     for name, feature in params.features.items():
-        found = objections(
-            features.build, feature.type, feature.options, sample_rate=params.decode.sample_rate
-        )
-        problems += [f"features.{name}.{line}" for line in found]
         if name in (EMBEDDING, FUSION):
-            problems.append(f"features.{name}: the name is earmark's own; take another")
+            problems.append(f"features.{name}: is a name of earmark's; take another")
         elif feature.type == EMBEDDING:
-            fix = "extractors make embeddings; name a model under models.embedding"
-            problems.append(f"features.{name}.type: {EMBEDDING} is made of no waveform; {fix}")
+            fix = "delete the feature and name its models under models.embedding"
+            problems.append(f"features.{name}.type: only extractors make embeddings; {fix}")
+        else:
+            rate = params.decode.sample_rate
+            lines = objections(features.build, feature.type, feature.options, sample_rate=rate)
+            problems += [f"features.{name}.{line}" for line in lines]
     patches = params.features.get(PATCHES)
     if params.extractors and patches is not None and patches.type != "patches":
-        problems.append(f"features.{PATCHES}.type: extractors read it; it must be patches")
+        fix = "set it to patches, which extractors read"
+        problems.append(f"features.{PATCHES}.type: {patches.type}; {fix}")
     return problems
 
 
@@ -77,7 +80,10 @@ def _demo_problems(options: dict[str, Any], key: str) -> list[str]:
 
 
 def stage_problems(params: Params, layout: Layout) -> list[str]:
-    """Features whose models have no stages in dvc.yaml, and stages whose models have no section."""
+    """Features that have no stages in dvc.yaml, and stages that have no feature in params.yaml.
+
+    The line for a missing pair of stages is followed by the lines that dvc.yaml needs.
+    """
     path = layout.root / "dvc.yaml"
     if not path.exists():
         return []
@@ -86,7 +92,8 @@ def stage_problems(params: Params, layout: Layout) -> list[str]:
     for group in sorted(params.models.keys() - has_stages):
         lines = STAGES_OF_A_FEATURE.format(name=group)
         problems.append(
-            f"params.yaml: models.{group}: dvc.yaml has no stages for it; add under stages:\n{lines}"
+            f"params.yaml: models.{group}: dvc.yaml has no stages for it; add these lines there, "
+            f"after predict_logmel:\n{lines}"
         )
     problems += [
         f"params.yaml: models.{group}: missing, but dvc.yaml has its stages; add `{group}: {{}}`"

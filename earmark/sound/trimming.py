@@ -32,13 +32,14 @@ class Trimmed:
     kept_whole: bool
 
 
-def trim(waveform: Int16, *, top_db: float, min_samples: int) -> Trimmed:
+def trim(waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float) -> Trimmed:
     """Cut the silence off both ends (Xu et al., section 3.1: ends only, inner silence is rhythm).
 
-    A clip of which less than `min_samples` would be left is kept whole.
+    A clip of which less than `min_seconds` would be left is kept whole.
 
     Args:
         waveform: (T,), T at least 1.
+        sample_rate: in Hz.
         top_db: how far below the loudest frame a frame counts as silence.
         min_samples: of what is left.
 
@@ -49,7 +50,7 @@ def trim(waveform: Int16, *, top_db: float, min_samples: int) -> Trimmed:
     (True, 32767)
     """
     ends = trim_ends(waveform, top_db=top_db)
-    if ends.end - ends.start < min_samples:
+    if ends.end - ends.start < round(min_seconds * sample_rate):
         return Trimmed(peak_normalise(waveform), 0, kept_whole=True)
     return Trimmed(peak_normalise(waveform[ends.start : ends.end]), ends.start, kept_whole=False)
 

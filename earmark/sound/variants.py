@@ -56,11 +56,6 @@ def write_variants(
     return made
 
 
-def open_variants(folder: Path) -> list[Store]:
-    """The stores of all effects, by name."""
-    return [Store.open(path) for path in sorted(folder.iterdir()) if path.is_dir()]
-
-
 def _write_effect(
     folder: Path, trimmed: Store, effect: str, options: Options, seed: int, workers: int, key: str
 ) -> None:

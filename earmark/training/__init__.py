@@ -1,1 +1,1 @@
-"""Training: the loop, batches, schedules, losses, and checkpoints that a kill cannot hurt."""
+"""Training: the loop, batches, schedules, losses, and checkpoints that survive a kill."""

@@ -1,11 +1,13 @@
-"""Losses of each clip, for one tag a clip, for several, and for a second task beside them.
+"""Losses of each clip, for one tag per clip, for several, and for an auxiliary task.
 
-Shapes: B clips, K tags, E events of a second task.
+Shapes: B clips, K tags, A auxiliary labels.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
+
+from earmark.params import Recipe
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -22,9 +24,10 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def clip_losses(
     logits: Tensor, targets: Tensor, *, n_tags: int, activation: str, aux_weight: float
 ) -> Tensor:
-    """Return `(B,)` for logits and targets `(B, K + E)`: tags first, then the second task.
+    """Return `(B,)` for logits and targets `(B, K + A)`: tags first, then the auxiliary task.
 
-    Chen & Gupta, section 1.3.2, add an auxiliary soft-max over sound events and give no weight.
+    Computed in float32, whatever the logits are. Chen & Gupta, section 1.3.2, add an auxiliary
+    soft-max over sound events and give no weight.
     """
     tag_loss = soft_cross_entropy if activation == "softmax" else binary_cross_entropy
     losses = tag_loss(logits[:, :n_tags], targets[:, :n_tags])
@@ -34,7 +37,7 @@ def clip_losses(
 
 
 def smoothed(targets: Tensor, *, n_tags: int, activation: str, amount: float) -> Tensor:
-    """Take `amount` of the certainty from targets `(B, K + E)`, and share it out evenly.
+    """Take `amount` of the certainty from targets `(B, K + A)`, and share it out evenly.
 
     Over the classes of a soft-max (Szegedy et al., 2016); of a sigmoid between yes and no.
     """
@@ -48,18 +51,16 @@ def smoothed(targets: Tensor, *, n_tags: int, activation: str, amount: float) ->
     return (1 - amount) * targets + amount * even
 
 
-def batch_loss(
-    losses: Tensor, doubt: Tensor, *, noisy_label_weight: float, drop_share: float
-) -> Tensor:
-    """The mean of a batch's losses `(B,)`, in which doubtful clips count for less.
+def batch_loss(losses: Tensor, unverified: Tensor, recipe: Recipe) -> Tensor:
+    """The mean of a batch's losses `(B,)`, in which unverified clips count for less.
 
-    `doubt` is 1 for an unverified clip, 0 for a verified one, and between them for a mixture. Of
-    those above 0.5 the share with the highest loss is dropped: a network learns what is right
-    before it learns what is wrong (Han et al., "Co-teaching", 2018).
+    `unverified` is 1 where nobody verified the label, else 0, and between them for a mixture. Of
+    those above 0.5 the share `noisy_label_drop` with the highest loss is dropped: a network learns
+    what is right before it learns what is wrong (Han et al., "Co-teaching", 2018).
     """
-    weights = 1 - (1 - noisy_label_weight) * doubt
-    n_dropped = int(drop_share * int((doubt > 0.5).sum()))
+    weights = 1 - (1 - recipe.noisy_label_weight) * unverified
+    n_dropped = int(recipe.noisy_label_drop * int((unverified > 0.5).sum()))
     if n_dropped:
-        ranked = losses.detach().masked_fill(doubt <= 0.5, -torch.inf)
+        ranked = losses.detach().masked_fill(unverified <= 0.5, -torch.inf)
         weights = weights.index_fill(0, ranked.topk(n_dropped).indices, 0.0)
     return (weights * losses).sum() / (len(losses) - n_dropped)

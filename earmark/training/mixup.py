@@ -1,10 +1,10 @@
 """What training does to a batch before the network sees it: mixup and masks.
 
-Shapes: B clips, N frames, M mel bins.
+Shapes: B clips, N frames, M mel bins, K tags, A auxiliary labels.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from earmark.params import Recipe
 from earmark.taggers.input import Input
+from earmark.training.batches import Batch
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mix:
     """One draw of mixup: each clip's share of itself, and the clip that the rest comes from."""
 
@@ -26,10 +27,32 @@ class Mix:
         return self.share * x + (1 - self.share) * x[self.partner]
 
 
-def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
-    """One lambda ~ Beta(alpha, alpha) a batch, and a permuted copy as partners.
+class Mixed(NamedTuple):
+    """A batch on the device, as the network reads it."""
 
-    One a batch is the authors' reference practice (Zhang et al., 2018). `mixup_share` of the
+    x: Any  # (B, ...), or a pair of such tensors
+    targets: Tensor  # (B, K + A)
+    unverified: Tensor  # (B,)
+
+
+def mixup(
+    batch: Batch, input_: Input, recipe: Recipe, *, device: str, rng: np.random.Generator
+) -> Mixed:
+    """Move a batch to the device, and mix inputs, targets and flags by one draw (or none)."""
+    targets, unverified = (
+        torch.from_numpy(array).to(device) for array in (batch.targets, batch.unverified)
+    )
+    mix = draw_mix(len(targets), recipe, rng)
+    x = mixed_input(batch.segments, input_, recipe, mix, device)
+    if mix is None:
+        return Mixed(x, targets, unverified)
+    return Mixed(x, mix(targets), mix(unverified))
+
+
+def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
+    """One lambda ~ Beta(alpha, alpha) per batch, and a permuted copy as partners.
+
+    One per batch is the authors' reference practice (Zhang et al., 2018). `mixup_share` of the
     batches are mixed; alpha 0 is off.
     """
     if recipe.mixup_alpha == 0 or size < 2:
@@ -40,27 +63,32 @@ def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
     return Mix(share, rng.permutation(size))
 
 
-def mixed_input(batch: Any, input_: Input, recipe: Recipe, mix: Mix | None, device: str) -> Any:
+def mixed_input(segments: Any, input_: Input, recipe: Recipe, mix: Mix | None, device: str) -> Any:
     """Segments as stored -> what the network reads, mixed as features or as waveforms."""
-    raw = input_.raw(batch, device)
+    raw = input_.raw(segments, device)
     if mix is not None:
         raw = input_.mix(raw, mix, recipe.mixup_at)
     return input_.standardise(raw)
 
 
-def masked(x: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
-    """Two masks of frames and two of mel bins a clip, at most so wide (SpecAugment, 2019).
+def masked(x: Any, recipe: Recipe, rng: np.random.Generator) -> Any:
+    """Two masks of frames and two of mel bins per clip, at most so wide (SpecAugment, 2019).
 
-    Masked values are 0, the mean of standardised features.
+    Masked values are 0, the mean of standardised features. Of a pair the frames are masked.
     """
-    for axis, widest in ((1, recipe.mask_frames), (2, recipe.mask_bands)):
-        size = x.shape[axis]
-        if not widest:
-            continue
-        widths = rng.integers(0, min(widest, size) + 1, size=(len(x), 2))
-        starts = (rng.random((len(x), 2)) * (size - widths + 1)).astype(np.int64)
-        places = np.arange(size)
-        inside = (places >= starts[..., None]) & (places < (starts + widths)[..., None])
-        hidden = torch.from_numpy(inside.any(axis=1)).to(x.device)  # (B, N) or (B, M)
-        x = x.masked_fill(hidden.unsqueeze(3 - axis), 0.0)
+    if isinstance(x, tuple):
+        return x[0], masked(x[1], recipe, rng)
+    for axis, max_width in ((1, recipe.mask_frames), (2, recipe.mask_bands)):
+        if max_width:
+            x = _masked_along(x, axis, max_width, rng)
     return x
+
+
+def _masked_along(x: Tensor, axis: int, max_width: int, rng: np.random.Generator) -> Tensor:
+    size = x.shape[axis]
+    widths = rng.integers(0, min(max_width, size) + 1, size=(len(x), 2))
+    starts = (rng.random((len(x), 2)) * (size - widths + 1)).astype(np.int64)
+    index = np.arange(size)
+    is_inside = (index >= starts[..., None]) & (index < (starts + widths)[..., None])
+    is_masked = torch.from_numpy(is_inside.any(axis=1)).to(x.device)  # (B, N) or (B, M)
+    return x.masked_fill(is_masked.unsqueeze(3 - axis), 0.0)

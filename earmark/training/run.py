@@ -1,92 +1,121 @@
-"""One training from start to finish: tracked, resumable, and kept with its learning curve."""
+"""A training from start to finish: its job is built, trained, tracked and kept."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from earmark.errors import UserError
-from earmark.evaluation.points import confusion_matrix
 from earmark.features import build as build_feature
 from earmark.features.segments import lengths_in_rows
 from earmark.labels import Task
 from earmark.layout import Layout
-from earmark.params import Model, Network, Params, Recipe
+from earmark.params import Model, Network, Params
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES, member_name, model_of, recipe_of
 from earmark.seeding import seed_for
-from earmark.store import Store, read_table, write_table
+from earmark.store import Store, write_table
 from earmark.taggers.device import Device
 from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
 from earmark.taggers.tagger import Tagger
 from earmark.taggers.weights import load_weights
-from earmark.training.batches import Examples, Sampler, standardisation
-from earmark.training.checkpoints import code_digest, work_folder
-from earmark.training.loop import Fitted, Job, fit, job_key
-from earmark.training.tracking import TrackedRun, tracked
+from earmark.training.checkpoints import work_in_progress
+from earmark.training.examples import Examples, fold_examples, standardisation
+from earmark.training.job import Fitted, Job, job_key
+from earmark.training.loop import fit
+from earmark.training.tracking import tracked
 
 logger = logging.getLogger(__name__)
 
 RANDOM = "random values: no weight file was given, so nothing was learned from other sound"
 
-# What decides the course of a training; a checkpoint of other code is never continued.
-_CODE = (
-    "earmark/training",
-    "earmark/networks",
-    "earmark/taggers",
-    "earmark/features",
-)
-
 
 def train_model(
-    params: Params, layout: Layout, group: str, model: str, fold: str, extractor: str | None
+    params: Params,
+    layout: Layout,
+    group: str,
+    model: str,
+    fold: str,
+    extractor: str | None,
+    *,
+    code: str = "",
 ) -> Fitted:
-    """Train a model of the roster on one fold, and keep it under models/<member>/<fold>/."""
+    """Train a model of the roster on one fold, and keep it under models/<member>/<fold>/.
+
+    Args:
+        group: the feature that it reads, or "embedding" or "fusion".
+        model: its name among `models.<group>`.
+        extractor: whose embeddings it reads; None for other groups.
+        code: a digest of the code that can reach the result, so that a training killed under other
+            code is not continued.
+
+    Raises:
+        UserError: the model is unknown, does not fit its feature or the corpus, or diverges.
+    """
+    job = model_job(params, layout, group, model, fold, extractor)
+    return train_and_keep(job, params, layout, stage=f"train_{group}", code=code)
+
+
+def train_extractor(
+    params: Params, layout: Layout, extractor: str, fold: str, *, code: str = ""
+) -> Fitted:
+    """Fine-tune an extractor on the patches of one fold, and keep it likewise.
+
+    Arguments and errors are those of `train_model`.
+    """
+    job = extractor_job(params, layout, extractor, fold)
+    return train_and_keep(job, params, layout, stage="finetune", code=code)
+
+
+def model_job(
+    params: Params, layout: Layout, group: str, model: str, fold: str, extractor: str | None
+) -> Job:
+    """The training of a model of the roster, ready to start."""
     entry = model_of(params, group, model)
     recipe = recipe_of(params, entry)
     member = member_name(model, extractor)
-    torch.manual_seed(seed_for(recipe.seed, "weights", member, fold) >> 1)
+    device = Device.choose(params.runtime)
+    _seed_weights(recipe.seed, member, fold)
+    store = _open_features(params, layout, group, fold, extractor)
+    train, validation = fold_examples(
+        layout, store, fold, with_class_mixed=recipe.class_mixed_clips
+    )
     metadata = {"extractor": extractor} if extractor else {}
-    frozen, head = tuple(entry.training.frozen), frozenset[str]()
+    head = frozenset[str]()
     if group == FUSION:
-        store: Store | FusionStore = open_fusion(layout, params.fusion)
-        train, validation, _ = fold_examples(layout, store, fold, recipe)
         tagger = fusion_tagger(layout, model, fold)
     else:
-        folder = layout.embeddings(extractor, fold) if extractor else layout.features(group)
-        store = Store.open(folder, in_memory=True)
-        train, validation, task = fold_examples(layout, store, fold, recipe)
-        input_ = _input(params, entry, group, store, train)
-        tagger = new_tagger(entry.network, task, input_, f"models.{group}.{model}")
-        head = _start(tagger, entry, layout)
+        input_ = _model_input(params, entry, group, store, train)
+        tagger = new_tagger(entry.network, train.task, input_, f"models.{group}.{model}")
         if entry.training.init_from:
+            head = _load_backbone(tagger, entry, layout)
             metadata["weights_from"] = entry.training.init_from
-    job = Job(
-        name=f"{member}-{fold}",
-        seed=recipe.seed,
+    return Job(
+        member=member,
+        fold=fold,
         recipe=recipe,
         tagger=tagger,
-        sampler=Sampler(examples=train, input=tagger.input, recipe=recipe),
+        train=train,
         validation=validation,
-        device=Device.choose(params.runtime),
+        device=device,
         checkpoint_seconds=params.runtime.checkpoint_seconds,
-        frozen=frozen,
+        frozen=tuple(entry.training.frozen),
         head=head,
-    )
-    return train_and_keep(
-        job, params, layout, stage=f"train_{group}", member=member, fold=fold, metadata=metadata
+        metadata=metadata,
     )
 
 
-def train_extractor(params: Params, layout: Layout, extractor: str, fold: str) -> Fitted:
-    """Fine-tune an extractor on the patches of one fold (Xu et al., section 3)."""
-    settings = params.extractors[extractor]
+def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> Job:
+    """The fine-tuning of an extractor, ready to start (Xu et al., section 3)."""
+    entry = params.extractors[extractor]
+    recipe = recipe_of(params, entry)
+    device = Device.choose(params.runtime)
     store = Store.open(layout.features(PATCHES), in_memory=True)
-    recipe = recipe_of(params, settings)
-    train, validation, task = fold_examples(layout, store, fold, recipe)
+    train, validation = fold_examples(
+        layout, store, fold, with_class_mixed=recipe.class_mixed_clips
+    )
     feature = params.features[PATCHES]
     input_ = Input(
         feature=PATCHES,
@@ -99,49 +128,71 @@ def train_extractor(params: Params, layout: Layout, extractor: str, fold: str) -
         mean=[0.0],
         std=[1.0],
     )
-    torch.manual_seed(seed_for(recipe.seed, "weights", extractor, fold) >> 1)
-    tagger = new_tagger(settings.network, task, input_, f"extractors.{extractor}")
+    _seed_weights(recipe.seed, extractor, fold)
+    tagger = new_tagger(entry.network, train.task, input_, f"extractors.{extractor}")
     origin = RANDOM
-    if settings.weights:
-        path = layout.root / settings.weights
-        fresh = load_weights(tagger.network, path, settings.weights_sha256)
-        origin = f"{Path(settings.weights).name} (sha256 {settings.weights_sha256}), fresh: {fresh}"
+    if entry.weights:
+        fresh = load_weights(tagger.network, layout.root / entry.weights, entry.weights_sha256)
+        origin = f"{Path(entry.weights).name} (sha256 {entry.weights_sha256}), fresh: {fresh}"
     else:
-        logger.warning("VGGish %s starts from %s", extractor, RANDOM)
-    sampler = Sampler(
-        examples=train,
-        input=input_,
-        recipe=recipe,
-        all_rows=True,
-        max_rows=settings.max_patches,
-    )
-    job = Job(
-        name=f"{extractor}-{fold}",
-        seed=recipe.seed,
+        logger.warning("extractor %s starts from %s", extractor, RANDOM)
+    return Job(
+        member=extractor,
+        fold=fold,
         recipe=recipe,
         tagger=tagger,
-        sampler=sampler,
+        train=train,
         validation=validation,
-        device=Device.choose(params.runtime),
+        device=device,
         checkpoint_seconds=params.runtime.checkpoint_seconds,
-    )
-    metadata = {"weights_from": origin}
-    return train_and_keep(
-        job, params, layout, stage="finetune", member=extractor, fold=fold, metadata=metadata
+        max_patches=entry.max_patches,
+        metadata={"weights_from": origin},
     )
 
 
-def _start(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
-    """Load the backbone that a model starts from, if any; returns what stands fresh on it."""
-    training = entry.training
-    if not training.init_from:
-        return frozenset()
-    head = tagger.network.tag_tensors()
-    path = layout.root / training.init_from
-    return frozenset(load_weights(tagger.network, path, training.init_sha256, fresh=head))
+def train_and_keep(job: Job, params: Params, layout: Layout, *, stage: str, code: str) -> Fitted:
+    """Fit, then write models/<member>/<fold>/ and the learning curve under data/training/.
+
+    Args:
+        stage: as the tracked run names it.
+        code: as in `train_model`.
+    """
+    with work_in_progress(layout.home, job_key(job, code)) as checkpoint:
+        experiment = f"earmark/{params.corpus.name}"
+        with tracked(layout, experiment=experiment, name=job.name, stage=stage) as run:
+            run.log_params(_tracked_params(job, params))
+            fitted = fit(job, checkpoint, run)
+            run.log_figures(fitted, job.validation)
+        _write_outputs(job, fitted, layout)  # before the block ends, which drops the checkpoint
+    shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor
+    logger.info(
+        "%s: best epoch %d of %d, validation %s %.3f",
+        job.name,
+        fitted.best["epoch"],
+        len(fitted.history),
+        shown,
+        fitted.best[shown],
+    )
+    return fitted
 
 
-def _input(params: Params, entry: Model, group: str, store: Store, train: Examples) -> Input:
+def _seed_weights(seed: int, member: str, fold: str) -> None:
+    """Key the initial weights of the network that is built next; torch takes 63 bits."""
+    torch.manual_seed(seed_for(seed, "weights", member, fold) >> 1)
+
+
+def _open_features(
+    params: Params, layout: Layout, group: str, fold: str, extractor: str | None
+) -> Store | FusionStore:
+    if group == FUSION:
+        return open_fusion(layout, params.fusion)
+    folder = layout.embeddings(extractor, fold) if extractor else layout.features(group)
+    return Store.open(folder, in_memory=True)
+
+
+def _model_input(
+    params: Params, entry: Model, group: str, store: Store | FusionStore, train: Examples
+) -> Input:
     """How the network's input is cut and standardised, measured on the training clips."""
     rate = params.decode.sample_rate
     if group == EMBEDDING:
@@ -163,19 +214,19 @@ def _input(params: Params, entry: Model, group: str, store: Store, train: Exampl
     )
 
 
-def fold_examples(
-    layout: Layout, store: Store | FusionStore, fold: str, recipe: Recipe
-) -> tuple[Examples, Examples, Task]:
-    """Training and validation examples of a fold, and the task that the corpus sets."""
-    folds = read_table(layout.folds)
-    task = Task.of(folds[folds["split"] == "train"])
-    role = folds[f"fold_{fold}"]
-    train = Examples.select(store, folds[role == "train"], task, with_new=recipe.class_mixed_clips)
-    return train, Examples.select(store, folds[role == "validation"], task), task
+def _load_backbone(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
+    """Load the backbone that a model starts from; returns the tensors that stand fresh on it."""
+    head = tagger.network.tag_tensors()
+    path = layout.root / entry.training.init_from
+    return frozenset(load_weights(tagger.network, path, entry.training.init_sha256, fresh=head))
 
 
-def new_tagger(network: Network, task: Task, input_: Input, place: str) -> Tagger:
-    """Build a network; what it refuses is an error of the place in params.yaml."""
+def new_tagger(network: Network, task: Task, input_: Input, key: str) -> Tagger:
+    """Build an untrained network with its input.
+
+    Raises:
+        UserError: the network refuses its options; the message begins with `key` of params.yaml.
+    """
     try:
         return Tagger.new(
             network.name,
@@ -186,66 +237,24 @@ def new_tagger(network: Network, task: Task, input_: Input, place: str) -> Tagge
             activation=task.activation,
         )
     except ValueError as error:
-        raise UserError(f"params.yaml: {place}.network: {error}") from error
+        raise UserError(f"params.yaml: {key}.network: {error}") from error
 
 
-def train_and_keep(
-    job: Job,
-    params: Params,
-    layout: Layout,
-    *,
-    stage: str,
-    member: str,
-    fold: str,
-    metadata: dict[str, Any],
-) -> Fitted:
-    """Fit, then write models/<member>/<fold>/ and the learning curve under data/training/."""
-    code = code_digest(layout.root, *_CODE)
-    clips = {"train": job.sampler.examples.clips, "validation": job.validation.clips}
-    with (
-        work_folder(layout.home, {**job_key(job, clips, code), "about": metadata}) as work,
-        tracked(
-            layout, experiment=f"earmark/{params.corpus.name}", name=job.name, stage=stage
-        ) as run,
-    ):
-        run.log_params(_tracked_params(job, params, metadata))
-        fitted = fit(job, work / "checkpoint.safetensors", run)
-        _log_figures(run, job, fitted)
+def _write_outputs(job: Job, fitted: Fitted, layout: Layout) -> None:
     best = {**fitted.best, "epochs_trained": len(fitted.history)}
-    fitted.tagger.save(
-        layout.model(member, fold), {**metadata, "member": member, "fold": fold, "best": best}
-    )
+    metadata = {**job.metadata, "member": job.member, "fold": job.fold, "best": best}
+    fitted.tagger.save(layout.model(job.member, job.fold), metadata)
     curve = pd.DataFrame(fitted.history)
-    curve.insert(0, "fold", fold)
-    curve.insert(0, "model", member)
-    write_table(layout.learning_curve(member, fold), curve)
-    shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor
-    logger.info(
-        "%s: best epoch %d of %d, validation %s %.3f",
-        job.name,
-        fitted.best["epoch"],
-        len(fitted.history),
-        shown,
-        fitted.best[shown],
-    )
-    return fitted
+    curve.insert(0, "fold", job.fold)
+    curve.insert(0, "model", job.member)
+    write_table(layout.learning_curve(job.member, job.fold), curve)
 
 
-def _tracked_params(job: Job, params: Params, metadata: dict[str, Any]) -> dict[str, Any]:
+def _tracked_params(job: Job, params: Params) -> dict[str, Any]:
     return {
         "recipe": job.recipe.model_dump(),
         "network": {"name": job.tagger.network_name, **job.tagger.network_options},
         "input": {"feature": job.tagger.input.feature, "lengths": job.tagger.input.lengths},
         "runtime": params.runtime.model_dump(),
-        **metadata,
+        **job.metadata,
     }
-
-
-def _log_figures(run: TrackedRun, job: Job, fitted: Fitted) -> None:
-    from earmark.reports.figures import confusion_figure, learning_curve_figure
-
-    if job.tagger.activation == "softmax":  # several tags a clip cannot be mistaken for each other
-        labels = job.validation.tag_targets.argmax(axis=1)
-        confusion = confusion_matrix(fitted.validation_probabilities.astype(np.float64), labels)
-        run.log_figure(confusion_figure(confusion, job.tagger.tags), "confusion_matrix.png")
-    run.log_figure(learning_curve_figure(pd.DataFrame(fitted.history)), "learning_curve.png")

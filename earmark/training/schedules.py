@@ -1,4 +1,4 @@
-"""Learning rates: triangular cycles, a plateau that lowers them, and stages that begin anew."""
+"""Learning rates: cyclical, constant or in several steps, and a plateau that lowers them."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,14 @@ class Plateau:
 
     As a plateau that sets the rate itself would be overwritten by the cycle at the next batch
     (Shan & Ren use both and do not say how), it scales both bounds of the cycle instead. With
-    `stages` each lowering begins a stage: from the best weights so far, with a fresh optimiser,
+    `multistep` each lowering begins a stage: from the best weights so far, with a fresh optimiser,
     and with its own count of updates (Lee et al.'s code; the paper names the rates alone).
+
+    Attributes:
+        scale: what the learning rate is multiplied by.
+        epochs_without_improvement: since the last better loss or the last lowering.
+        stage: how often it was lowered.
+        stage_updates: of the weights, since the last lowering.
     """
 
     scale: float = 1.0
@@ -45,7 +51,11 @@ class Plateau:
 
 
 def learning_rate(recipe: Recipe, plateau: Plateau, *, update: int, n_batches: int) -> float:
-    """The rate of an update, counted from the start, where an epoch has `n_batches` of them."""
+    """The rate of an update, counted from 0 at the start, of which an epoch has `n_batches`.
+
+    Between `base_lr` and `max_lr` for cyclical, else `base_lr`; times the plateau's scale, divided
+    by Keras's `1 + lr_decay * updates`.
+    """
     if recipe.schedule == "cyclical":
         half_cycle = recipe.half_cycle_epochs * n_batches
         peak = recipe.max_lr

@@ -1,6 +1,7 @@
-"""MLflow: one run a training, under one parent for the experiment. The only import of mlflow.
+"""MLflow: one run per training, under one parent for the experiment. The only import of mlflow.
 
-Tracking never sinks a training: what the store refuses is logged once and given up.
+Tracking never ends a training: where the store refuses, one warning is logged, and the training
+goes on untracked.
 """
 
 import fcntl
@@ -14,19 +15,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+import numpy as np
+import pandas as pd
+
+from earmark.evaluation.points import confusion_matrix
 from earmark.layout import Layout
 from earmark.params.reading import flattened
 from earmark.store import whole_file
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
+
+    from earmark.training.examples import Examples
+    from earmark.training.job import Fitted
 
 logger = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
 
-# Set before mlflow is imported: nothing leaves this machine, and a new database is no news.
+# Set before mlflow is imported: no telemetry, and no messages about a new database.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -40,7 +47,7 @@ def store_uri(layout: Layout) -> str:
 
 @contextmanager
 def _locked(layout: Layout) -> Iterator[None]:
-    """Held while a database or parent run is made: sqlite breaks for good if several do it."""
+    """Make a database or parent run alone: sqlite breaks for good where several do it at once."""
     (layout.home / "mlflow").mkdir(parents=True, exist_ok=True)
     with (layout.home / "mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -48,7 +55,7 @@ def _locked(layout: Layout) -> Iterator[None]:
 
 
 def _forgiving(method: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Log what the tracking store refuses, and from then on do without it."""
+    """Log the first error of the store; from then on the run logs nothing."""
 
     @functools.wraps(method)
     def attempt(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -59,7 +66,12 @@ def _forgiving(method: Callable[Arguments, None]) -> Callable[Arguments, None]:
             method(*args, **kwargs)
         except Exception as error:  # whatever a server or a disk may throw
             run.is_lost = True
-            logger.warning("MLflow at %s gave up, training goes on: %s", run.uri, error)
+            logger.warning(
+                "MLflow at %s refused (%s); training goes on untracked. Fix: start that server, "
+                "or unset MLFLOW_TRACKING_URI for the embedded store",
+                run.uri,
+                error,
+            )
 
     return attempt
 
@@ -89,9 +101,9 @@ class TrackedRun:
         self._run_id = self._client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
 
     def _experiment(self, name: str, layout: Layout) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        known = self._client.get_experiment_by_name(name)
+        if known is not None:
+            return str(known.experiment_id)
         embedded = self.uri.startswith("sqlite:")
         artifacts = (layout.home / "mlflow" / "artifacts").as_uri() if embedded else None
         return str(self._client.create_experiment(name, artifact_location=artifacts))
@@ -100,33 +112,45 @@ class TrackedRun:
         """The run that stands for one DVC experiment on one commit; made by whoever comes first."""
         wanted = {**tags, "role": "experiment"}
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
-        found = self._client.search_runs([experiment_id], query, max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        known = self._client.search_runs([experiment_id], query, max_results=1)
+        if known:
+            return str(known[0].info.run_id)
         run = self._client.create_run(experiment_id, tags=wanted, run_name=tags["dvc.exp"])
         self._client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
 
     @_forgiving
     def log_params(self, params: dict[str, Any]) -> None:
+        """Log nested params under dotted keys."""
         from mlflow.entities import Param
 
         flat = [Param(key, str(value)) for key, value in flattened(params).items()]
         self._client.log_batch(self._run_id, params=flat)
 
     @_forgiving
-    def log_epoch(self, epoch: int, values: dict[str, float]) -> None:
+    def log_epoch(self, values: dict[str, float]) -> None:
+        """Log a row of a training's history, at the step that its `epoch` says."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now, epoch = int(time.time() * 1000), int(values["epoch"])
         metrics = [
             Metric(key, value, now, epoch) for key, value in values.items() if key != "epoch"
         ]
         self._client.log_batch(self._run_id, metrics=metrics)
 
     @_forgiving
-    def log_figure(self, figure: "Figure", name: str) -> None:
-        self._client.log_figure(self._run_id, figure, name)
+    def log_figures(self, fitted: "Fitted", validation: "Examples") -> None:
+        """Draw the learning curve and, where a clip has one tag, the confusion matrix."""
+        from earmark.reports.figures import confusion_figure, learning_curve_figure
+
+        if not validation.task.is_multi_label:  # else no tag is taken for another
+            labels = validation.tag_targets.argmax(axis=1)
+            probabilities = fitted.validation_probabilities.astype(np.float64)
+            confusion = confusion_matrix(probabilities, labels)
+            figure = confusion_figure(confusion, validation.task.tags)
+            self._client.log_figure(self._run_id, figure, "confusion_matrix.png")
+        figure = learning_curve_figure(pd.DataFrame(fitted.history))
+        self._client.log_figure(self._run_id, figure, "learning_curve.png")
 
     @_forgiving
     def finish(self, status: str) -> None:
@@ -152,10 +176,10 @@ def dvc_experiment() -> str:
 
 
 def git_commit(root: Path) -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "none"
+    """The commit that is checked out, or `none` outside a repository."""
+    command = ["git", "rev-parse", "HEAD"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "none"
 
 
 def prepare_store(layout: Layout) -> str:

@@ -207,7 +207,12 @@ def workspace(tmp_path: Path) -> Layout:
     return layout
 
 
-PARAMS = SimpleNamespace(seed=1, inference=SimpleNamespace(n_crops=3, confidence=0.7))
+PARAMS = SimpleNamespace(
+    seed=1,
+    inference=SimpleNamespace(n_crops=3, confidence=0.7),
+    fusion=SimpleNamespace(audio="wave44k", spec="logmel"),
+    models={"fusion": {"comb": SimpleNamespace(prediction=SimpleNamespace(aggregation="mean"))}},
+)
 
 
 def test_the_validation_clips_of_every_fold_are_scored_once(

@@ -99,12 +99,14 @@ def test_a_clip_shorter_than_a_patch_has_one_step_of_its_own_length(extractor: T
 
 def test_any_network_with_a_method_attention_will_do() -> None:
     class Mine(torch.nn.Module):
+        attention_levels = ("mine",)
+
         def attention(self, x: torch.Tensor) -> torch.Tensor:
             return torch.full((1, len(x), 4, 3), 0.25)
 
     tagger = replace(multilevel(), network=Mine())  # type: ignore[arg-type]
     weights, names = attention.attention_weights(tagger, np.zeros((4, 128), np.float32), CPU)
-    assert names == ["level 3"]
+    assert list(names) == ["mine"]
     assert weights.shape == (1, 4, 3)
 
 

@@ -8,7 +8,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from earmark.audit.measurements import measure_corpus, write_measurements
+from earmark.audit.measurements import write_measurements
+from earmark.audit.measuring import measure_corpus
 from earmark.corpora.clips import clips_table
 from earmark.layout import Layout
 from earmark.params import Params

@@ -4,13 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from earmark.audit import measurements
-from earmark.audit.measurements import (
-    are_current,
-    measure_corpus,
-    read_measurements,
-    write_measurements,
-)
+from earmark.audit.measurements import read_measurements, write_measurements
+from earmark.audit.measuring import are_current, measure_corpus
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.store import write_table
@@ -80,5 +75,5 @@ def test_measurements_are_current_where_the_decoded_clips_are_not_here(tmp_path)
 
 
 def test_without_decoded_clips_there_is_one_line_with_the_fix(tmp_path):
-    with pytest.raises(UserError, match="not there; run `dvc repro`"):
-        measurements.measure_corpus(audit_params(), Layout(tmp_path))
+    with pytest.raises(UserError, match="does not exist; run `dvc repro`"):
+        measure_corpus(audit_params(), Layout(tmp_path))

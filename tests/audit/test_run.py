@@ -86,7 +86,7 @@ def test_several_tags_per_clip_leave_out_label_issues_and_shortcut_baseline(tmp_
 
 
 def test_missing_measurements_are_refused_with_the_command_that_makes_them(tmp_path):
-    with pytest.raises(UserError, match="not there; run `dvc repro`"):
+    with pytest.raises(UserError, match="does not exist; run `dvc repro`"):
         audit_corpus(audit_params(), Layout(tmp_path))
 
 

@@ -1,11 +1,11 @@
-"""The benchmarks measure what they say: forms, batches, and the roles of clips."""
+"""The benchmarks measure what they say: networks, batches, and the splits of clips."""
 
 import pandas as pd
 import pytest
 import torch
 
 from benchmarks import batch_source, precision
-from benchmarks.train_step import batch_size_of, form_of, forward_passes
+from benchmarks.train_step import batch_size_of, config_of, forward_passes
 from earmark.networks import NETWORKS
 from earmark.networks.paper_configs import zeros
 from earmark.seeding import rng_for
@@ -23,26 +23,26 @@ def shapes(x: object) -> list[torch.Size]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_made_batch_has_the_shape_that_the_network_reads(name: str) -> None:
-    form = form_of(name)
-    sampler = batch_source.source(form, 4)
+    config = config_of(name)
+    sampler = batch_source.source(config, 4)
     rng = rng_for(0, "test")
     batch = sampler.gather(sampler.order(rng)[0][:4], rng)
     x = sampler.input.tensor(batch.segments, "cpu")
-    assert shapes(x) == shapes(zeros(form.shape))
-    assert batch.targets.shape == (4, form.n_tags)
+    assert shapes(x) == shapes(zeros(config.shape))
+    assert batch.targets.shape == (4, config.n_tags)
 
 
 def test_large_networks_get_small_batches_and_small_ones_those_of_training() -> None:
-    assert batch_size_of(form_of("resnet1d")) == 4
-    assert batch_size_of(form_of("soundnet")) == batch_source.base_recipe().batch_size
+    assert batch_size_of(config_of("resnet1d")) == 4
+    assert batch_size_of(config_of("soundnet")) == batch_source.base_recipe().batch_size
 
 
 def test_a_step_on_frozen_backbones_costs_one_forward_pass_and_any_other_three() -> None:
-    assert forward_passes(form_of("cnn_comb")) == 1
-    assert forward_passes(form_of("segment_dnn")) == 3
+    assert forward_passes(config_of("cnn_comb")) == 1
+    assert forward_passes(config_of("segment_dnn")) == 3
 
 
 def test_every_tag_trains_validates_and_tests_in_the_precision_check() -> None:
     clips = pd.DataFrame({"clip": [f"c{i}" for i in range(48)], "label": ["a", "b", "c"] * 16})
-    counts = precision.with_roles(clips).groupby(["label", "role"]).size().unstack()
-    assert (counts == [8, 6, 2]).all(axis=None)  # test, train, validate
+    counts = precision.with_splits(clips).groupby(["label", "split"]).size().unstack()
+    assert (counts == [8, 6, 2]).all(axis=None)  # test, train, validation

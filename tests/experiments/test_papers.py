@@ -11,6 +11,7 @@ from earmark.errors import UserError
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.layout import Layout
 from earmark.params.reading import flattened, parse_params, read_yaml
+from earmark.params.roster import members_of
 from earmark.published.download.published import PUBLISHED
 from earmark.settings.profiles import BASE, overlay
 from earmark.settings.validation import option_problems
@@ -96,7 +97,8 @@ def test_rows_read_members_that_their_experiment_trains(table):
         assert len(row.figures) == len(table.columns)
         if row.experiment:
             params, _ = parse_params(experiment_params(table.name, row.experiment), table.name)
-            assert row.member in {*params.members(), "ensemble"}
+            assert params is not None
+            assert row.member in {*members_of(params), "ensemble"}
     assert {row.experiment for row in table.rows} - {""} == set(table.experiments)
 
 
@@ -164,10 +166,10 @@ def test_a_wrong_change_is_refused_before_anything_is_queued(recordings):
 
 
 def test_corpus_and_weights_are_found_from_an_experiments_own_folder(recordings):
-    given = "models.wave44k.soundnet.init_from=weights/s.safetensors"
-    pin = f"models.wave44k.soundnet.init_sha256='{'0' * 64}'"
+    given = "models.wave44k.soundnet.training.init_from=weights/s.safetensors"
+    pin = f"models.wave44k.soundnet.training.init_sha256='{'0' * 64}'"
     params = small_plan("shan1", recordings, changes=(given, pin)).params
-    start = params["models"]["wave44k"]["soundnet"]["init_from"]
+    start = params["models"]["wave44k"]["soundnet"]["training"]["init_from"]
     assert start == str(ROOT / "weights" / "s.safetensors")
     assert Path(params["corpus"]["root"]).is_absolute()
 
@@ -214,8 +216,10 @@ def scores(value: float, *, with_test: bool = True) -> dict[str, Any]:
 
 
 def toy_plan(*, small: bool = False) -> Plan:
-    models = {"wave44k": {"one": {"init_from": ""}, "two": {"init_from": "/w/a.safetensors"}}}
-    return Plan(TOY, small, "sounds", {"models": models}, dict(TOY.experiments), TOY.columns)
+    weights = {"one": {"init_from": ""}, "two": {"init_from": "/w/a.safetensors"}, "three": {}}
+    models = {"wave44k": {name: {"training": training} for name, training in weights.items()}}
+    params = {"models": models, "extensions": "mine"}
+    return Plan(TOY, small, "sounds", params, dict(TOY.experiments), TOY.columns)
 
 
 def test_a_table_is_rendered_with_intervals_and_notes():
@@ -264,7 +268,7 @@ class Fake:
         self.done: dict[str, dict[str, Any]] = {}
         self.added: list[str] = []
 
-    def code(self) -> str:
+    def code(self, _extensions: str) -> str:
         return "code"
 
     def scores(self, name: str) -> dict[str, Any] | None:

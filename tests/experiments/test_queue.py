@@ -90,9 +90,9 @@ def test_experiments_are_queued_run_and_read_and_the_workspace_stays_as_it_was(
 
 def test_code_that_git_does_not_track_is_refused_and_changed_code_is_told_apart(layout):
     queue = DvcQueue(layout)
-    before = queue.code()
+    before = queue.code("mine")
     (layout.root / "dvc.yaml").write_text(f"# changed\n{PIPELINE}")
-    assert queue.code() != before
+    assert queue.code("mine") != before
     (layout.root / "stages").mkdir()
     (layout.root / "stages" / "new.py").touch()
     with pytest.raises(UserError, match=r"stages/new\.py: is not tracked .*`git add` it"):

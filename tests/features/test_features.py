@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from earmark.features import KINDS, LogMel, Mfcc, VggishPatches, Waveform, build, vggish_log_mel
-from earmark.features.logmel import slaney_mel_weights
+from earmark.features import FEATURE_TYPES, FeatureType, build, find
+from earmark.features.embedding import Embedding
+from earmark.features.extraction import extract
+from earmark.features.feature_type import can_mix_as_waveforms
+from earmark.features.logmel import LogMel, Mfcc, slaney_mel_weights
 from earmark.features.spectrum import MelBank
-from earmark.features.vggish import vggish_mel_weights
+from earmark.features.vggish import VggishPatches, vggish_log_mel, vggish_mel_weights
+from earmark.features.waveform import Waveform
 from earmark.seeding import rng_for
 
 RATE = 44_100
@@ -28,10 +32,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "f_max_hz": 22_050,
     },
     "patches": {},
-    "wave44k": {"target_hz": 44_100},
-    "wave16k": {"target_hz": 16_000},
+    "waveform": {"target_hz": 16_000},
 }
-KIND_NAMES = pytest.mark.parametrize("kind", list(KINDS))
+EVERY_TYPE = pytest.mark.parametrize("type_", OPTIONS)
 
 
 def noise(n_samples: int, level: float = 0.1) -> np.ndarray:
@@ -62,15 +65,15 @@ def librosa_db(waveform: np.ndarray, options: dict[str, Any], rate: int = RATE) 
     return librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None)
 
 
-def extractor(kind: str) -> Any:
-    return build(kind, OPTIONS[kind], sample_rate=RATE)
+def feature(type_: str) -> FeatureType:
+    return build(type_, OPTIONS[type_], sample_rate=RATE)
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 500, 1024, 2047, 2048, 2049, 65_535, 88_200, 200_001])
 @pytest.mark.parametrize("sound", [noise, bell])
 def test_log_mel_is_that_of_librosa(sound: Any, n_samples: int) -> None:
     waveform = sound(n_samples)
-    rows = extractor("logmel")(waveform)
+    rows = feature("logmel")(waveform)
     assert rows.shape == (1 + n_samples // 512, 80)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, librosa_db(waveform, OPTIONS["logmel"]).T, atol=1e-3)
@@ -98,7 +101,7 @@ def test_other_options_agree_with_librosa(options: dict[str, Any]) -> None:
 def test_mel_weights_are_those_of_librosa(
     rate: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz: float
 ) -> None:
-    kind = LogMel(
+    log_mel = LogMel(
         sample_rate=rate,
         n_fft=n_fft,
         hop_length=100,
@@ -109,7 +112,7 @@ def test_mel_weights_are_those_of_librosa(
     expected = librosa.filters.mel(
         sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min_hz, fmax=f_max_hz, dtype=np.float64
     )
-    np.testing.assert_allclose(slaney_mel_weights(kind), expected.T, atol=1e-12)
+    np.testing.assert_allclose(slaney_mel_weights(log_mel), expected.T, atol=1e-12)
 
 
 def test_filters_without_a_bin_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -120,7 +123,7 @@ def test_filters_without_a_bin_are_warned_of(caplog: pytest.LogCaptureFixture) -
 
 
 def test_two_seconds_give_the_papers_173_by_80() -> None:
-    assert extractor("logmel")(noise(88_200)).shape == (173, 80)
+    assert feature("logmel")(noise(88_200)).shape == (173, 80)
 
 
 def test_mfcc_is_that_of_librosa() -> None:
@@ -128,7 +131,7 @@ def test_mfcc_is_that_of_librosa() -> None:
     expected = librosa.feature.mfcc(
         S=librosa_db(waveform, OPTIONS["mfcc"]), n_mfcc=80, norm="ortho"
     )
-    rows = extractor("mfcc")(waveform)
+    rows = feature("mfcc")(waveform)
     assert rows.shape == (173, 80)
     np.testing.assert_allclose(rows, expected.T, atol=5e-3)
 
@@ -142,13 +145,13 @@ def test_mfcc_is_that_of_librosa() -> None:
         ({"hop_length": 0}, "hop_length"),
     ],
 )
-def test_impossible_frames_are_refused(change: dict[str, int], named: str) -> None:
-    with pytest.raises(ValueError, match=named):
+def test_impossible_frames_are_refused_by_name(change: dict[str, int], named: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{named}: .*; it must be"):
         build("logmel", OPTIONS["logmel"] | change, sample_rate=RATE)
 
 
 def test_more_coefficients_than_mel_bins_are_refused() -> None:
-    with pytest.raises(ValueError, match="n_mfcc 129"):
+    with pytest.raises(ValueError, match=r"^n_mfcc: 129; it must be from 1 to n_mels, 128"):
         build("mfcc", OPTIONS["mfcc"] | {"n_mfcc": 129}, sample_rate=RATE)
 
 
@@ -210,7 +213,6 @@ def test_vggish_lengths(n_samples: int, n_frames: int, n_patches: int) -> None:
     patches = VggishPatches(sample_rate=16_000)
     assert vggish_log_mel(waveform).shape == (n_frames, 64)
     assert patches(waveform).shape == (n_patches, 96, 64)
-    assert patches.rows_for(n_samples / 16_000) == n_patches
 
 
 def test_patches_are_the_log_mel_in_order() -> None:
@@ -229,53 +231,74 @@ def test_short_clip_is_repeated_not_padded() -> None:
 def test_patches_at_44_khz_are_those_of_the_16_khz_sound() -> None:
     at_44k = (0.5 * np.sin(2 * np.pi * 1000 * np.arange(88_200) / RATE)).astype(np.float32)
     at_16k = (0.5 * np.sin(2 * np.pi * 1000 * np.arange(32_000) / 16_000)).astype(np.float32)
-    resampled = extractor("patches")(at_44k)
+    resampled = feature("patches")(at_44k)
     expected = VggishPatches(sample_rate=16_000)(at_16k)
     np.testing.assert_allclose(resampled[:, 5:-5], expected[:, 5:-5], atol=0.02)
 
 
 def test_waveform_at_its_own_rate_is_exact() -> None:
     samples = (noise(5000) * 32768).astype(np.int16)
-    kept = Waveform(sample_rate=RATE, target_hz=RATE)(samples.astype(np.float32) / 32768)
+    waveform = samples.astype(np.float32) / np.float32(32768)
+    kept = Waveform(sample_rate=RATE, target_hz=RATE)(waveform)
     np.testing.assert_array_equal(kept, samples)
 
 
-# What every kind keeps to.
+# What holds for every type.
 
 
-@KIND_NAMES
+@EVERY_TYPE
 @pytest.mark.parametrize("seconds", [0.01, 0.5, 1.0, 2.0, 3.217])
-def test_rows_have_the_announced_shape_and_fit_the_stored_type(kind: str, seconds: float) -> None:
-    made = extractor(kind)
+def test_rows_have_the_announced_shape_and_fit_the_stored_type(type_: str, seconds: float) -> None:
+    made = feature(type_)
     rows = made(bell(round(seconds * RATE)))
     assert rows.shape[1:] == made.row_shape == made.silence.shape
-    assert len(rows) == made.rows_for(seconds)
     assert rows.dtype == (np.int16 if made.dtype == np.int16 else np.float32)
     assert np.isfinite(rows.astype(made.dtype)).all()
 
 
-def test_frames_of_two_seconds_are_counted_beforehand() -> None:
-    assert [extractor(kind).rows_for(2.0) for kind in KINDS] == [173, 173, 2, 88_200, 32_000]
+@pytest.mark.parametrize(
+    ("type_", "key", "length", "n_rows"),
+    [
+        ("logmel", "segment_seconds", 2.0, 173),
+        ("logmel", "segment_seconds", 0.5, 44),
+        ("mfcc", "segment_seconds", 2.0, 173),
+        ("waveform", "segment_samples", 19_683, 19_683),
+        ("patches", "segment_patches", 5, 5),
+        ("patches", "segment_patches", 0.4, 1),
+    ],
+)
+def test_rows_of_a_segment_follow_from_its_length(
+    type_: str, key: str, length: float, n_rows: int
+) -> None:
+    assert find(type_).segment_key == key
+    assert feature(type_).segment_rows(length) == n_rows
 
 
-@KIND_NAMES
-def test_silence_is_the_row_of_a_silent_clip(kind: str) -> None:
-    made = extractor(kind)
+def test_a_segment_of_frames_is_as_long_as_the_frames_of_its_seconds() -> None:
+    for type_ in ("logmel", "mfcc"):
+        made = feature(type_)
+        for seconds in (0.1, 1.0, 3.217):
+            assert made.segment_rows(seconds) == len(made(noise(round(seconds * RATE))))
+
+
+@EVERY_TYPE
+def test_silence_is_the_row_of_a_silent_clip(type_: str) -> None:
+    made = feature(type_)
     rows = made(np.zeros(RATE, np.float32)).astype(made.dtype)
     assert made.silence.dtype == made.dtype
     np.testing.assert_allclose(rows - made.silence, 0, atol=1e-3)
 
 
 def test_silence_of_frames_is_the_floor() -> None:
-    assert set(extractor("logmel").silence.tolist()) == {-100.0}
-    first, *others = extractor("mfcc").silence.tolist()
+    assert set(feature("logmel").silence.tolist()) == {-100.0}
+    first, *others = feature("mfcc").silence.tolist()
     assert first == pytest.approx(-100 * math.sqrt(128), rel=1e-3)
     assert np.abs(others).max() < 1e-3
 
 
-@KIND_NAMES
-def test_result_depends_on_the_waveform_alone(kind: str) -> None:
-    made, waveform = extractor(kind), bell(RATE)
+@EVERY_TYPE
+def test_result_depends_on_the_waveform_alone(type_: str) -> None:
+    made, waveform = feature(type_), bell(RATE)
     first = made(waveform).copy()
     before = waveform.copy()
     kept = made(waveform)
@@ -288,44 +311,97 @@ def test_result_depends_on_the_waveform_alone(kind: str) -> None:
     assert copied == made
 
 
-@KIND_NAMES
+@EVERY_TYPE
 @pytest.mark.parametrize(
     "waveform",
     [np.zeros(0, np.float32), np.zeros((2, 100), np.float32), np.zeros(100, np.int16)],
     ids=["empty", "stereo", "int16"],
 )
-def test_what_is_no_waveform_is_refused(kind: str, waveform: np.ndarray) -> None:
+def test_what_is_no_waveform_is_refused(type_: str, waveform: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected a float32 waveform"):
-        extractor(kind)(waveform)
+        feature(type_)(waveform)
 
 
-def test_unknown_kind_is_named_with_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"'logmell'.*logmel, mfcc, patches, wave44k, wave16k"):
+def test_every_type_is_tested() -> None:
+    assert {*OPTIONS, "embedding"} == set(FEATURE_TYPES)
+
+
+@EVERY_TYPE
+def test_extracted_rows_are_of_the_stored_type(type_: str) -> None:
+    samples = (bell(RATE) * 32767).astype(np.int16)
+    rows = extract(samples, feature(type_))
+    assert rows.dtype == find(type_).dtype
+    assert rows.shape[1:] == feature(type_).row_shape
+
+
+def test_unknown_types_are_named_with_the_nearest_or_the_valid_ones() -> None:
+    with pytest.raises(ValueError, match=r"^type: .*'logmell'; did you mean logmel\?"):
         build("logmell", {}, sample_rate=RATE)
+    with pytest.raises(ValueError, match=r"^type: .*'zzz'; choose one of logmel, mfcc, waveform"):
+        find("zzz")
 
 
-def test_unknown_and_missing_options_are_named_with_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"logmel: unknown option hop; it takes n_fft, hop_length"):
-        build("logmel", OPTIONS["logmel"] | {"hop": 1}, sample_rate=RATE)
-    with pytest.raises(ValueError, match=r"mfcc: missing option n_mfcc"):
-        build("mfcc", OPTIONS["logmel"], sample_rate=RATE)
-    with pytest.raises(ValueError, match=r"patches: unknown option n_mels; it takes no options"):
-        build("patches", {"n_mels": 64}, sample_rate=RATE)
+@pytest.mark.parametrize(
+    ("type_", "options", "message"),
+    [
+        (
+            "logmel",
+            OPTIONS["logmel"] | {"n_mel": 1},
+            r"^n_mel: unknown option; did you mean n_mels",
+        ),
+        ("logmel", OPTIONS["logmel"] | {"zzz": 1}, r"^zzz: unknown option; known here: n_fft, hop"),
+        ("patches", {"n_mels": 64}, r"^n_mels: unknown option; known here: none"),
+        ("mfcc", OPTIONS["logmel"], r"^n_mfcc: missing; add it"),
+        ("logmel", OPTIONS["logmel"] | {"n_mels": "80"}, r"^n_mels: must be of type int, not '80'"),
+        ("logmel", OPTIONS["logmel"] | {"n_mels": True}, r"^n_mels: must be of type int, not True"),
+        ("logmel", OPTIONS["logmel"] | {"f_min_hz": math.nan}, r"^f_min_hz: must be of type float"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(
+    type_: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(type_, options, sample_rate=RATE)
 
 
-def test_options_are_told_by_name_alone() -> None:
+# What a type declares about its segments.
+
+
+def test_two_log_mels_of_different_options_are_different_features() -> None:
+    few = build("logmel", OPTIONS["logmel"], sample_rate=RATE)
+    many = build("logmel", OPTIONS["logmel"] | {"n_mels": 128}, sample_rate=RATE)
+    assert few != many
+    assert (few.row_shape, many.row_shape) == ((80,), (128,))
+
+
+def test_types_that_keep_the_power_can_be_mixed_as_waveforms() -> None:
+    mixable = {type_ for type_ in FEATURE_TYPES if can_mix_as_waveforms(find(type_))}
+    assert mixable == {"logmel", "waveform", "patches"}
+
+
+def test_patches_reach_networks_stacked_in_time() -> None:
+    patches = torch.arange(2 * 3 * 96 * 64).reshape(2, 3, 96, 64)
+    stacked = VggishPatches.network_view(patches)
+    assert stacked.shape == (2, 288, 64)
+    assert torch.equal(stacked[1, 96:192], patches[1, 1])
+    frames = torch.zeros(2, 173, 80)
+    assert LogMel.network_view(frames) is frames
+
+
+def test_embeddings_are_not_made_of_waveforms() -> None:
+    embedding = build("embedding", {"dims": 128}, sample_rate=RATE)
+    assert embedding.row_shape == embedding.silence.shape == (128,)
+    assert embedding.segment_rows(2) == 2
+    with pytest.raises(TypeError, match="made of patches by an extractor"):
+        embedding(noise(RATE))
+    assert Embedding.padding == VggishPatches.padding == "tile"
+
+
+def test_options_are_given_by_name_only() -> None:
     with pytest.raises(TypeError):
-        Mfcc(RATE, 2048, 512, 128, 80, 0, 22_050)  # type: ignore[misc]
+        Mfcc(RATE, 2048, 512, 128, 80, 0, 22_050)  # type: ignore
 
 
-def test_a_single_sample_has_a_row_of_every_kind():
-    options = {
-        "logmel": {
-            "n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": 22050.0
-        },
-        "wave16k": {"target_hz": 16_000},
-        "patches": {},
-    }  # fmt: skip
-    for kind, chosen in options.items():
-        extractor = build(kind, chosen, sample_rate=44_100)
-        assert len(extractor(np.array([0.5], dtype=np.float32))) >= 1, kind
+@EVERY_TYPE
+def test_a_single_sample_has_a_row(type_: str) -> None:
+    assert len(feature(type_)(np.array([0.5], dtype=np.float32))) >= 1

@@ -1,10 +1,11 @@
-"""Where segments start, and what fills them beyond a clip's end."""
+"""Where segments start, and how they are padded beyond a clip's end."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earmark.features import build
 from earmark.features.segments import (
     Crop,
     chunk_starts,
@@ -12,9 +13,11 @@ from earmark.features.segments import (
     cut,
     even_starts,
     fixed_crop,
+    lengths_in_rows,
     random_crop,
     random_start,
 )
+from earmark.params import ModelInput
 
 LENGTHS = st.integers(1, 200)
 
@@ -79,7 +82,7 @@ def test_random_crops_reach_both_ends():
 
 
 @given(LENGTHS, LENGTHS, st.data())
-def test_a_segment_is_the_clip_and_then_its_fill(n_rows, segment_rows, data):
+def test_a_segment_is_the_clip_and_then_its_padding(n_rows, segment_rows, data):
     start = data.draw(st.integers(0, n_rows - 1))
     rows = np.arange(n_rows, dtype=np.int16)
     inside = rows[start : start + segment_rows]
@@ -93,17 +96,17 @@ def test_a_segment_is_the_clip_and_then_its_fill(n_rows, segment_rows, data):
     assert silent.dtype == repeated.dtype == np.int16
 
 
-def test_a_silent_row_fills_frames():
+def test_frames_are_padded_with_a_silent_row():
     frames = np.ones((3, 2), dtype=np.float16)
     segment = cut(frames, Crop(1), 4, silence=np.array([-80, -60]))
     assert segment.tolist() == [[1, 1], [1, 1], [-80, -60], [-80, -60]]
     assert segment.dtype == np.float16
 
 
-def test_the_last_chunk_is_filled_from_the_start_of_the_clip():
+def test_the_last_chunk_is_padded_from_the_start_of_the_clip():
     clip = np.arange(5)
-    places = [fixed_crop(5, 3, "tile", start) for start in chunk_starts(5, 3)]
-    chunks = [cut(clip, place, 3).tolist() for place in places]
+    crops = [fixed_crop(5, 3, "tile", start) for start in chunk_starts(5, 3)]
+    chunks = [cut(clip, crop, 3).tolist() for crop in crops]
     assert chunks == [[0, 1, 2], [3, 4, 0]]
 
 
@@ -112,27 +115,27 @@ def test_a_clip_that_is_long_enough_is_not_copied():
     assert np.shares_memory(cut(rows, Crop(90), 10), rows)
 
 
-def drawn(place):
-    """A segment of 12 of the clip abcde."""
-    return "".join(cut(np.array(list("abcde")), place, 12, silence="."))
+def segment_of(crop):
+    """A segment of 12 rows of the clip abcde."""
+    return "".join(cut(np.array(list("abcde")), crop, 12, silence="."))
 
 
-def test_a_place_says_what_lies_around_the_clip():
-    assert drawn(Crop(-2)) == "..abcde....."
-    assert drawn(Crop(-2, period=5)) == "deabcdeabcde"
-    assert drawn(Crop(-2, period=7)) == "..abcde..abc"
-    assert drawn(Crop(-2, rotation=1)) == "..bcdea....."
-    assert drawn(Crop(1)) == "bcde........"
+def test_a_crop_gives_what_lies_around_the_clip():
+    assert segment_of(Crop(-2)) == "..abcde....."
+    assert segment_of(Crop(-2, period=5)) == "deabcdeabcde"
+    assert segment_of(Crop(-2, period=7)) == "..abcde..abc"
+    assert segment_of(Crop(-2, rotation=1)) == "..bcdea....."
+    assert segment_of(Crop(1)) == "bcde........"
 
 
 @settings(max_examples=50)
 @given(LENGTHS, LENGTHS, st.sampled_from(["right", "random", "tile", "tile_gap"]), st.booleans())
-def test_a_random_place_shows_all_of_a_short_clip_and_nothing_else(
+def test_a_random_crop_holds_all_of_a_short_clip_and_nothing_else(
     n_rows, n_segment, padding, shift
 ):
     rows = 1 + np.arange(n_rows)
-    place = random_crop(n_rows, n_segment, padding, shift=shift, rng=np.random.default_rng(0))
-    segment = cut(rows, place, n_segment, silence=0)
+    crop = random_crop(n_rows, n_segment, padding, shift=shift, rng=np.random.default_rng(0))
+    segment = cut(rows, crop, n_segment, silence=0)
     heard = segment[segment > 0]
     if n_rows <= n_segment:
         assert set(heard) == set(rows)
@@ -144,17 +147,17 @@ def test_a_random_place_shows_all_of_a_short_clip_and_nothing_else(
     assert np.isin(steps, [1, 1 - n_rows]).all(), "the clip's order, and round from end to start"
 
 
-def test_random_padding_draws_every_place_and_its_fixed_form_is_the_middle():
+def test_random_padding_draws_every_start_and_a_fixed_crop_is_centred():
     rng = np.random.default_rng(0)
-    places = {random_crop(3, 6, "random", shift=False, rng=rng).start for _ in range(100)}
-    assert places == {-3, -2, -1, 0}
+    starts = {random_crop(3, 6, "random", shift=False, rng=rng).start for _ in range(100)}
+    assert starts == {-3, -2, -1, 0}
     assert fixed_crop(4, 8, "random", 0) == Crop(-2)
     assert fixed_crop(9, 8, "random", 1) == Crop(1)
     assert fixed_crop(4, 8, "right", 0) == Crop(0)
     assert fixed_crop(4, 8, "tile_gap", 0) == Crop(0, period=4)
 
 
-def test_replication_draws_silence_between_the_repetitions():
+def test_tiling_with_a_gap_draws_silence_between_the_repetitions():
     rng = np.random.default_rng(0)
     periods = {random_crop(3, 6, "tile_gap", shift=False, rng=rng).period for _ in range(100)}
     assert periods == {3, 4, 5, 6}
@@ -173,3 +176,11 @@ def test_replication_draws_silence_between_the_repetitions():
 def test_what_cannot_be_cut_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_every_length_of_a_model_is_counted_in_rows():
+    options = {"n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": 22050.0}
+    log_mel = build("logmel", options, sample_rate=44_100)
+    several = ModelInput(segment_seconds=2.0, lengths=[1.0, 0.5, 1.5])
+    assert lengths_in_rows(several, log_mel) == [173, 87, 259]
+    assert lengths_in_rows(ModelInput(segment_seconds=2.0), log_mel) == [173]

@@ -1,10 +1,12 @@
 """The layers that networks share: the ways to compute a convolution agree."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from earmark.networks import Network
+from earmark.networks import Network, layers
 from earmark.networks.layers import Conv1d, folded
 from earmark.networks.samplecnn import ConvBlock
 from tests.networks.small_networks import conv1d
@@ -41,6 +43,30 @@ def test_a_folded_convolution_is_the_plain_one_and_so_are_its_gradients(
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("n_samples", [3 * 6561, 16_000, 3 * 511, 3 * 512, 3 * 513])
+def test_a_long_map_is_cut_into_short_ones_and_computes_the_same(
+    n_samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+
+    def conv2d(x: Tensor, *rest: Tensor) -> Tensor:
+        lengths.append(x.shape[3])
+        return nn.functional.conv2d(x, *rest)
+
+    x = torch.randn(2, 1, 1, n_samples, dtype=torch.float64)
+    kernels = torch.randn(4, 1, 1, 3, dtype=torch.float64)
+    expected = nn.functional.conv2d(x, kernels, stride=(1, 3))
+    functional = SimpleNamespace(conv2d=conv2d, pad=nn.functional.pad)
+    monkeypatch.setattr(layers, "nn", SimpleNamespace(functional=functional))
+    torch.testing.assert_close(folded(x, kernels, None, 3, (0, 0), 1), expected)
+    assert lengths[0] <= layers.SHORT_STEPS
+
+
+def test_parts_are_equal_where_a_small_number_of_them_is() -> None:
+    assert [layers.n_parts(n) for n in (6561, 19_683, 512, 513)] == [27, 81, 1, 3]
+    assert layers.n_parts(5333) == 11  # a prime: padded by two steps instead
 
 
 def test_a_convolution_folds_once_it_is_laid_out_channels_last(

@@ -1,4 +1,4 @@
-"""A profile makes params.yaml whole or leaves it alone, and says what it changed."""
+"""A profile writes params.yaml whole or leaves it alone, and reports what it changed."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import load_params, read_yaml
 from earmark.settings import profiles
-from earmark.settings.validation import option_problems
+from earmark.settings.validation import option_problems, stage_problems
 from tests.corpora import corpus_trees
 from tests.source_graph import ROOT
 
@@ -55,7 +55,7 @@ def test_profiles_are_listed_with_their_purpose_and_without_the_base(layout):
 
 
 def test_an_unknown_profile_names_the_known_ones(layout):
-    with pytest.raises(UserError, match=r"no profile 'dmo'; there are .*demo.*folder"):
+    with pytest.raises(UserError, match=r"no profile 'dmo'; choose from .*demo.*folder"):
         use(layout, "dmo")
     assert not layout.params.exists()
 
@@ -63,7 +63,7 @@ def test_an_unknown_profile_names_the_known_ones(layout):
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
 def test_a_profile_writes_params_that_load(layout, recordings, name):
     if not read_yaml(layout.root / "profiles" / f"{name}.yaml")["corpus"].get("root"):
-        with pytest.raises(UserError, match="say where the recordings are with --root DIR"):
+        with pytest.raises(UserError, match="has no recordings; add --root DIR"):
             use(layout, name)
         if name != "folder":
             return
@@ -72,9 +72,12 @@ def test_a_profile_writes_params_that_load(layout, recordings, name):
 
 
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
-def test_the_networks_and_features_of_a_profile_can_be_built(layout, recordings, name):
+def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordings, name):
     use(layout, name, root=recordings if name == "folder" else "")
-    assert option_problems(load_params(layout.params)) == []
+    params = load_params(layout.params)
+    assert option_problems(params) == []
+    shutil.copy(ROOT / "dvc.yaml", layout.root)
+    assert stage_problems(params, layout) == []
 
 
 def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):
@@ -133,11 +136,13 @@ def test_a_table_outside_of_the_root_is_refused_even_through_a_link(layout, reco
     write_table(layout.root / "mine.csv", recordings, folds=0)
     (recordings / "link.csv").symlink_to(layout.root / "mine.csv")
     for table in ("mine.csv", "link.csv"):
-        with pytest.raises(UserError, match=rf"--table {table}: lies outside of .*; move it there"):
+        with pytest.raises(UserError, match=rf"--table {table}: is outside of .*; move it there"):
             use(layout, "folder", root=recordings, table=table)
     with pytest.raises(UserError, match=r"--table none\.csv: neither in .* nor in"):
         use(layout, "folder", root=recordings, table="none.csv")
-    with pytest.raises(UserError, match="--table alone says not where its paths start"):
+    with pytest.raises(
+        UserError, match="--table: its paths need a folder to start from; add --root"
+    ):
         use(layout, "folder", table="mine.csv")
     with pytest.raises(UserError, match="--root nowhere: no such folder"):
         use(layout, "folder", root="nowhere")
@@ -167,7 +172,7 @@ def test_first_and_last_stay_the_folds_of_a_profile_that_names_them(layout, reco
     assert load_params(layout.params).folds == ["first", "last"]
 
 
-def test_what_changed_is_said_by_key(layout, recordings):
+def test_what_changed_is_reported_by_key(layout, recordings):
     first = use(layout, "demo")
     assert "corpus.name: absent -> demo" in first
     assert use(layout, "demo") == ["params.yaml: nothing changed"]
@@ -179,9 +184,9 @@ def test_what_changed_is_said_by_key(layout, recordings):
     assert "demo.synthetic.n_train: 360 -> absent" in lines
 
 
-@pytest.mark.parametrize("spoilt", ["model: [1\n", "- 1\n", "", "a: 1\na: 2\n"])
-def test_spoilt_params_are_replaced(layout, spoilt):
-    layout.params.write_text(spoilt)
+@pytest.mark.parametrize("broken", ["model: [1\n", "- 1\n", "", "a: 1\na: 2\n"])
+def test_broken_params_are_replaced(layout, broken):
+    layout.params.write_text(broken)
     assert "corpus.name: absent -> demo" in use(layout, "demo")
     load_params(layout.params)
 
@@ -219,6 +224,17 @@ def test_comments_of_the_base_survive(layout):
     assert text.startswith(base.splitlines()[0])
     comments = [line.partition("# ")[2] for line in base.splitlines() if "# " in line]
     assert len(comments) > 10
-    # a comment beside an empty mapping may move to where the mapping now begins
     assert [comment for comment in comments if comment not in text] == []
     assert "# Lee et al., section 2" in text  # and those of the profile come along
+
+
+def test_params_are_laid_out_with_a_blank_line_before_each_section(layout):
+    use(layout, "demo")
+    lines = layout.params.read_text().splitlines()
+    params = read_yaml(layout.params)
+    for number, line in enumerate(lines):
+        is_section = line.partition(":")[0] in params
+        assert (lines[number - 1] == "") == (is_section and not line.startswith("seed:")), line
+    assert not any("  #" in line.lstrip() for line in lines)
+    base = (layout.root / "profiles" / "base.yaml").read_text().splitlines()
+    assert [line for line in base if line.lstrip().startswith("#") and line not in lines] == []

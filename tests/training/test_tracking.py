@@ -8,9 +8,11 @@ import pytest
 from mlflow import MlflowClient
 
 from earmark.layout import Layout
+from earmark.store import Store
+from earmark.training.loop import fit
 from earmark.training.tracking import TrackedRun, store_uri, tracked
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.source_graph import ROOT
+from tests.training.conftest import make_job
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ from earmark.layout import Layout
 from earmark.training.tracking import tracked
 with tracked(Layout(Path(sys.argv[1])), experiment="earmark/x", name=sys.argv[2], stage="s") as run:
     for epoch in range(5):
-        run.log_epoch(epoch, {"epoch": epoch, "map_at_3": epoch / 10})
+        run.log_epoch({"epoch": epoch + 1, "map_at_3": epoch / 10})
     assert not run.is_lost
 """
 
@@ -61,11 +63,26 @@ def test_a_run_says_its_experiment_stage_and_how_it_ended(layout: Layout) -> Non
         run.log_params({"recipe": {"epochs": 3}})
         raise ZeroDivisionError
     client = MlflowClient(store_uri(layout))
-    found = client.get_run(run._run_id)
-    assert found.info.status == "FAILED"
-    assert found.data.params == {"recipe.epochs": "3"}
-    assert found.data.tags["dvc.exp"] == "loud-mixup"
-    assert found.data.tags["stage"] == "train_logmel"
+    kept = client.get_run(run._run_id)
+    assert kept.info.status == "FAILED"
+    assert kept.data.params == {"recipe.epochs": "3"}
+    assert kept.data.tags["dvc.exp"] == "loud-mixup"
+    assert kept.data.tags["stage"] == "train_logmel"
+
+
+def test_epochs_and_figures_of_a_training_are_logged_from_epoch_1(
+    store: Store, layout: Layout, tmp_path: Path
+) -> None:
+    job = make_job(store)
+    with tracked(layout, experiment="earmark/x", name="tiny-0", stage="train_logmel") as run:
+        fitted = fit(job, tmp_path / "checkpoint", run)
+        run.log_figures(fitted, job.validation)
+    assert not run.is_lost
+    client = MlflowClient(store_uri(layout))
+    losses = client.get_metric_history(run._run_id, "train_loss")
+    assert [metric.step for metric in losses] == [1, 2, 3]
+    figures = {artifact.path for artifact in client.list_artifacts(run._run_id)}
+    assert figures == {"confusion_matrix.png", "learning_curve.png"}
 
 
 def test_a_server_that_is_not_there_costs_a_warning_and_nothing_else(
@@ -74,11 +91,13 @@ def test_a_server_that_is_not_there_costs_a_warning_and_nothing_else(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with tracked(layout, experiment="earmark/x", name="densenet-0", stage="s") as run:
-        run.log_epoch(0, {"map_at_3": 0.5})
+        run.log_epoch({"epoch": 1, "map_at_3": 0.5})
     assert run.is_lost
-    assert [record.levelname for record in caplog.records if "gave up" in record.message] == [
-        "WARNING"
-    ]
+    assert [
+        record.levelname
+        for record in caplog.records
+        if "training goes on untracked" in record.message
+    ] == ["WARNING"]
 
 
 def test_experiments_in_temporary_folders_share_the_store_of_their_repository() -> None:

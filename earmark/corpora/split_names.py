@@ -1,0 +1,3 @@
+"""What the columns fold_<name> of data/folds.parquet say of a training clip."""
+
+TRAIN, VALIDATION, UNUSED = "train", "validation", ""

@@ -1,0 +1,147 @@
+"""The clips that a network is trained or validated on, and how their values are standardised.
+
+Shapes: N clips, K tags, A auxiliary labels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from earmark.labels import SEPARATOR, Task
+from earmark.layout import Layout
+from earmark.store import Store, read_table
+from earmark.taggers.input import FusionStore
+
+# Variants that are clips of their own, made by stage class_mixing; all others replace their clip.
+CLASS_MIXED = frozenset({"same_class", "pitch_fill"})
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The clips of one split of a fold.
+
+    Attributes:
+        entries: for each clip the numbers of its rows in the store's index: the original first,
+            then its augmented variants.
+        unverified: 1 where nobody verified the label, else 0.
+    """
+
+    store: Store | FusionStore
+    task: Task
+    clips: list[str]
+    entries: list[list[int]]
+    targets: NDArray[np.float32]  # (N, K + A)
+    unverified: NDArray[np.float32]  # (N,)
+
+    @classmethod
+    def select(
+        cls,
+        store: Store | FusionStore,
+        clips: pd.DataFrame,
+        task: Task,
+        *,
+        with_class_mixed: bool = False,
+    ) -> "Examples":
+        """Look up clips in a store.
+
+        Args:
+            store: features with columns clip and, where they have them, variant and partner.
+            clips: columns clip, label, verified (bool) and, in some corpora, aux_label.
+            task: what the targets are made for.
+            with_class_mixed: also take what stage class_mixing made of these clips, as examples of
+                their own after all others.
+        """
+        aux_label_of = dict(
+            zip(clips["clip"], clips.get("aux_label", [""] * len(clips)), strict=True)
+        )
+        entries_of: dict[str, list[int]] = {clip: [] for clip in aux_label_of}
+        mixed: list[tuple[str, int, str]] = []  # clip, entry, auxiliary labels
+        for entry, (clip, variant, partner) in enumerate(_index_rows(store.index)):
+            if clip not in entries_of:
+                continue
+            if variant in CLASS_MIXED:
+                of_both = {aux_label_of[clip], aux_label_of.get(partner, "")}
+                mixed.append((clip, entry, SEPARATOR.join(sorted(of_both - {""}))))
+            else:
+                entries = entries_of[clip]
+                entries.insert(0 if variant == "" else len(entries), entry)
+        mixed = mixed if with_class_mixed else []
+        names = [*aux_label_of, *(clip for clip, _, _ in mixed)]
+        table = clips.set_index("clip").loc[names]
+        aux_labels = [*aux_label_of.values(), *(of_both for _, _, of_both in mixed)]
+        return cls(
+            store=store,
+            task=task,
+            clips=names,
+            entries=[*entries_of.values(), *([entry] for _, entry, _ in mixed)],
+            targets=task.targets(list(table["label"]), aux_labels),
+            unverified=1 - table["verified"].to_numpy(np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @property
+    def tag_targets(self) -> NDArray[np.float32]:
+        """Return `(N, K)`, the targets of the tags alone."""
+        return self.targets[:, : len(self.task.tags)]
+
+    def original(self, position: int) -> Any:
+        """The features of a clip as it was recorded."""
+        return self.store.rows(self.entries[position][0])
+
+    def draw_variant(self, position: int, augmented_share: float, rng: np.random.Generator) -> Any:
+        """The clip itself or, with the given probability, one of its augmented variants."""
+        entries = self.entries[position]
+        chosen = 0
+        if len(entries) > 1 and rng.random() < augmented_share:
+            chosen = int(rng.integers(1, len(entries)))
+        return self.store.rows(entries[chosen])
+
+
+def _index_rows(index: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Clip, variant and partner of each row; the last two are empty where the store has none."""
+    empty = [""] * len(index)
+    return zip(index["clip"], index.get("variant", empty), index.get("partner", empty), strict=True)
+
+
+def fold_examples(
+    layout: Layout, store: Store | FusionStore, fold: str, *, with_class_mixed: bool
+) -> tuple[Examples, Examples]:
+    """Training and validation examples of a fold; class-mixed clips are trained on alone.
+
+    The task is that of all training clips, so that the tags are the same in every fold.
+    """
+    folds = read_table(layout.folds)
+    task = Task.of(folds[folds["split"] == "train"])
+    split = folds[f"fold_{fold}"]
+    train = Examples.select(store, folds[split == "train"], task, with_class_mixed=with_class_mixed)
+    return train, Examples.select(store, folds[split == "validation"], task)
+
+
+def standardisation(
+    examples: Examples, *, per: Literal["array", "column", "none"], scale: float = 1.0
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the values, of all together or of each column.
+
+    Augmented variants do not count, class-mixed clips do, as in the order of an epoch.
+    `none` leaves the values as they are, divided by `scale` (32768 makes int16 a waveform).
+    """
+    if per == "none":
+        return [0.0], [scale]
+    count = 0
+    total: Any = 0.0
+    squares: Any = 0.0
+    axes = (0, 1) if per == "array" else (0,)
+    for position in range(len(examples)):
+        rows = examples.original(position).astype(np.float64)
+        count += rows.size if per == "array" else len(rows)
+        total = total + rows.sum(axis=axes)
+        squares = squares + (rows**2).sum(axis=axes)
+    mean = np.atleast_1d(total / count)
+    variance = np.atleast_1d(squares / count) - mean**2
+    return mean.tolist(), np.sqrt(np.maximum(variance, 1e-12)).tolist()

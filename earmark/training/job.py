@@ -1,0 +1,123 @@
+"""What a training is given and what it gives: all that decides its course, and its result.
+
+Shapes: V validation clips, K tags.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earmark.params import Recipe
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
+from earmark.training.batches import Sampler
+from earmark.training.checkpoints import Progress
+from earmark.training.examples import Examples
+from earmark.training.schedules import learning_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that decides how a training goes.
+
+    Attributes:
+        member, fold: the model is kept in models/<member>/<fold>/; both key the random draws.
+        recipe: `model` or `finetune` of params.yaml, with the entry's own values.
+        tagger: the network as it starts, and its input.
+        train, validation: the clips of the fold.
+        checkpoint_seconds: between two checkpoints within an epoch; changes no result.
+        max_patches: see Sampler; None for models, which read one crop per clip.
+        frozen: beginnings of the names of parameters that stay as they are.
+        head: tensors that stand fresh on a trained backbone, whose learning rate is the recipe's
+            `backbone_lr_multiplier` times theirs. Empty: one rate for all.
+        metadata: what model.json says beside, such as the weights that training starts from.
+    """
+
+    member: str
+    fold: str
+    recipe: Recipe
+    tagger: Tagger
+    train: Examples
+    validation: Examples
+    device: Device
+    checkpoint_seconds: float
+    max_patches: int | None = None
+    frozen: tuple[str, ...] = ()
+    head: frozenset[str] = frozenset()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What messages begin with; a key of all random draws."""
+        return f"{self.member}-{self.fold}"
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        return Sampler(
+            examples=self.train,
+            input=self.tagger.input,
+            recipe=self.recipe,
+            max_patches=self.max_patches,
+        )
+
+    def learning_rate(self, progress: Progress) -> float:
+        """The rate of the step that comes next."""
+        n_batches = self.sampler.n_batches
+        update = progress.epoch * n_batches + progress.step
+        return learning_rate(self.recipe, progress.plateau, update=update, n_batches=n_batches)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model at its best epoch, and how it came there.
+
+    Attributes:
+        best: the row of `history` of the best epoch.
+        history: one row per epoch, in which `epoch` counts from 1.
+    """
+
+    tagger: Tagger
+    best: dict[str, float]
+    history: list[dict[str, float]]
+    validation_probabilities: NDArray[np.float32]  # (V, K)
+
+
+class Watcher(Protocol):
+    """What follows a training from outside; `values` is a row of its history."""
+
+    def log_epoch(self, values: dict[str, float]) -> None: ...
+
+
+def job_key(job: Job, code: str) -> dict[str, Any]:
+    """What the result of a training depends on, so that work of another job is never continued.
+
+    `code` is the digest of the code that can reach the result.
+    """
+    return {
+        "name": job.name,
+        "recipe": job.recipe.model_dump(),
+        "network": [job.tagger.network_name, job.tagger.network_options],
+        "frozen": [job.frozen, sorted(job.head)],
+        "max_patches": job.max_patches,
+        "input": json.dumps(job.tagger.input.__dict__, sort_keys=True, default=str),
+        "data": job.train.store.digest,
+        "task": job.train.task.__dict__,
+        "clips": [job.train.clips, job.validation.clips],
+        "labels": [_labels_digest(examples) for examples in (job.train, job.validation)],
+        "metadata": job.metadata,
+        "device": job.device.__dict__,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "code": code,
+    }
+
+
+def _labels_digest(examples: Examples) -> str:
+    labels = examples.targets.tobytes() + examples.unverified.tobytes()
+    return hashlib.blake2b(labels, digest_size=16).hexdigest()

@@ -1,0 +1,112 @@
+"""How good a network is on the validation clips, and whether this epoch is the best.
+
+Shapes: V validation clips, K tags.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.ensemble.crops import mean_over_crops
+from earmark.errors import UserError
+from earmark.evaluation.points import point_values
+from earmark.params import Recipe
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
+from earmark.training.checkpoints import State, copy_weights
+from earmark.training.examples import Examples
+from earmark.training.job import Job
+
+NOT_FINITE_FIX = "lower the learning rate, or set runtime.precision to float32"
+
+
+def validate(
+    tagger: Tagger, examples: Examples, device: Device, recipe: Recipe
+) -> NDArray[np.float32]:
+    """Return probabilities `(V, K)`: the mean over a few evenly spaced segments of each clip."""
+    segments, counts = [], []
+    for position in range(len(examples)):
+        of_clip = tagger.input.even_segments(examples.original(position), recipe.validation_crops)
+        segments += of_clip
+        counts.append(len(of_clip))
+    probabilities = tagger.clip_probabilities(segments, device, batch_size=recipe.batch_size)
+    starts = np.cumsum([0, *counts[:-1]])
+    return np.asarray(mean_over_crops(probabilities, starts), dtype=np.float32)
+
+
+def validation_scores(
+    probabilities: NDArray[np.float32], examples: Examples, *, name: str
+) -> dict[str, float]:
+    """Return `validation_loss` and the metrics of the corpus, from probabilities `(V, K)`.
+
+    Raises:
+        UserError: a probability is not finite; the message begins with `name`.
+    """
+    if not np.isfinite(probabilities).all():
+        clip = examples.clips[int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0])]
+        raise UserError(
+            f"{name}: the network's probabilities of clip {clip} are infinite or NaN; "
+            f"{NOT_FINITE_FIX}"
+        )
+    exact = probabilities.astype(np.float64)
+    targets, is_multi_label = examples.tag_targets, examples.task.is_multi_label
+    metrics = point_values(exact, targets, is_multi_label=is_multi_label)
+    metrics.pop("threshold", None)  # chosen on these very clips; not a score
+    loss = _mean_loss(exact, targets, is_multi_label=is_multi_label)
+    return {"validation_loss": loss, **metrics}
+
+
+def _mean_loss(
+    probabilities: NDArray[np.float64], targets: NDArray[np.float32], *, is_multi_label: bool
+) -> float:
+    """The training's loss of the tags alone, unweighted, of the mean over crops."""
+    log_yes = np.log(np.maximum(probabilities, 1e-12))
+    if not is_multi_label:
+        return float((-(targets * log_yes).sum(axis=1)).mean())
+    log_no = np.log(np.maximum(1 - probabilities, 1e-12))
+    return float((-(targets * log_yes + (1 - targets) * log_no).mean(axis=1)).mean())
+
+
+def monitored(scores: dict[str, float], monitor: str) -> float:
+    """The value by which epochs are compared: the higher, the better."""
+    value = -scores["validation_loss"] if monitor == "loss" else scores[monitor]
+    return -math.inf if math.isnan(value) else value  # such as an area where every clip has a tag
+
+
+def close_epoch(job: Job, state: State) -> None:
+    """Validate, keep the weights if they are the best so far, and decide whether to stop."""
+    recipe, progress = job.recipe, state.progress
+    with state.averaged():  # what is validated is what is kept
+        tagger = replace(job.tagger, network=state.network)
+        probabilities = validate(tagger, job.validation, job.device, recipe)
+        scores = validation_scores(probabilities, job.validation, name=job.name)
+        _keep_best(state, monitored(scores, recipe.monitor))
+    progress.history.append(
+        {
+            "epoch": progress.epoch + 1,
+            "train_loss": progress.loss_sum / job.sampler.n_batches,
+            **scores,
+            "learning_rate": job.learning_rate(replace(progress, step=progress.step - 1)),
+        }
+    )
+    is_lowered = progress.plateau.step(
+        scores["validation_loss"], factor=recipe.plateau_factor, patience=recipe.plateau_patience
+    )
+    progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+    progress.is_done = (
+        progress.epoch >= recipe.epochs or progress.epochs_without_improvement >= recipe.patience
+    )
+    if recipe.schedule == "multistep" and is_lowered:
+        state.begin_stage()
+        progress.is_done |= progress.plateau.stage >= recipe.multistep_stages
+
+
+def _keep_best(state: State, value: float) -> None:
+    progress = state.progress
+    progress.epochs_without_improvement += 1
+    if progress.best_epoch < 0 or value > progress.best_value:  # the first counts whatever it is
+        progress.best_epoch, progress.best_value = progress.epoch, value
+        progress.epochs_without_improvement = 0
+        state.best = copy_weights(state.network)

@@ -1,0 +1,94 @@
+"""Keys of params.yaml that contradict one another are refused with the fix."""
+
+import pytest
+
+from tests.params.raw_params import (
+    ATTENTION,
+    DENSENET,
+    MISSING,
+    assert_one_problem,
+    changed,
+    problems_with,
+)
+
+FUSION_ENTRY = {
+    "network": {"name": "cnn_comb"},
+    "input": {},
+    "training": {},
+    "prediction": {"aggregation": "mean"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"folds": [0, 1, 3]}, ["folds: '3'", "0, 1, 2", "raise cv.k"]),
+        ({"folds": ["first"]}, ["folds: 'first'", "stratified", "0, 1, 2"]),
+        ({"folds": [0, 1, 1]}, ["folds: [0, 1, 1]", "twice", "name each once"]),
+        ({"cv.scheme": "first_last", "folds": [0]}, ["folds: '0'", "first, last"]),
+        ({"models": {"logmel": {}}}, ["models: there is no model; add at least one"]),
+        ({"extractors": {}}, [f"{ATTENTION}: there is no extractor; add one"]),
+        ({"features.logmel": MISSING}, ["features.logmel: missing", DENSENET, "add it"]),
+        ({"features.patches": MISSING, "models.embedding": {}}, ["add `patches: {type: patches}`"]),
+        ({"ensemble.weights": {"densenet_logmel": 1.0}}, ["no weight for attention-vggish, samp"]),
+        ({"extractors.vggish.training": {"epoch": 3}}, ["vggish.training.epoch:", "mean epochs?"]),
+        ({f"{DENSENET}.training.epoch": 3}, [f"{DENSENET}.training.epoch:", "mean epochs?"]),
+        ({f"{DENSENET}.training.epochs": "x"}, [f"{DENSENET}.training.epochs:", "integer", "'x'"]),
+        ({f"{DENSENET}.training.stages": 2}, ["training.stages", "now called multistep_stages"]),
+        ({f"{DENSENET}.training.max_lr": 1e-9}, [f"{DENSENET}.training: max_lr is below base_lr"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_contradiction_is_one_line_with_key_and_fix(demo, changes, words):
+    assert_one_problem(changed(demo, changes), *words)
+
+
+def test_a_misspelt_feature_of_models_gets_a_suggestion(demo):
+    models = demo["models"]["logmel"]
+    raw = changed(demo, {"models.logmell": models, "models.logmel": {}})
+    assert_one_problem(raw, "features.logmell: missing", "did you mean logmel? If not, add it")
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"samplecn": 1.0}, ["ensemble.weights.samplecn: no such member", "samplecnn"]),
+        ({"densenet_logmel": 0.0, "samplecnn": 0.0}, ["ensemble.weights: all are 0", "give"]),
+    ],
+)
+def test_a_bad_weight_of_the_ensemble_is_named(demo, weights, words):
+    good = {"densenet_logmel": 1.0, "samplecnn": 2, "attention-vggish": 0.0}
+    assert problems_with(changed(demo, {"ensemble.weights": good})) == []
+    assert_one_problem(changed(demo, {"ensemble.weights": {**good, **weights}}), *words)
+
+
+def test_a_model_may_not_have_the_name_of_another_or_of_an_extractor(demo):
+    entry = demo["models"]["wave16k"]["samplecnn"]
+    twice = problems_with(changed(demo, {"models.wave16k.vggish": entry}))
+    assert [line.split(": ")[1] for line in twice] == ["models.wave16k.vggish"]
+    twice = problems_with(changed(demo, {"models.wave16k.densenet_logmel": entry}))
+    assert [line.split(": ")[1] for line in twice] == [DENSENET, "models.wave16k.densenet_logmel"]
+
+
+@pytest.mark.parametrize("name", ["ensemble", "clips"])
+def test_names_of_earmarks_own_are_refused(demo, name):
+    entry = demo["models"]["wave16k"]["samplecnn"]
+    raw = changed(demo, {f"models.wave16k.{name}": entry})
+    assert_one_problem(raw, f"models: {name} is a name of earmark's; take another")
+
+
+def test_a_fusion_model_needs_its_two_backbones_and_their_features(demo):
+    raw = changed(demo, {"models.fusion": {"comb": FUSION_ENTRY}})
+    assert problems_with(raw) == [
+        "params.yaml: features.wave44k: missing, but models.fusion.comb reads it; did you mean "
+        "wave16k? If not, add it",
+        "params.yaml: models.fusion.comb: its backbone models.wave44k.comb_audio is not there; "
+        "add it",
+        "params.yaml: models.fusion.comb: its backbone models.logmel.comb_spec is not there; "
+        "add it",
+    ]
+
+
+def test_the_peak_of_cycles_does_not_bound_a_constant_rate(demo):
+    raw = changed(demo, {"model.schedule": "constant", "model.base_lr": 0.1})
+    assert problems_with(raw) == []

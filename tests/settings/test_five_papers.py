@@ -1,0 +1,39 @@
+"""The profiles that train all five papers' networks as members of one ensemble."""
+
+import pytest
+
+from earmark.params.roster import members_of
+from tests.params.raw_params import profile, sound
+
+# Member -> its group, its network, and the type of the feature that it reads.
+MEMBERS = {
+    "densenet_logmel": ("logmel", "densenet", "logmel"),
+    "densenet_mfcc": ("mfcc", "densenet", "mfcc"),
+    "resnet1d": ("wave44k", "resnet1d", "waveform"),
+    "soundnet": ("wave44k", "soundnet", "waveform"),
+    "comb_audio": ("wave44k", "cnn_audio", "waveform"),
+    "comb_spec": ("logmel128", "cnn_spec", "logmel"),
+    "comb": ("fusion", "cnn_comb", None),
+    "attention-vggish": ("embedding", "multilevel_attention", None),
+    "cbir": ("patches", "cbir", "patches"),
+    "samplecnn": ("wave16k", "samplecnn", "waveform"),
+}
+
+
+@pytest.mark.parametrize("name", ["five_papers", "five_papers_fsdkaggle2018"])
+def test_every_papers_networks_are_members_of_one_ensemble(name):
+    params = sound(profile(name))
+    assert members_of(params) == {member: group for member, (group, _, _) in MEMBERS.items()}
+    for member, (group, network, type_) in MEMBERS.items():
+        model = params.models[group][member.partition("-")[0]]
+        assert model.network.name == network
+        assert type_ is None or params.features[group].type == type_
+    assert params.ensemble.weights == "learned"
+
+
+@pytest.mark.parametrize("name", ["five_papers", "five_papers_fsdkaggle2018"])
+def test_two_log_mels_of_80_and_128_bands_live_in_one_run(name):
+    params = sound(profile(name))
+    bands = [params.features[feature].options["n_mels"] for feature in ("logmel", "logmel128")]
+    assert bands == [80, 128]
+    assert (params.fusion.audio, params.fusion.spec) == ("wave44k", "logmel128")

@@ -1,0 +1,118 @@
+"""Models that cannot be built, or cannot read the segments of their feature, are refused."""
+
+import pytest
+
+from earmark.layout import Layout
+from earmark.settings.model_validation import weight_problems
+from tests.params.raw_params import (
+    ATTENTION,
+    DENSENET,
+    MISSING,
+    SAMPLECNN,
+    assert_one_problem,
+    changed,
+    problems_with,
+    sound,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({f"{DENSENET}.network.name": "densent"}, [f"{DENSENET}.network.name", "densenet"]),
+        (
+            {f"{DENSENET}.network.name": "samplecnn"},
+            [f"{DENSENET}.network.name: samplecnn does not read logmel", "type waveform"],
+        ),
+        ({f"{DENSENET}.network.growht": 8}, [f"{DENSENET}.network:", "'growht'", "growth"]),
+        ({f"{DENSENET}.network.growth": "8"}, [f"{DENSENET}.network:", "growth", "int", "'8'"]),
+        ({f"{DENSENET}.network.growth": 0}, [f"{DENSENET}.network.growth", "at least 1"]),
+        ({f"{DENSENET}.network.growth": -1}, [f"{DENSENET}.network.growth", "at least 1"]),
+        ({"extractors.vggish.network.name": "densenet"}, ["vggish.network.name", "use vggish"]),
+        ({f"{DENSENET}.training.frozen": ["stem"]}, ["training.frozen", "'stem'", "features.0"]),
+        (
+            {f"{DENSENET}.training.mixup_at": "waveform", "features.logmel.type": "mfcc"}
+            | {"features.logmel.n_mfcc": 40},
+            [f"{DENSENET}.training.mixup_at: mfcc cannot be mixed", "set it to features"],
+        ),
+        ({f"{ATTENTION}.training.mixup_at": "waveform"}, [f"{ATTENTION}.training.mixup_at"]),
+        (
+            {f"{SAMPLECNN}.training.mask_frames": 9},
+            [f"{SAMPLECNN}.training.mask_frames: waveform has no bands to mask; set it to 0"],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_misfit_is_one_line_with_key_and_fix(demo, changes, words):
+    assert_one_problem(changed(demo, changes), *words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {f"{DENSENET}.input": {"segment_samples": 88200}},
+            [f"{DENSENET}.input.segment_samples", "logmel needs segment_seconds; give that"],
+        ),
+        (
+            {f"{SAMPLECNN}.input.segment_seconds": 1.0},
+            [f"{SAMPLECNN}.input.segment_seconds", "waveform needs segment_samples; give that"],
+        ),
+        (
+            {f"{ATTENTION}.input": {"segment_seconds": 2.0}},
+            [f"{ATTENTION}.input.segment_seconds", "embedding needs segment_patches; give that"],
+        ),
+        ({f"{DENSENET}.input": {}}, [f"{DENSENET}.input.segment_seconds: missing; add it"]),
+        (
+            {f"{SAMPLECNN}.input.segment_samples": 9},
+            [f"{SAMPLECNN}.input.segment_samples: ", "19683", "make the segment fit"],
+        ),
+        (
+            {f"{DENSENET}.input.lengths": [1.0, 0.05]},
+            [f"{DENSENET}.input.segment_seconds", "16 frames"],
+        ),
+        (
+            {f"{SAMPLECNN}.input.lengths": [1.0, 2.0]},
+            [f"{SAMPLECNN}.input.segment_samples", "19683"],
+        ),
+        (
+            {"extractors.vggish.network.embedding_dim": 64},
+            [f"{ATTENTION}.input.segment_patches (extractor vggish)", "64"],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_segment_that_the_network_cannot_read_is_refused(demo, changes, words):
+    assert_one_problem(changed(demo, changes), *words)
+
+
+def test_unsound_training_values_are_reported_once_and_the_model_is_still_checked(demo):
+    changes = {f"{DENSENET}.training": {"epochs": "x"}, f"{DENSENET}.network.growth": 0}
+    problems = problems_with(changed(demo, changes))
+    keys = [f"{DENSENET}.training.epochs", f"{DENSENET}.network.growth"]
+    assert [line.split(": ")[1] for line in problems] == keys
+
+
+def test_weights_that_are_missing_or_changed_are_refused_by_key(demo, tmp_path):
+    given = {"weights": "w.safetensors", "weights_sha256": "0" * 64}
+    start = {"init_from": "w.safetensors", "init_sha256": "0" * 64}
+    raw = changed(demo, {f"extractors.vggish.{key}": value for key, value in given.items()})
+    params = sound(changed(raw, {f"{DENSENET}.training": start}))
+    keys = [
+        f"{DENSENET}.training.init_from: ",
+        "extractors.vggish.weights: ",
+    ]
+    for content in (None, b"other"):
+        if content:
+            (tmp_path / "w.safetensors").write_bytes(content)
+        lines = weight_problems(params, Layout(tmp_path))
+        assert len(lines) == len(keys)
+        for line, key in zip(lines, keys, strict=True):
+            assert line.startswith(f"params.yaml: {key}")
+            assert "w.safetensors" in line
+
+
+def test_a_missing_network_is_asked_for(demo):
+    assert_one_problem(changed(demo, {f"{DENSENET}.network": MISSING}), "network: missing")

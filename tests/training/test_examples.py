@@ -1,0 +1,102 @@
+"""Which clips are trained on, what stands for them in the store, and how they are standardised."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from earmark.labels import Task
+from earmark.layout import Layout
+from earmark.seeding import rng_for
+from earmark.store import Store, StoreWriter, write_table
+from earmark.training.examples import Examples, fold_examples, standardisation
+from tests.training.conftest import TASK, clip_table
+
+
+def test_class_mixed_clips_are_examples_of_their_own_and_share_both_auxiliary_labels(
+    tmp_path: Path,
+) -> None:
+    entries = [
+        ("a", "", ""),
+        ("b", "", ""),
+        ("a", "tempo", ""),
+        ("a", "same_class", "b"),
+        ("b", "pitch_fill", ""),
+        ("stranger", "same_class", "a"),
+    ]
+    with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as out:
+        for i, (clip, variant, partner) in enumerate(entries):
+            out.append(np.full(3, i, dtype=np.int16), clip=clip, variant=variant, partner=partner)
+    clips = pd.DataFrame(
+        {
+            "clip": ["b", "a"],
+            "label": "Bark",
+            "aux_label": ["yap", "howl"],
+            "verified": [True, False],
+        }
+    )
+    task = Task(["Bark"], is_multi_label=False, aux_labels=["howl", "yap"])
+    store = Store.open(tmp_path / "f")
+    examples = Examples.select(store, clips, task, with_class_mixed=True)
+    assert examples.clips == ["b", "a", "a", "b"]
+    assert examples.entries == [[1], [0, 2], [3], [4]]
+    assert examples.targets.tolist() == [[1, 0, 1], [1, 1, 0], [1, 0.5, 0.5], [1, 0, 1]]
+    assert examples.unverified.tolist() == [0, 1, 1, 0]
+    assert Examples.select(store, clips, task).clips == ["b", "a"]
+
+
+def test_the_original_comes_first_wherever_it_stands_in_the_store(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as out:
+        for i, variant in enumerate(["tempo", "", "pitch"]):
+            out.append(np.full(2, i, dtype=np.int16), clip="c0", variant=variant)
+    examples = Examples.select(Store.open(tmp_path / "f"), clip_table(0, 1), TASK)
+    assert examples.entries == [[1, 0, 2]]
+    assert examples.original(0).tolist() == [1, 1]
+
+
+def test_variants_are_drawn_as_often_as_asked_and_the_original_is_none_of_them(
+    tmp_path: Path,
+) -> None:
+    with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as out:
+        for i, variant in enumerate(["", "tempo", "pitch"]):
+            out.append(np.full(1, i, dtype=np.int16), clip="c0", variant=variant)
+    examples = Examples.select(Store.open(tmp_path / "f"), clip_table(0, 1), TASK)
+    drawn = [int(examples.draw_variant(0, 0.5, rng_for(0, i))[0]) for i in range(600)]
+    shares = np.bincount(drawn, minlength=3) / 600
+    np.testing.assert_allclose(shares, [0.5, 0.25, 0.25], atol=0.07)
+    assert all(examples.draw_variant(0, 1.0, rng_for(0, i))[0] > 0 for i in range(50))
+
+
+def test_a_fold_has_the_tags_of_all_training_clips_and_validates_on_no_class_mixed_ones(
+    tmp_path: Path,
+) -> None:
+    layout = Layout(tmp_path)
+    clips = clip_table(0, 6).assign(
+        split=["train"] * 5 + ["test"], fold_0=["train", "train", "validation", "none", "none", ""]
+    )
+    write_table(layout.folds, clips)
+    with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as out:
+        for clip in clips["clip"]:
+            for variant in ("", "same_class"):
+                out.append(np.zeros(2, np.int16), clip=clip, variant=variant, partner="")
+    store = Store.open(tmp_path / "f")
+    train, validation = fold_examples(layout, store, "0", with_class_mixed=True)
+    assert train.clips == ["c0", "c1", "c0", "c1"]
+    assert validation.clips == ["c2"]
+    assert train.task.tags == ["Bark", "Cough", "Flute"]
+    train, _ = fold_examples(layout, store, "0", with_class_mixed=False)
+    assert train.clips == ["c0", "c1"]
+
+
+def test_standardisation_is_the_mean_and_deviation_of_all_values_or_of_each_column(
+    store: Store,
+) -> None:
+    examples = Examples.select(store, clip_table(0, 12), TASK)
+    rows = np.concatenate([examples.original(i) for i in range(12)]).astype(np.float64)
+    mean, std = standardisation(examples, per="array")
+    assert (mean[0], std[0]) == pytest.approx((rows.mean(), rows.std()))
+    means, stds = standardisation(examples, per="column")
+    np.testing.assert_allclose(means, rows.mean(axis=0))
+    np.testing.assert_allclose(stds, rows.std(axis=0))
+    assert standardisation(examples, per="none", scale=32768.0) == ([0.0], [32768.0])

@@ -1,0 +1,119 @@
+"""Mixup of inputs, targets and flags by one draw, and masks of frames and bands."""
+
+import numpy as np
+import pytest
+import torch
+
+from earmark.features import build
+from earmark.seeding import rng_for
+from earmark.taggers.input import FusionInput, Pair
+from earmark.training.batches import Batch
+from earmark.training.mixup import Mix, draw_mix, masked, mixed_input, mixup
+from tests.training.conftest import logmel_input, recipe_with
+
+LOG_MEL = {"n_fft": 2048, "hop_length": 512, "n_mels": 40, "f_min_hz": 0.0, "f_max_hz": 22050.0}
+
+
+def test_a_mix_has_one_share_and_for_each_clip_one_partner() -> None:
+    mix = draw_mix(6, recipe_with(mixup_alpha=0.4), rng_for(3, "mixup"))
+    assert mix is not None
+    mixed = mix(torch.eye(6))
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(6))
+    shares = {round(float(value), 5) for row in mixed for value in row if 0 < value < 1}
+    assert len(shares) == 2
+    assert sum(shares) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_inputs_targets_and_flags_are_mixed_by_the_same_draw() -> None:
+    eye = np.eye(6, dtype=np.float32)
+    segments = np.zeros((6, 4, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None]
+    batch = Batch(segments, eye, np.arange(6, dtype=np.float32))
+    recipe = recipe_with(mixup_alpha=0.4)
+    x, targets, unverified = mixup(
+        batch, logmel_input(), recipe, device="cpu", rng=rng_for(3, "mixup")
+    )
+    mix = draw_mix(6, recipe, rng_for(3, "mixup"))
+    assert mix is not None
+    torch.testing.assert_close(targets, mix(torch.from_numpy(eye)))
+    torch.testing.assert_close(unverified, mix(torch.arange(6.0)))
+    torch.testing.assert_close(x[:, 0, 0], unverified)
+    assert not torch.equal(unverified, torch.arange(6.0))
+
+
+def test_a_batch_that_is_not_mixed_stays_as_it_is() -> None:
+    segments = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    batch = Batch(segments, np.eye(2, dtype=np.float32), np.array([0, 1], np.float32))
+    recipe = recipe_with(mixup_alpha=0.0)
+    x, targets, unverified = mixup(batch, logmel_input(), recipe, device="cpu", rng=rng_for(0))
+    torch.testing.assert_close(x, torch.from_numpy(segments))
+    torch.testing.assert_close(targets, torch.eye(2))
+    assert unverified.tolist() == [0, 1]
+
+
+def test_no_mix_is_drawn_at_alpha_zero_and_at_a_share_only_sometimes() -> None:
+    assert draw_mix(4, recipe_with(mixup_alpha=0.0), rng_for(0)) is None
+    assert draw_mix(1, recipe_with(), rng_for(0)) is None, "there is no other clip"
+    recipe = recipe_with(mixup_share=0.25)
+    is_mixed = [draw_mix(4, recipe, rng_for(0, i)) is not None for i in range(400)]
+    assert 0.17 < np.mean(is_mixed) < 0.33
+
+
+@pytest.mark.parametrize("type_", ["logmel", "patches"])
+def test_powers_mix_like_the_waveforms_of_two_sounds_that_do_not_overlap(type_: str) -> None:
+    extract = build(type_, LOG_MEL if type_ == "logmel" else {}, sample_rate=44_100)
+    time = np.arange(44_100) / 44_100
+    low, high = (0.5 * np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (400, 3000))
+    rows = np.stack([np.array(extract(x), np.float32) for x in (low, high)])
+    blend = torch.from_numpy(np.array(extract(0.7 * low + 0.3 * high))).float()
+    input_ = logmel_input(feature=type_, type=type_)
+    mix = Mix(0.7, np.array([1, 0]))
+    as_waveforms = input_.mix(torch.from_numpy(rows), mix, "waveform")[0]
+    as_features = input_.mix(torch.from_numpy(rows), mix, "features")[0]
+    inner = slice(3, -3) if type_ == "logmel" else slice(None)
+    loud = blend[inner] > blend.max() - (30 if type_ == "logmel" else 3)
+    torch.testing.assert_close(as_waveforms[inner][loud], blend[inner][loud], atol=0.1, rtol=0)
+    assert (as_features[inner][loud] - blend[inner][loud]).abs().max() > 1
+
+
+def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised() -> None:
+    input_ = logmel_input(mean=[-40.0], std=[20.0])
+    segments = np.random.default_rng(0).uniform(-80, 0, (2, 4, 3)).astype(np.float32)
+    mix = Mix(1.0, np.array([1, 0]))  # the clips themselves
+    x = mixed_input(segments, input_, recipe_with(mixup_at="waveform"), mix, "cpu")
+    torch.testing.assert_close(x, input_.tensor(segments, "cpu"))
+
+
+def test_a_pair_is_mixed_by_one_draw_and_its_frames_as_powers_where_waveforms_are_meant() -> None:
+    frames = logmel_input(lengths=[4])
+    audio = logmel_input(feature="wave44k", type="waveform", lengths=[8], silence=[0.0])
+    pair = FusionInput(**vars(frames), audio=audio, hop_length=2)
+    rng = np.random.default_rng(0)
+    spec = rng.uniform(-80, 0, (2, 4, 3)).astype(np.float32)
+    segments = Pair(rng.normal(size=(2, 8)).astype(np.float32), spec)
+    mix = Mix(0.7, np.array([1, 0]))
+    as_features = mixed_input(segments, pair, recipe_with(), mix, "cpu")
+    as_waveforms = mixed_input(segments, pair, recipe_with(mixup_at="waveform"), mix, "cpu")
+    for waveform, _ in (as_features, as_waveforms):
+        torch.testing.assert_close(waveform, mix(torch.from_numpy(segments.audio)))
+    torch.testing.assert_close(as_features[1], mix(torch.from_numpy(spec)))
+    powers = frames.mix(torch.from_numpy(spec), mix, "waveform")
+    torch.testing.assert_close(as_waveforms[1], powers)
+
+
+def test_masks_hide_whole_frames_and_bands_up_to_their_width() -> None:
+    x = torch.ones(64, 50, 30)
+    is_hidden = masked(x, recipe_with(mask_frames=10, mask_bands=5), rng_for(0, "mask")) == 0
+    frames, bands = is_hidden.all(dim=2), is_hidden.all(dim=1)
+    assert (is_hidden == (frames.unsqueeze(2) | bands.unsqueeze(1))).all()
+    assert 10 < frames.sum(dim=1).max() <= 20
+    assert 5 < bands.sum(dim=1).max() <= 10
+    assert masked(x, recipe_with(), rng_for(0)) is x
+
+
+def test_of_a_pair_the_frames_are_masked() -> None:
+    waveform, frames = torch.ones(4, 100), torch.ones(4, 50, 30)
+    recipe = recipe_with(mask_frames=10)
+    same, hidden = masked((waveform, frames), recipe, rng_for(0, "mask"))
+    assert same is waveform
+    torch.testing.assert_close(hidden, masked(frames, recipe, rng_for(0, "mask")))
+    assert (hidden == 0).any()

@@ -1,0 +1,87 @@
+"""Which parameters are trained at which rates, and the running mean of the weights."""
+
+import pytest
+import torch
+
+from earmark.errors import UserError
+from earmark.store import Store
+from earmark.training.checkpoints import copy_weights
+from earmark.training.optimizers import (
+    build_optimizer,
+    freeze,
+    parameter_groups,
+    set_learning_rate,
+    set_train_mode,
+    update_ema,
+)
+from tests.training.conftest import HEAD, make_job, recipe_with
+
+
+def test_kernels_alone_have_the_l2_of_keras_which_is_twice_its_factor(store: Store) -> None:
+    job = make_job(store, recipe=recipe_with(l2=0.003))
+    kernels, others = parameter_groups(job.tagger.network, job)
+    assert (kernels["weight_decay"], others["weight_decay"]) == (0.006, 0.0)
+    assert all(p.ndim > 1 for p in kernels["params"])
+    assert all(p.ndim == 1 for p in others["params"])
+    n_parameters = len(list(job.tagger.network.parameters()))
+    assert len(kernels["params"]) + len(others["params"]) == n_parameters
+
+
+def test_a_backbone_has_its_share_of_the_rate_and_a_fresh_head_the_whole(store: Store) -> None:
+    job = make_job(store, recipe=recipe_with(backbone_lr_multiplier=0.1), head=HEAD)
+    optimizer = build_optimizer(job.tagger.network, job)
+    set_learning_rate(optimizer, 0.5)
+    named = dict(job.tagger.network.named_parameters())
+    rate_of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in named.items():
+        assert rate_of[id(parameter)] == pytest.approx(0.5 if name in HEAD else 0.05), name
+
+
+@pytest.mark.parametrize(("momentum", "is_nesterov"), [(0.9, True), (0.0, False)])
+def test_sgd_has_nesterovs_momentum_where_it_has_one(
+    store: Store, momentum: float, is_nesterov: bool
+) -> None:
+    job = make_job(store, recipe=recipe_with(optimizer="sgd", momentum=momentum))
+    optimizer = build_optimizer(job.tagger.network, job)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert (optimizer.defaults["momentum"], optimizer.defaults["nesterov"]) == (
+        momentum,
+        is_nesterov,
+    )
+
+
+def test_frozen_layers_must_leave_something_to_train(store: Store) -> None:
+    job = make_job(store, frozen=("",))
+    freeze(job.tagger.network, job.frozen, name=job.name)
+    with pytest.raises(UserError, match=r"tiny-0: training.frozen: .* leaves nothing to train"):
+        build_optimizer(job.tagger.network, job)
+
+
+def test_a_frozen_name_that_begins_no_parameter_is_refused_with_some_that_are(
+    store: Store,
+) -> None:
+    network = make_job(store).tagger.network
+    some = next(iter(dict(network.named_parameters())))
+    with pytest.raises(UserError, match=f"no parameter begins with 'no_such'; .*{some}"):
+        freeze(network, ("no_such",), name="tiny-0")
+
+
+def test_frozen_layers_stay_in_evaluation_mode(store: Store) -> None:
+    network = make_job(store).tagger.network
+    set_train_mode(network, ("features.0",))
+    modes = {name: module.training for name, module in network.named_modules()}
+    assert modes["head"]
+    assert not any(mode for name, mode in modes.items() if f"{name}.".startswith("features.0."))
+
+
+def test_the_mean_of_weights_follows_fast_at_first_and_then_by_its_decay(store: Store) -> None:
+    network = make_job(store).tagger.network
+    zeros = {key: torch.zeros_like(value) for key, value in copy_weights(network).items()}
+    weight = network.state_dict()["head.weight"]
+    update_ema(zeros, network, 0.999, 0)
+    torch.testing.assert_close(zeros["head.weight"], 0.9 * weight)
+    update_ema(zeros, network, 0.999, 100_000)
+    torch.testing.assert_close(zeros["head.weight"], (0.9 + 0.1 * 0.001) * weight)
+    counts = [key for key in zeros if key.endswith("num_batches_tracked")]
+    assert counts
+    assert all(torch.equal(zeros[key], network.state_dict()[key]) for key in counts)

@@ -1,0 +1,200 @@
+"""A training from features in the store to the model and the learning curve that it keeps."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from earmark.errors import UserError
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.params.reading import parse_params, read_yaml
+from earmark.settings.profiles import overlay
+from earmark.store import StoreWriter, read_json, write_table
+from earmark.training import run
+from earmark.training.batches import Sampler
+from tests.source_graph import ROOT
+from tests.training.conftest import TAGS
+
+ROW_SHAPES = {"logmel": (80,), "patches": (96, 64)}
+
+
+def tiny_params(**changes: Any) -> Params:
+    """The networks of the pipeline's tests."""
+    raw = read_yaml(ROOT / "profiles" / "base.yaml")
+    overlay(raw, read_yaml(ROOT / "tests" / "pipeline" / "tiny.yaml"))
+    overlay(raw, changes)
+    params, problems = parse_params(json.loads(json.dumps(raw)), "params.yaml")
+    assert params is not None, problems
+    return params
+
+
+def write_features(layout: Layout) -> None:
+    """The folds and the features of 16 clips, a quarter of which validate."""
+    rng = np.random.default_rng(0)
+    clips = pd.DataFrame({"clip": [f"c{i:02}" for i in range(16)], "split": "train"})
+    clips = clips.assign(label=[TAGS[i % 3] for i in range(16)], verified=True)
+    clips["fold_0"] = ["validation" if i % 4 == 0 else "train" for i in range(16)]
+    write_table(layout.folds, clips)
+    silence = {"silence": [-9.0]}
+    for name, shape in ROW_SHAPES.items():
+        folder = layout.features(name)
+        with StoreWriter(folder, row_shape=shape, dtype="float16", metadata=silence) as store:
+            for i, clip in enumerate(clips["clip"]):
+                n_rows = int(rng.integers(1, 4)) if name == "patches" else 50
+                rows = rng.normal(i % 3, 1, (n_rows, *shape)).astype(np.float16)
+                store.append(rows, clip=clip, variant="")
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A workspace with features, whose runs nobody tracks."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    layout = Layout(tmp_path)
+    write_features(layout)
+    return layout
+
+
+def train(layout: Layout, *, code: str = "") -> None:
+    run.train_model(tiny_params(), layout, "logmel", "densenet", "0", None, code=code)
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def checkpoints(layout: Layout) -> list[Path]:
+    return list((layout.home / "work").glob("*/checkpoint.safetensors"))
+
+
+def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    batches: list[int] = []
+    gather = Sampler.gather
+
+    def counting(self: Sampler, *args: Any) -> Any:
+        batches.append(1)
+        return gather(self, *args)
+
+    monkeypatch.setattr(Sampler, "gather", counting)
+    return batches
+
+
+def test_a_training_keeps_model_and_learning_curve_with_epochs_from_1_and_no_checkpoint(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "earmark"):
+        train(layout)
+    description = read_json(layout.model("densenet", "0") / "model.json")
+    curve = pd.read_csv(layout.learning_curve("densenet", "0"))
+    assert curve["epoch"].tolist() == [1, 2]
+    assert list(curve.columns[:3]) == ["model", "fold", "epoch"]
+    best = description["best"]
+    assert best["epochs_trained"] == 2
+    assert curve.set_index("epoch").loc[best["epoch"], "map_at_3"] == curve["map_at_3"].max()
+    assert (description["member"], description["fold"]) == ("densenet", "0")
+    assert f"densenet-0: best epoch {best['epoch']} of 2, validation map_at_3" in caplog.text
+    assert not checkpoints(layout)
+
+
+def test_a_finished_training_that_is_asked_for_again_is_done_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = count_batches(monkeypatch)
+    train(layout)
+    n_batches = len(batches)
+    weights = (layout.model("densenet", "0") / "weights.safetensors").read_bytes()
+    train(layout)
+    assert len(batches) == 2 * n_batches
+    assert (layout.model("densenet", "0") / "weights.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("killed_in", ["write_table", "Tagger.save"])
+def test_a_kill_while_outputs_are_written_costs_no_training(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, killed_in: str
+) -> None:
+    batches = count_batches(monkeypatch)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(f"earmark.training.run.{killed_in}", killed)
+        train(layout)
+    assert len(checkpoints(layout)) == 1
+    n_batches = len(batches)
+    train(layout)
+    assert len(batches) == n_batches
+    assert layout.model("densenet", "0").exists()
+    assert layout.learning_curve("densenet", "0").exists()
+    assert not checkpoints(layout)
+
+
+def test_a_training_that_was_killed_under_other_code_is_not_continued(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("earmark.training.run._write_outputs", killed)
+        train(layout, code="before")
+    with caplog.at_level("INFO", "earmark"):
+        train(layout, code="after")
+        assert "trained to the end before" not in caplog.text
+        train(layout, code="before")
+        assert "trained to the end before" in caplog.text
+
+
+def test_an_extractor_is_trained_by_the_same_path_and_says_where_it_started(
+    layout: Layout,
+) -> None:
+    run.train_extractor(tiny_params(), layout, "vggish", "0")
+    description = read_json(layout.model("vggish", "0") / "model.json")
+    assert description["weights_from"] == run.RANDOM
+    assert description["input"]["lengths"] == [1]
+    assert pd.read_csv(layout.learning_curve("vggish", "0"))["epoch"].tolist() == [1]
+
+
+def test_options_that_a_network_refuses_are_named_by_their_key(layout: Layout) -> None:
+    params = tiny_params(models={"logmel": {"densenet": {"network": {"no_such": 1}}}})
+    with pytest.raises(UserError, match=r"params.yaml: models.logmel.densenet.network: .*no_such"):
+        run.model_job(params, layout, "logmel", "densenet", "0", None)
+
+
+STAGE = """
+import sys
+from pathlib import Path
+
+from earmark.processes import set_up_process
+
+set_up_process(threads=2)
+
+import torch
+from earmark.layout import Layout
+from earmark.training import loop, run
+from tests.training.conftest import Rows
+from tests.training.test_run import tiny_params
+
+threads = set()
+step = loop._train_step
+loop._train_step = lambda *args: threads.add(torch.get_num_threads()) or step(*args)
+root = Path(sys.argv[1])
+params = tiny_params(runtime={"threads": 2})
+job = run.model_job(params, Layout(root), "logmel", "densenet", "0", None)
+loop.fit(job, root / "checkpoint", Rows())
+print(threads)
+"""
+
+
+def test_a_training_has_the_threads_of_params_whatever_the_environment_says(
+    layout: Layout,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STAGE, str(layout.root)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "{2}\n", done.stderr
