@@ -20,7 +20,7 @@ def line(key: str, expected: float, metrics: Any, tolerance: float) -> str:
     value = metrics
     for part in key.split("/"):
         if part not in value:
-            return f"{key}: not among the metrics; correct {Path(__file__).parent}/expected.json OFF"
+            return f"{key}: not among the metrics; correct .ci/expected.json  OFF"
         value = value[part]
     is_off = abs(value - expected) > tolerance
     return f"{key}: {value:.3f}, expected {expected:.3f} +- {tolerance}{'  OFF' if is_off else ''}"
