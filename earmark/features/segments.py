@@ -52,6 +52,16 @@ def random_crop(
     For a short clip `right` and `tile` draw nothing; `random` draws how much silence comes before
     it; `tile_gap` draws that and the silence between its repetitions. `shift` first rotates the
     clip in time by a random amount, so that its onset may come after its end.
+
+    Args:
+        n_rows: of the clip.
+        segment_rows: of the segment.
+        padding: what stands beside a short clip.
+        rng: draws at most three numbers.
+
+    >>> from earmark.seeding import rng_for
+    >>> random_crop(400, 173, "right", shift=False, rng=rng_for(1, "crop")).start <= 400 - 173
+    True
     """
     start = random_start(n_rows, segment_rows, rng)
     rotation = int(rng.integers(n_rows)) if shift else 0
@@ -129,6 +139,16 @@ def cut(rows: Rows, crop: Crop, segment_rows: int, *, silence: ArrayLike = 0) ->
     """Return rows (S, ...): a view where all of them lie in the clip, else a copy.
 
     `silence` is one value, or one row.
+
+    Args:
+        rows: (N, ...) of a clip.
+        crop: where the segment lies in it.
+        segment_rows: S.
+
+    >>> cut(np.arange(5), Crop(start=-2), 8, silence=-1)
+    array([-1, -1,  0,  1,  2,  3,  4, -1])
+    >>> cut(np.arange(5), Crop(start=0, period=5), 8)
+    array([0, 1, 2, 3, 4, 0, 1, 2])
     """
     _validate(len(rows), segment_rows)
     end = crop.start + segment_rows

@@ -41,11 +41,11 @@ def trim(waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float
         waveform: (T,), T at least 1.
         sample_rate: in Hz.
         top_db: how far below the loudest frame a frame counts as silence.
-        min_samples: of what is left.
+        min_seconds: of what is left.
 
     >>> waveform = np.zeros(30_000, np.int16)
     >>> waveform[10_240:20_480] = 1000
-    >>> trimmed = trim(waveform, top_db=60.0, min_samples=4410)
+    >>> trimmed = trim(waveform, sample_rate=44_100, top_db=60.0, min_seconds=0.1)
     >>> len(trimmed.waveform) < 15_000, int(trimmed.waveform.max())
     (True, 32767)
     """

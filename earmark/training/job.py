@@ -31,6 +31,7 @@ class Job:
         recipe: `model` or `finetune` of params.yaml, with the entry's own values.
         tagger: the network as it starts, and its input.
         train, validation: the clips of the fold.
+        device: where and how precisely the network is computed.
         checkpoint_seconds: between two checkpoints within an epoch; changes no result.
         max_patches: see Sampler; None for models, which read one crop per clip.
         frozen: beginnings of the names of parameters that stay as they are.

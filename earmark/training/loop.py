@@ -33,6 +33,11 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
     An interrupted training ends in the same weights as an undisturbed one, on the same machine with
     the same number of threads.
 
+    Args:
+        job: what is trained, on what, and how.
+        checkpoint: the file of the work in progress; where it is there, training goes on from it.
+        watcher: is told the values of each epoch.
+
     Raises:
         UserError: the recipe does not fit the corpus or the network, or training diverges.
     """
