@@ -282,12 +282,16 @@ def test_a_stale_key_names_what_changed_came_and_went(root, name):
     lines = explain(root, PARAMS, name, old=old, version_of=version_of)
     assert lines[0].startswith("train.one  ")
     assert lines[1].startswith("  7 modules; numpy 2.4.6, python 3.11, torch")
-    assert lines[2:] == [
+    assert lines[2:6] == [
         "  changed: earmark/networks/small.py",
         "  new: earmark/new.py",
         "  gone: earmark/networks/layers.py",
         "  version: torch 2.10.0 -> 2.11.0",
     ]
+    modules = [line.split()[1] for line in lines[6:]]
+    assert len(modules) == 7
+    assert modules == sorted(modules)
+    assert "earmark/networks/small.py" in modules
 
 
 def test_an_unknown_key_is_refused_with_those_there_are(root):

@@ -82,6 +82,7 @@ def explain(
         lines += [_line(code, one, old), f"  {len(modules)} modules; {', '.join(versions)}"]
         if _digest_in(old, one) != code.digest(one):
             lines += [f"  {change}" for change in _changes(code, one, old)]
+        lines += [f"  {code.source(path).digest}  {path}" for path in sorted(modules)]
     return lines
 
 
