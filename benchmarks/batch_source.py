@@ -89,7 +89,7 @@ def _store(type_: str, row_shape: Shape, clip_rows: int, n_bytes: int) -> Store:
 def _input(type_: str, segment_rows: int) -> Input:
     return Input(
         feature=type_,
-        type=type_,
+        type_name=type_,
         options={},
         sample_rate=44_100,
         lengths=[segment_rows],

@@ -40,7 +40,7 @@ def made_sound(rng: Rng, seconds: float) -> Float32:
         tone = np.sin(2 * np.pi * hz * time_axis + swing * np.sin(2 * np.pi * 5 * time_axis))
         hiss = np.convolve(rng.standard_normal(n), rng.standard_normal(16), "same") / 8
         sound += rng.uniform(0.05, 0.3) * decay * (tone if rng.random() < 0.5 else hiss)
-    return (0.9 * sound / np.abs(sound).max()).astype(np.float32)
+    return np.asarray(0.9 * sound / np.abs(sound).max(), np.float32)
 
 
 def through(waveform: Float32, form: str, subtype: str) -> Float32:
@@ -52,7 +52,7 @@ def through(waveform: Float32, form: str, subtype: str) -> Float32:
 
 def noisy(waveform: Float32, rng: Rng) -> Float32:
     level = np.sqrt(np.square(waveform).mean()) * 10 ** (-30 / 20)
-    return waveform + (level * rng.standard_normal(len(waveform))).astype(np.float32)
+    return np.asarray(waveform + level * rng.standard_normal(len(waveform)), np.float32)
 
 
 COPIES: dict[str, Callable[[Float32, Rng], Float32]] = {

@@ -122,7 +122,7 @@ def input_of(train: Examples) -> Input:
     log_mel = build("logmel", LOG_MEL, sample_rate=RATE)
     return Input(
         feature="logmel",
-        type="logmel",
+        type_name="logmel",
         options=dict(LOG_MEL),
         sample_rate=RATE,
         lengths=[log_mel.segment_rows(SEGMENT_SECONDS)],

@@ -46,7 +46,7 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
         set_up_process(threads=params.runtime.threads)
         if "DVC_STAGE" in os.environ:
             die_with_parent()
-        _check_networks(layout)
+        _check_networks(layout, params.extensions)
         code = ""
         if name != "code":
             code = check(layout.root, read_yaml(layout.params), name, item or "")
@@ -63,14 +63,15 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
         sys.exit(130)
 
 
-def _check_networks(layout: Layout) -> None:
+def _check_networks(layout: Layout, extensions: str) -> None:
     """Refuse unknown networks and options before any work, once for each version of the params.
 
     In a process of its own, since it needs torch, which most stages do without.
     """
     version = hashlib.blake2b(layout.params.read_bytes(), digest_size=16)
-    for path in sorted((layout.root / "earmark").rglob("*.py")):
-        version.update(path.read_bytes())
+    for folder in ("earmark", extensions):
+        for path in sorted((layout.root / folder).rglob("*.py")):
+            version.update(path.read_bytes())
     mark = layout.home / "checked" / version.hexdigest()
     if mark.exists():
         return

@@ -1,4 +1,4 @@
-"""The record of what the audit measured of the decoded clips, and its files in data/audit_sound/."""
+"""What the audit measured of the decoded clips, and its files in data/audit_sound/."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

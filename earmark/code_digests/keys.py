@@ -47,6 +47,13 @@ PLAIN_STAGES += ["audit_sound"]
 PER_MODEL, PER_EXTRACTOR = ("train", "predict"), ("finetune", "embed")
 NAMED_STAGES = ("decode", "augment", "features", *PER_EXTRACTOR, *PER_MODEL)
 CODE_JSON = "code.json"
+# What may be expected where the digests are equal, for who reads code.json.
+EQUALITY = {
+    "same processor model, versions and runtime.threads": "every byte",
+    "another processor with AVX-512 and bf16": "every byte, but for the networks below",
+    "resnet1d, resnet2d, cbir, rese2multi": "last bits differ with the size of the L1 cache",
+    "other instructions, or runtime.threads": "scores within their intervals",
+}
 
 
 @dataclass(frozen=True)
@@ -224,7 +231,8 @@ def code_keys(
 
     Returns:
         {stage: digest} or, where a model, extractor, feature, effect or adapter decides,
-        {stage: {name: digest}}; with the digests of all `modules` and the `versions` behind them.
+        {stage: {name: digest}}; with the digests of all `modules`, the `versions` behind them, and
+        what `equality` of results may be expected.
 
     Raises:
         UserError: A name of params.yaml stands in no registry, or a file is no Python.
@@ -240,4 +248,5 @@ def code_keys(
             found[key.stage] = code.digest(key)
     found["modules"] = {path: code.source(path).digest for path in sorted(modules)}
     found["versions"] = code.versions(modules)
+    found["equality"] = EQUALITY
     return found

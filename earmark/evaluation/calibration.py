@@ -25,7 +25,7 @@ N_BINS = 15  # as Guo et al.
 class Confidences:
     """How confident a tagger is of statements `(C,)`, whether they are right, and of which clip.
 
-    With one tag per clip the statement is "the clip has its likeliest tag"; with several, every
+    With one tag per clip the statement is "the clip has its most probable tag"; with several, every
     tag of every clip is a statement.
     """
 
@@ -43,7 +43,7 @@ class Confidences:
 
 
 def top_predictions(probabilities: Floats, targets: Floats) -> tuple[Floats, Bools]:
-    """The probability `(B,)` of the likeliest tag, and whether the clip has that tag."""
+    """The probability `(B,)` of the most probable tag, and whether the clip has that tag."""
     top = probabilities.argmax(axis=1)[:, np.newaxis]
     is_right = np.take_along_axis(targets, top, axis=1)[:, 0] > 0.5
     return np.take_along_axis(probabilities, top, axis=1)[:, 0], is_right

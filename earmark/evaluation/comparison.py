@@ -111,7 +111,7 @@ class Comparison:
         return [
             f"{self.names[0]} {g.first:.4f}, {self.names[1]} {g.second:.4f}",
             difference,
-            f"likeliest tag: {c.n_changed} clips ({c.n_changed / c.n_clips:.1%}) differ; "
+            f"most probable tag: {c.n_changed} clips ({c.n_changed / c.n_clips:.1%}) differ; "
             f"{c.n_fixed} wrong -> right, {c.n_broken} right -> wrong{mcnemar}",
         ]
 

@@ -156,7 +156,7 @@ def _swaps(
 
 @dataclass(frozen=True)
 class Changes:
-    """How often the likeliest tag differs, and whether that fixed or broke the answer.
+    """How often the most probable tag differs, and whether that fixed or broke the answer.
 
     For a clip with several tags any of them is right. `p_value` is McNemar's, exact: how likely so
     uneven a split into fixed and broken is if both are equally likely.

@@ -52,7 +52,7 @@ def predicted_tags(predictions: Predictions) -> pd.DataFrame:
 
     For one tag per clip `tags` are the three likeliest with a space between; else those above their
     thresholds, the likeliest first, with ";" between ("" for none). `probability` is that of the
-    likeliest tag.
+    most probable tag.
     """
     test = predictions.take(np.asarray(predictions.clips["split"] == "test"))
     order = np.argsort(-test.probabilities, axis=1, kind="stable")

@@ -36,7 +36,7 @@ class Prediction:
 
     The probabilities are calibrated: of statements with probability 0.8, four in five should be
     right for recordings like the corpus', as far as one temperature can achieve it (see the
-    report). `answer` is what to act on: the likeliest tag, or where clips may have several every
+    report). `answer` is what to act on: the most probable tag, or where clips may have several every
     tag above its threshold; None is "unknown".
     """
 
@@ -66,7 +66,7 @@ class Prediction:
         return cls(clip, names, probabilities, answer, n_crops)
 
     def to_json(self, top: int) -> dict[str, Any]:
-        """The answer, and the likeliest tags with their probabilities."""
+        """The answer, and the most probable tags with their probabilities."""
         likeliest = zip(self.tags[:top], self.probabilities, strict=False)
         return {
             "clip": self.clip,
@@ -76,7 +76,7 @@ class Prediction:
         }
 
     def line(self, top: int) -> str:
-        """One line: what is answered, then the others of the likeliest tags."""
+        """One line: what is answered, then the others of the most probable tags."""
         shown = {
             tag: f"{tag} {probability:.2f}"
             for tag, probability in zip(self.tags, self.probabilities, strict=True)

@@ -59,8 +59,8 @@ class Conv1d(nn.Conv2d):
         return super().forward(input)
 
 
-# oneDNN cuts the sum of the gradient of a 1 x 1 kernel by the size of the processor's L1 cache where
-# a map has more than about 1,024 steps, and another cut gives other last bits: so none has as many.
+# oneDNN cuts the sum of the gradient of a 1 x 1 kernel by the size of the processor's L1 cache
+# where a map has more than about 1,024 steps. Another cut gives other last bits, so none is longer.
 SHORT_STEPS = 512
 
 

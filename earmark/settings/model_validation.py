@@ -34,6 +34,10 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
     type_ = EMBEDDING if group == EMBEDDING else params.features[group].type
     if wrong := _network_problems(entry.network, type_, f"{key}.network"):
         return wrong
+    package = entry.network.name.split(".")[0]
+    if ":" in entry.network.name and package not in ("earmark", params.extensions):
+        fix = f"set extensions: {package}, or move the network to {params.extensions}/"
+        return [f"{key}.network.name: changes in {package}/ would not be tracked; {fix}"]
     if wrong := segment_key_problems(entry, type_, f"{key}.input"):
         return wrong
     with torch.device("meta"):

@@ -59,7 +59,9 @@ def fusion_options(
     audio: dict[str, int | float], spec: dict[str, int | float]
 ) -> dict[str, int | float]:
     """The fusion network's options, from those of its backbones where they give some."""
-    options = {key: spec[key] for key in ("n_frames", "n_mels") if key in spec}
+    options: dict[str, int | float] = {
+        key: spec[key] for key in ("n_frames", "n_mels") if key in spec
+    }
     if "n_samples" in audio:
         options["n_samples"] = audio["n_samples"]
     return {

@@ -29,7 +29,7 @@ class Input:
 
     Attributes:
         feature: its name in params.yaml.
-        type: its type, a key of FEATURE_TYPES.
+        type_name: of its type, a key of FEATURE_TYPES.
         options: those of the type.
         sample_rate: of the waveforms that it is made of, in Hz.
         lengths: of segments, in rows, the first its own. Networks that read several take one of
@@ -40,7 +40,7 @@ class Input:
 
     >>> logmel = {"n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": 8e3}
     >>> input_ = Input(
-    ...     feature="logmel", type="logmel", options=logmel, sample_rate=44_100, lengths=[173],
+    ...     feature="logmel", type_name="logmel", options=logmel, sample_rate=44_100, lengths=[173],
     ...     padding="right", silence=[-100.0], mean=[-40.0], std=[20.0],
     ... )  # fmt: skip
     >>> clip = np.zeros((400, 80), np.float16)  # 4.6 s: (frames, mels)
@@ -52,7 +52,7 @@ class Input:
     """
 
     feature: str
-    type: str
+    type_name: str
     options: dict[str, Any]
     sample_rate: int
     lengths: list[int]
@@ -63,7 +63,7 @@ class Input:
 
     @property
     def feature_type(self) -> type[FeatureType]:
-        return find(self.type)
+        return find(self.type_name)
 
     @property
     def segment_rows(self) -> int:

@@ -27,9 +27,9 @@ class WaveformFeatures:
 
     def of(self, input_: Input) -> NDArray[Any]:
         """The rows (N, *row_shape) of the feature that an input reads."""
-        key = f"{input_.type} {sorted(input_.options.items())} {input_.sample_rate}"
+        key = f"{input_.type_name} {sorted(input_.options.items())} {input_.sample_rate}"
         if key not in self._rows:
-            feature = build(input_.type, input_.options, sample_rate=input_.sample_rate)
+            feature = build(input_.type_name, input_.options, sample_rate=input_.sample_rate)
             self._rows[key] = extract(self.waveform, feature)
         return self._rows[key]
 

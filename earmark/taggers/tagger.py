@@ -37,8 +37,9 @@ class Tagger:
         activation: "softmax" for one tag per clip, "sigmoid" for any number of them.
 
     >>> wave = Input(
-    ...     feature="wave16k", type="waveform", options={"target_hz": 16_000}, sample_rate=16_000,
-    ...     lengths=[19_683], padding="right", silence=[0.0], mean=[0.0], std=[1.0],
+    ...     feature="wave16k", type_name="waveform", options={"target_hz": 16_000},
+    ...     sample_rate=16_000, lengths=[19_683], padding="right",
+    ...     silence=[0.0], mean=[0.0], std=[1.0],
     ... )  # fmt: skip
     >>> options = {"n_samples": 19_683, "width": 0.125}
     >>> tagger = Tagger.new("samplecnn", options, tags=["cat", "dog"], input_=wave)

@@ -119,7 +119,7 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
     feature = params.features[PATCHES]
     input_ = Input(
         feature=PATCHES,
-        type=feature.type,
+        type_name=feature.type,
         options=feature.options,
         sample_rate=params.decode.sample_rate,
         lengths=[1],
@@ -203,7 +203,7 @@ def _model_input(
     mean, std = standardisation(train, per=feature.standardisation, scale=feature.scale)
     return Input(
         feature=group,
-        type=type_,
+        type_name=type_,
         options=options,
         sample_rate=rate,
         lengths=lengths_in_rows(entry.input, feature),

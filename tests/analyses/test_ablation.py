@@ -26,11 +26,13 @@ TAGS = ["Bark", "Cough", "Rain"]
 HOP, SAMPLES, FRAMES, MELS = 128, 8192, 65, 64
 SHARED = {"sample_rate": 44_100, "padding": "tile_gap"}
 AUDIO = Input(
-    feature="wave44k", type="waveform", options={"target_hz": 44_100}, lengths=[SAMPLES], silence=[0.0],
+    feature="wave44k", type_name="waveform", options={"target_hz": 44_100}, lengths=[SAMPLES],
+    silence=[0.0],
     mean=[0.0], std=[32_768.0], **SHARED,
 )  # fmt: skip
 SPEC = Input(
-    feature="logmel", type="logmel", options={"hop_length": HOP}, lengths=[FRAMES], silence=[-100.0] * MELS,
+    feature="logmel", type_name="logmel", options={"hop_length": HOP}, lengths=[FRAMES],
+    silence=[-100.0] * MELS,
     mean=[-40.0], std=[20.0], **SHARED,
 )  # fmt: skip
 FUSION = FusionInput(**SPEC.__dict__, audio=AUDIO, hop_length=HOP)

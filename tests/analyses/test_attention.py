@@ -32,11 +32,17 @@ RATE = 44_100
 TRIM = Trim(top_db=60.0, min_seconds=0.1)
 TAGS = ["Bark", "Cough", "Rain"]
 PATCHES = Input(
-    feature="patches", type="patches", options={}, sample_rate=RATE, lengths=[2], padding="tile",
-    silence=[-4.6], mean=[-2.0], std=[2.0],
+    feature="patches", type_name="patches", options={}, sample_rate=RATE, lengths=[2],
+    padding="tile", silence=[-4.6], mean=[-2.0], std=[2.0],
 )  # fmt: skip
 BAG = Input(
-    **{**PATCHES.__dict__, "feature": "embedding", "type": "embedding", "mean": [0.0], "std": [1.0]}
+    **{
+        **PATCHES.__dict__,
+        "feature": "embedding",
+        "type_name": "embedding",
+        "mean": [0.0],
+        "std": [1.0],
+    }
 )
 
 

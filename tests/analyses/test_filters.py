@@ -131,7 +131,8 @@ def test_a_refused_command_says_why_and_leaves_no_folder(
 ) -> None:
     layout = Layout(tmp_path)
     input_ = Input(
-        feature="logmel", type="logmel", options={}, sample_rate=44_100, lengths=[64], padding="right",
+        feature="logmel", type_name="logmel", options={}, sample_rate=44_100, lengths=[64],
+        padding="right",
         silence=[0.0], mean=[0.0], std=[1.0],
     )  # fmt: skip
     tagger = Tagger.new("cnn2d", {"base_width": 2}, tags=["a", "b"], input_=input_)
@@ -175,7 +176,8 @@ def test_the_folder_holds_a_figure_per_layer_and_its_numbers(
     monkeypatch.setattr(filters, "N_LAYERS", 2)
     monkeypatch.setattr(filters, "N_SHOWN", 2)
     input_ = Input(
-        feature="wave16k", type="waveform", options={"target_hz": RATE}, sample_rate=44_100, lengths=[4374],
+        feature="wave16k", type_name="waveform", options={"target_hz": RATE}, sample_rate=44_100,
+        lengths=[4374],
         padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
     )  # fmt: skip
     torch.manual_seed(0)

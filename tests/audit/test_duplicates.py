@@ -11,7 +11,8 @@ import soundfile
 
 from earmark.audit import duplicate_groups
 from earmark.audit.correlation import whitened_correlation
-from earmark.audit.duplicates import DuplicateSearch, find_duplicates
+from earmark.audit.duplicate_search import DuplicateSearch
+from earmark.audit.duplicates import find_duplicates
 from earmark.audit.fingerprints import UNIT, count_bit_errors, fingerprint
 from earmark.audit.matching import find_candidates
 from earmark.audit.null_distribution import (
@@ -154,8 +155,8 @@ def test_different_recordings_of_one_class_are_no_duplicates(tmp_path, make):
 
 def test_two_takes_of_one_melody_are_distinguished_by_their_waveforms(tmp_path):
     waveforms = {"first": melody(1), "second": melody(2)}
-    prints = [fingerprint(w, sample_rate=RATE) for w in waveforms.values()]
-    wrong, n_bits = count_bit_errors(*prints, 0)
+    first, second = (fingerprint(w, sample_rate=RATE) for w in waveforms.values())
+    wrong, n_bits = count_bit_errors(first, second, 0)
     assert wrong < 0.25 * n_bits  # by their fingerprints alone they were one recording
     waveforms |= {f"other{i}": recording(i) for i in range(12)}
     assert search(tmp_path, waveforms).empty

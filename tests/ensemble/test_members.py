@@ -203,7 +203,8 @@ def test_without_validation_clips_there_is_nothing_to_learn_from():
 
 def test_labels_are_those_after_the_label_corrections_and_all_else_is_the_corpus_own(folder):
     clips, folds = table()
-    folds.loc[folds["clip"] == "b", ["label", "verified"]] = ["owl", False]
+    is_b = folds["clip"] == "b"
+    folds.loc[is_b, "label"], folds.loc[is_b, "verified"] = "owl", False
     rows = select_clips(folds, clips, ["0", "1"])
     assert list(rows["label"]) == ["cat", "owl", "cat", "dog", "dog", "cat", ""]
     assert rows["verified"].all()

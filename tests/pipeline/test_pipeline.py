@@ -3,6 +3,7 @@
 The tests of this file are one story, told in order: each starts where the one before it ended.
 """
 
+import io
 import json
 import os
 import re
@@ -174,14 +175,14 @@ def test_a_file_of_ones_own_is_tagged_as_the_graph_tags_it(workspace: Workspace)
     expected = pd.read_parquet(ensemble / "ensemble.parquet").iloc[line]
     audio = workspace.root / "data" / "demo" / "tiny" / "FSDKaggle2018.audio_test"
     file = audio / rows["clip"][line]
-    said = json.loads(
+    answer = json.loads(
         workspace.run("python", "-m", "earmark", "predict", "--json", "--top", "4", str(file))
     )
     metadata = json.loads((ensemble / "ensemble.json").read_text())
     values = expected.to_numpy()[None]
     told = temper(values, metadata["temperature"], is_multi_label=False)[0]
-    assert said["tags"] == pytest.approx(dict(zip(expected.index, told, strict=True)), abs=0.01)
-    assert list(said["tags"]) == expected.sort_values(ascending=False).index.tolist()
+    assert answer["tags"] == pytest.approx(dict(zip(expected.index, told, strict=True)), abs=0.01)
+    assert list(answer["tags"]) == expected.sort_values(ascending=False).index.tolist()
 
 
 def test_an_unusable_file_is_named_and_the_others_are_tagged(workspace: Workspace) -> None:
@@ -234,8 +235,8 @@ def test_a_comment_runs_the_stage_code_alone_and_a_changed_network_its_models(
     densenet.write_text(f"{text}_UNUSED = 1\n")
     ran, _ = workspace.repro("train_logmel@densenet-0", "train_wave16k@samplecnn-0")
     assert ran == {**CODE, "train_logmel": 1}
-    said = workspace.run("python", "-m", "earmark", "code", "train_logmel@densenet-0")
-    assert "changed: earmark/networks/densenet.py" in said
+    answer = workspace.run("python", "-m", "earmark", "code", "train_logmel@densenet-0")
+    assert "changed: earmark/networks/densenet.py" in answer
     densenet.write_text(text)
 
 
@@ -274,7 +275,7 @@ def test_an_experiment_retrains_from_its_parameter_on_and_is_listed(workspace: W
         "dvc", "exp", "run", "--temp", "-n", "more-mixup", "-S", "model.mixup_alpha=0.3"
     )
     assert stages_run(output) == {**TRAIN, **PREDICT, **END}
-    shown = pd.read_csv(pd.io.common.StringIO(workspace.run("dvc", "exp", "show", "--csv")))
+    shown = pd.read_csv(io.StringIO(workspace.run("dvc", "exp", "show", "--csv")))
     row = shown[shown["Experiment"] == "more-mixup"].iloc[0]
     assert row["model.mixup_alpha"] == 0.3
     assert 0 <= row["ensemble.out_of_fold.map_at_3"] <= 1

@@ -176,8 +176,9 @@ def test_a_second_task_is_learned_beside_the_first_and_mixtures_share_their_even
     mixed = Store.open(layout.class_mixed).index
     assert mixed["variant"].value_counts().to_dict() == {"same_class": 24, "pitch_fill": 6}
     folds = read_table(layout.folds).set_index("clip")
-    for row in mixed[mixed["variant"] == "same_class"].itertuples():
-        ours, theirs = folds.loc[row.clip], folds.loc[row.partner]
+    same_class = mixed[mixed["variant"] == "same_class"]
+    for clip, partner in zip(same_class["clip"], same_class["partner"], strict=True):
+        ours, theirs = folds.loc[clip], folds.loc[partner]
         assert (ours["label"], ours["fold_0"]) == (theirs["label"], theirs["fold_0"])
     train_and_predict(params, layout, ("logmel", "densenet"))
     kept = read_json(layout.model("densenet", "0") / "model.json")

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def test_the_command_measures_audits_and_prints_its_findings(tmp_path):
 
 def test_figures_show_the_numbers_of_their_tables():
     sizes = pd.DataFrame({"tag": TAGS, "clips": [9, 4], "verified": [3, 4]})
-    bars = balance_figure(sizes).axes[0].patches
+    bars: list[Any] = list(balance_figure(sizes).axes[0].patches)
     assert [bar.get_width() for bar in bars] == [9, 4, 3, 4]
     sound = pd.DataFrame({"label": ["b", "b", "a"], "bandwidth_hz": [8000.0, 9000.0, 4000.0]})
     axes = bandwidth_figure(sound).axes[0]

@@ -4,6 +4,7 @@ import base64
 import copy
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -350,7 +351,8 @@ def test_the_reliability_diagram_has_a_dot_and_an_interval_per_bin():
         line for line in axes.lines if line.get_marker() in ("o", "s") and len(line.get_xdata())
     ]
     assert [line.get_ydata().tolist() for line in dots] == [[0.25, 1.0], [0.25, 1.0]]
-    before, after = (one.get_segments() for one in axes.collections)
+    collections: list[Any] = list(axes.collections)
+    before, after = (one.get_segments() for one in collections)
     assert before[0][:, 1].tolist() == pytest.approx([0.1755, 0.3430], abs=1e-4)  # Wilson
     assert after[1][0, 1] < before[1][0, 1]  # one clip gives a wider interval than a hundred
 

@@ -116,3 +116,34 @@ def test_weights_that_are_missing_or_changed_are_refused_by_key(demo, tmp_path):
 
 def test_a_missing_network_is_asked_for(demo):
     assert_one_problem(changed(demo, {f"{DENSENET}.network": MISSING}), "network: missing")
+
+
+OWN_NETWORK = """
+from torch import nn
+from earmark.networks import Network
+
+
+class Own(Network):
+    feature_types = frozenset({"logmel"})
+
+    def __init__(self, n_tags, *, units=4):
+        super().__init__()
+        self.head = nn.Linear(80, n_tags)
+
+    def forward_features(self, x):
+        return x.mean(1)  # (B, M)
+"""
+
+
+@pytest.mark.parametrize(("extensions", "problems"), [("mine", 0), ("extensions", 1)])
+def test_a_network_of_ones_own_must_be_in_the_folder_that_is_tracked(
+    demo, tmp_path, monkeypatch, extensions, problems
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "net.py").write_text(OWN_NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    network = {"name": "mine.net:Own", "units": 2}
+    raw = changed(demo, {f"{DENSENET}.network": network, "extensions": extensions})
+    found = problems_with(raw)
+    assert len(found) == problems
+    assert all("changes in mine/ would not be tracked; set extensions: mine" in f for f in found)

@@ -17,7 +17,8 @@ from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=True)
 WAVE = Input(
-    feature="wave16k", type="waveform", options={"target_hz": 16_000}, sample_rate=44_100, lengths=[162],
+    feature="wave16k", type_name="waveform", options={"target_hz": 16_000}, sample_rate=44_100,
+    lengths=[162],
     padding="right", silence=[0.0], mean=[0.0], std=[32_768.0],
 )  # fmt: skip
 OPTIONS = {"n_samples": 162, "width": 0.1}
@@ -76,7 +77,7 @@ def test_int16_samples_reach_the_network_between_minus_1_and_1() -> None:
 
 def test_patches_are_stacked_in_time() -> None:
     input_ = Input(
-        feature="patches", type="patches", options={}, sample_rate=44_100, lengths=[5],
+        feature="patches", type_name="patches", options={}, sample_rate=44_100, lengths=[5],
         padding="tile", silence=[-4.6], mean=[0.0], std=[1.0],
     )  # fmt: skip
     batch = np.random.default_rng(0).normal(size=(2, 5, 96, 64)).astype(np.float16)
@@ -103,7 +104,7 @@ def test_the_mean_covers_the_clip_with_the_last_segment_aligned_to_its_end() -> 
 
 
 def test_a_bag_is_cut_into_chunks_and_the_last_one_is_tiled_from_the_start() -> None:
-    bag = Input(**{**WAVE.__dict__, "type": "embedding", "padding": "tile", "lengths": [4]})
+    bag = Input(**{**WAVE.__dict__, "type_name": "embedding", "padding": "tile", "lengths": [4]})
     rows = np.arange(6)[:, None] * np.ones((1, 3))
     crops = segments(bag, rows, "mean")
     assert [crop[:, 0].tolist() for crop in crops] == [[0, 1, 2, 3], [4, 5, 0, 1]]
@@ -118,7 +119,7 @@ def test_several_lengths_are_tried_in_turn() -> None:
 
 
 def test_crops_of_several_lengths_have_the_probabilities_that_each_has_alone() -> None:
-    input_ = Input(**{**WAVE.__dict__, "type": "logmel", "std": [1.0], "lengths": [40, 32]})
+    input_ = Input(**{**WAVE.__dict__, "type_name": "logmel", "std": [1.0], "lengths": [40, 32]})
     options = {"growth": 4, "stem_channels": 4, "units": 1, "n_blocks": 2}
     tagger = Tagger.new("densenet", options, tags=TAGS, input_=input_)
     rng = np.random.default_rng(0)
@@ -141,7 +142,7 @@ def test_a_sigmoid_treats_each_tag_by_itself_and_aux_labels_are_left_out() -> No
 
 
 FUSION = FusionInput(
-    feature="fusion", type="logmel", options={}, sample_rate=44_100, lengths=[3],
+    feature="fusion", type_name="logmel", options={}, sample_rate=44_100, lengths=[3],
     padding="tile_gap", silence=[-9.0], mean=[1.0], std=[2.0], audio=WAVE, hop_length=100,
 )  # fmt: skip
 

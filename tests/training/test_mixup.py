@@ -65,7 +65,7 @@ def test_powers_mix_like_the_waveforms_of_two_sounds_that_do_not_overlap(type_: 
     low, high = (0.5 * np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (400, 3000))
     rows = np.stack([np.array(extract(x), np.float32) for x in (low, high)])
     blend = torch.from_numpy(np.array(extract(0.7 * low + 0.3 * high))).float()
-    input_ = logmel_input(feature=type_, type=type_)
+    input_ = logmel_input(feature=type_, type_name=type_)
     mix = Mix(0.7, np.array([1, 0]))
     as_waveforms = input_.mix(torch.from_numpy(rows), mix, "waveform")[0]
     as_features = input_.mix(torch.from_numpy(rows), mix, "features")[0]
@@ -85,7 +85,7 @@ def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised() -> 
 
 def test_a_pair_is_mixed_by_one_draw_and_its_frames_as_powers_where_waveforms_are_meant() -> None:
     frames = logmel_input(lengths=[4])
-    audio = logmel_input(feature="wave44k", type="waveform", lengths=[8], silence=[0.0])
+    audio = logmel_input(feature="wave44k", type_name="waveform", lengths=[8], silence=[0.0])
     pair = FusionInput(**vars(frames), audio=audio, hop_length=2)
     rng = np.random.default_rng(0)
     spec = rng.uniform(-80, 0, (2, 4, 3)).astype(np.float32)
