@@ -36,7 +36,7 @@ class LabelGroups:
     def __call__(self, values: Floats) -> Floats:
         """Combine the columns of `(B, K)` probabilities or targets by their maximum: `(B, J)`.
 
-        So the most probable tag as scored is the one that the most probable tag of the corpus belongs to
+        So the most probable tag as scored is the group of the corpus' most probable tag
         (Speech Commands: 31 words scored as 12). Rows need not sum to 1 afterwards.
         """
         grouped = np.zeros((len(values), len(self.tags)), dtype=values.dtype)

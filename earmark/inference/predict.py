@@ -36,8 +36,8 @@ class Prediction:
 
     The probabilities are calibrated: of statements with probability 0.8, four in five should be
     right for recordings like the corpus', as far as one temperature can achieve it (see the
-    report). `answer` is what to act on: the most probable tag, or where clips may have several every
-    tag above its threshold; None is "unknown".
+    report). `answer` is what to act on: the most probable tag, or where clips may have several
+    every tag above its threshold; None is "unknown".
     """
 
     clip: str
