@@ -31,9 +31,13 @@ def validate(
     if params is not None:
         from earmark.settings.corpus_validation import corpus_problems
         from earmark.settings.model_validation import weight_problems
-        from earmark.settings.validation import option_problems, stage_problems
+        from earmark.settings.validation import (
+            extension_problems,
+            option_problems,
+            stage_problems,
+        )
 
-        problems += stage_problems(params, layout)
+        problems += stage_problems(params, layout) + extension_problems(params, layout)
         problems += option_problems(params)
         problems += weight_problems(params, layout)
         if not params_only:
@@ -51,7 +55,7 @@ def profile_list() -> None:
     from earmark.settings.profiles import available
 
     for name, purpose in available(Layout.here()).items():
-        typer.echo(f"{name:16} {purpose}")
+        typer.echo(f"{name:28} {purpose}")
 
 
 @profile_app.command("use")

@@ -37,7 +37,7 @@ their defaults:
       name: extensions.my_net:MyNet
       channels: 64
 
-Rules, which `python -m earmark validate` checks:
+Rules, of which `python -m earmark validate` checks all but the last:
 
 - The class derives from `earmark.networks.Network`, whose docstring says what a network offers.
 - `feature_types` names what it reads: "logmel", "mfcc", "waveform", "patches", "embedding" or

@@ -258,7 +258,7 @@ def test_a_stage_refuses_another_version_with_the_command_that_helps(root):
 
 
 def test_without_code_json_a_stage_refuses(root):
-    with pytest.raises(UserError, match=r"no trim in code.json"):
+    with pytest.raises(UserError, match=r"code\.json is not there"):
         check(root, PARAMS, "trim", version_of=version_of)
 
 
@@ -299,3 +299,17 @@ def test_an_unknown_key_is_refused_with_those_there_are(root):
         explain(root, PARAMS, "nope", old={}, version_of=version_of)
     with pytest.raises(UserError, match=r"no key train.nope"):
         explain(root, PARAMS, "train.nope", old={}, version_of=version_of)
+
+
+def test_a_stage_of_no_entries_has_nothing_to_check(root):
+    params = {**PARAMS, "augment": {}}
+    write(root, code_keys(root, params, version_of=version_of))
+    assert check(root, params, "augment", version_of=version_of) == ""
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_missing_or_broken_code_json_is_named(root, content):
+    if content:
+        (root / "code.json").write_text(content)
+    with pytest.raises(UserError, match=r"code\.json is not there, or cannot be read"):
+        check(root, PARAMS, "train", "one", version_of=version_of)

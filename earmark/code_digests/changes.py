@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from earmark.code_digests.keys import CODE_JSON, Code, Key
+from earmark.code_digests.keys import CODE_JSON, NAMED_STAGES, Code, Key
 from earmark.code_digests.versions import installed_version
 from earmark.errors import UserError
 
@@ -41,8 +41,9 @@ def check(
         UserError: One line that says what changed and what to run.
     """
     code = Code(root, params, version_of=version_of)
-    old = read_code_json(root)
     keys = _keys_of(code, stage, name)
+    if not (old := read_code_json(root)):
+        raise UserError(f"{CODE_JSON} is not there, or cannot be read; run {RUN_CODE}")
     for key in keys:
         if _digest_in(old, key) != code.digest(key):
             changes = _changes(code, key, old)
@@ -156,7 +157,8 @@ def _parsed(key: str) -> tuple[str, str]:
 def _keys_of(code: Code, stage: str, name: str) -> list[Key]:
     if name:
         return [code.key(stage, name)]
-    if not (keys := [key for key in code.keys if key.stage == stage]):
+    keys = [key for key in code.keys if key.stage == stage]
+    if not keys and stage not in NAMED_STAGES:  # such as `augment: {}`, which has no effect
         there = ", ".join(dict.fromkeys(key.stage for key in code.keys))
         raise UserError(f"code: no stage {stage!r}; there are {there}")
     return keys

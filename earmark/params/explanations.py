@@ -101,6 +101,8 @@ def _message(details: Any, keys: Sequence[str], section: type[Section]) -> str:
         return "missing; add it (profiles/base.yaml and demo.yaml show one)"
     if details["type"] == "extra_forbidden":
         return f"unknown key; {_suggestion(keys, value, section)}"
+    if details["type"] in ("dict_type", "model_type"):
+        return f"must be a mapping, not {value!r}; write {{}} for an empty one"
     message = str(details["msg"].removeprefix("Value error, "))
     if isinstance(value, dict | list):
         return message
@@ -110,8 +112,10 @@ def _message(details: Any, keys: Sequence[str], section: type[Section]) -> str:
 def _suggestion(keys: Sequence[str], value: Any, section: type[Section]) -> str:
     """The new name of an unknown key, or the nearest of the keys that are known there."""
     name = keys[-1]
-    if name in RENAMED:
-        new = RENAMED[name]
+    new = RENAMED.get(name, "")
+    if keys[0] == "extractors" and name.startswith("init_"):
+        return "an extractor starts from `weights` and `weights_sha256`"
+    if new:
         return f"it is now called {new}{_renamed_value(new.split('.')[-1], value)}"
     known = sorted(_keys_in(section, keys[:-1]))
     near = difflib.get_close_matches(name, known, n=1)

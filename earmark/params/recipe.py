@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from earmark.params.scoring import Metric
+from earmark.params.scoring import Monitor
 from earmark.params.section import Count, NotNegative, Positive, Section, Share
 
 
@@ -18,7 +18,7 @@ class Recipe(Section):
     class_mixed_clips: bool
     epochs: Count
     patience: Count
-    monitor: Metric | Literal["loss"]
+    monitor: Monitor
     optimizer: Literal["adam", "sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     schedule: Literal["cyclical", "constant", "multistep"]

@@ -10,6 +10,16 @@ from earmark.params.section import Count, NotNegative, Section, Share
 Metric = Literal[
     "map_at_3", "accuracy", "macro_f1", "roc_auc", "mean_average_precision", "micro_f1"
 ]
+# What a training may watch; in one piece, so that a refusal lists all of it.
+Monitor = Literal[
+    "loss",
+    "map_at_3",
+    "accuracy",
+    "macro_f1",
+    "roc_auc",
+    "mean_average_precision",
+    "micro_f1",
+]
 Aggregation = Literal["confident_crop", "mean"]
 
 

@@ -1,12 +1,12 @@
 """Whether the models of params.yaml can be built, and can read the segments of their features."""
 
+import logging
 from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from earmark import features
-from earmark.errors import UserError
 from earmark.features.feature_type import can_mix_as_waveforms
 from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
@@ -17,6 +17,9 @@ from earmark.settings.fusion_validation import fusion_problems
 from earmark.settings.objections import objections
 from earmark.settings.segment_keys import segment_key_problems
 from earmark.taggers.weights import load_weights
+
+# A shape that does not fit is reported in one line; torch would log its own report of it as well.
+logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
 
 
 def extractor_problems(extractor: Extractor, key: str) -> list[str]:
@@ -54,10 +57,9 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
 
 
 def _network_problems(network: Network, type_: str, key: str) -> list[str]:
-    try:
-        types = find(network.name).feature_types
-    except (ValueError, UserError) as error:
-        return [f"{key}.name: {error}"]
+    if wrong := objections(find, network.name):
+        return [f"{key}.name: {line}" for line in wrong]
+    types = find(network.name).feature_types
     if type_ not in types:
         fix = f"name it under a feature of type {' or '.join(sorted(types))}"
         return [f"{key}.name: {network.name} does not read {type_}; {fix}"]

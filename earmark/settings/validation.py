@@ -1,5 +1,6 @@
 """Everything that is wrong with params.yaml, found before any work: what only code can judge."""
 
+import difflib
 import re
 from typing import Any
 
@@ -79,6 +80,18 @@ def _demo_problems(options: dict[str, Any], key: str) -> list[str]:
     return [f"{key}: {line}" for line in objections(DemoOptions, **options)]
 
 
+def extension_problems(params: Params, layout: Layout) -> list[str]:
+    """The folder of the user's own networks must be a package at the root, which DVC tracks."""
+    name = params.extensions
+    if not name.isidentifier() or name in ("earmark", "stages"):
+        return [f"params.yaml: extensions: {name!r} is no folder name here; write extensions"]
+    has_graph = (layout.root / "dvc.yaml").exists()
+    if has_graph and not (layout.root / name).is_dir():
+        fix = "make it, with a file in it, or write extensions"
+        return [f"params.yaml: extensions: there is no folder {name}; {fix}"]
+    return []
+
+
 def stage_problems(params: Params, layout: Layout) -> list[str]:
     """Features that have no stages in dvc.yaml, and stages that have no feature in params.yaml.
 
@@ -89,7 +102,14 @@ def stage_problems(params: Params, layout: Layout) -> list[str]:
         return []
     has_stages = set(re.findall(r"^  train_(\w+):", path.read_text(), flags=re.MULTILINE))
     problems = []
-    for group in sorted(params.models.keys() - has_stages):
+    known = {*params.features, EMBEDDING, FUSION}
+    for group in sorted(params.models.keys() - has_stages - known):
+        near = difflib.get_close_matches(group, known, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"features has {', '.join(params.features)}"
+        problems.append(f"params.yaml: models.{group}: there is no feature of that name; {fix}")
+    for group in sorted((params.models.keys() & known) - has_stages):
+        if not params.models[group]:
+            continue
         lines = STAGES_OF_A_FEATURE.format(name=group)
         problems.append(
             f"params.yaml: models.{group}: dvc.yaml has no stages for it; add these lines there, "

@@ -147,3 +147,21 @@ def test_a_network_of_ones_own_must_be_in_the_folder_that_is_tracked(
     found = problems_with(raw)
     assert len(found) == problems
     assert all("changes in mine/ would not be tracked; set extensions: mine" in f for f in found)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("def (", ["net.py, line 15: invalid syntax; correct it"]),
+        ("import nowhere_to_be_found", ["No module named", "nowhere_to_be_found"]),
+        ("Own.forward_head = lambda self, x: self.lost(x)", ["AttributeError", "lost"]),
+    ],
+)
+def test_a_fault_in_a_network_of_ones_own_is_one_line(demo, tmp_path, monkeypatch, fault, words):
+    package = f"own{abs(hash(fault))}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "net.py").write_text(f"{OWN_NETWORK}{fault}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    network = {"name": f"{package}.net:Own"}
+    raw = changed(demo, {f"{DENSENET}.network": network, "extensions": package})
+    assert_one_problem(raw, f"{DENSENET}.", *words)

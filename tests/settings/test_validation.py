@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from earmark.layout import Layout
-from earmark.settings.validation import stage_problems
+from earmark.settings.validation import extension_problems, stage_problems
 from tests.params.raw_params import (
     ATTENTION,
     DENSENET,
@@ -155,3 +155,29 @@ def test_validate_passes_what_is_sound_before_the_demo_corpus_is_made(tmp_path):
     done = validate(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "sound" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mine", "there is no folder mine; make it"),
+        (".", "'.' is no folder name here"),
+        ("earmark", "'earmark' is no folder name here"),
+        ("../x", "'../x' is no folder name here"),
+    ],
+)
+def test_extensions_must_be_a_folder_beside_earmark(demo, tmp_path, name, words):
+    (tmp_path / "dvc.yaml").touch()
+    (problem,) = extension_problems(sound(changed(demo, {"extensions": name})), Layout(tmp_path))
+    assert problem.startswith("params.yaml: extensions: ")
+    assert words in problem
+    (tmp_path / "extensions").mkdir()
+    assert extension_problems(sound(demo), Layout(tmp_path)) == []
+
+
+def test_a_misspelt_group_is_told_the_feature(demo):
+    params = sound(changed(demo, {"models.logmell": {}}))
+    (problem,) = stage_problems(params, Layout(ROOT))
+    assert problem.endswith(
+        "models.logmell: there is no feature of that name; did you mean logmel?"
+    )
