@@ -87,7 +87,7 @@ def clip_table(first: int, last: int) -> pd.DataFrame:
 def logmel_input(**changes: Any) -> Input:
     values: dict[str, Any] = {
         "feature": "logmel",
-        "type": "logmel",
+        "type_name": "logmel",
         "options": {},
         "sample_rate": 44_100,
         "lengths": [32],
