@@ -99,7 +99,9 @@ def test_only_the_network_that_is_built_is_imported(name: str, expected: set[str
 
 
 def test_the_example_of_build_is_true() -> None:
-    assert doctest.testmod(earmark.networks) == (0, 6)
+    result = doctest.testmod(earmark.networks)
+    assert result.attempted > 5
+    assert result.failed == 0
 
 
 # A network of the user's own

@@ -163,7 +163,7 @@ def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> Non
         assert run.data.tags["git.commit"] == commit
         assert run.data.tags["dvc.exp"] == "workspace"
         epochs = client.get_metric_history(run.info.run_id, "validation_loss")
-        assert [metric.step for metric in epochs] == list(range(len(epochs)))
+        assert [metric.step for metric in epochs] == list(range(1, len(epochs) + 1))
         names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
         assert "confusion_matrix.png" in names
 
