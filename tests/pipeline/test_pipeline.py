@@ -339,7 +339,7 @@ def test_the_gate_passes_on_what_was_pushed_and_stops_what_was_not_run(
     clone.env["DVC_REMOTE_URL"] = str(store)
     output = clone.run(".ci/gate")
     assert stages_run(output) == {}
-    assert "dvc.lock and metrics are those of the code" in output
+    assert "dvc.lock, code.json and metrics are those of the code" in output
     assert not (clone.root / "data" / "features").exists(), "the gate pulls no features"
     clone.set("inference.confidence", "0.95")
     assert "changed" in clone.run(".ci/gate", ok=False)
