@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.errors import UserError
+from earmark.evaluation.epoch_choice import EPOCH_RULES
 from experiments.settings import Plan
 from experiments.tables import ENSEMBLE, Column, Row
 
@@ -23,7 +24,7 @@ def markdown(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> str:
     lines = [f"# {plan.table.title}", "", *_headline(plan, scores), ""]
     lines += [_line(header), _line(["---"] * len(header))]
     lines += [_line([row.name, *_cells(row, plan, scores)]) for row in rows]
-    return "\n".join([*lines, "", *_notes(plan, scores)]) + "\n"
+    return "\n".join([*lines, "", *_epochs(scores), *_notes(plan, scores)]) + "\n"
 
 
 def _headline(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -73,6 +74,23 @@ def _part(entry: dict[str, Any], column: Column, row: Row, is_small: bool) -> di
     part = " ".join(column.part)
     fix = "run the table on the paper's corpus, or try it with --small"
     raise UserError(f"{row.name}: the corpus has no {part} clips, so nothing was scored; {fix}")
+
+
+def _epochs(scores: Mapping[str, dict[str, Any]]) -> list[str]:
+    """How far the papers' choice of an epoch, on the fold that is scored, flatters each network."""
+    rows = []
+    for experiment, run in scores.items():
+        for model, entry in run["epochs"].items():
+            values = [entry.get(rule) for rule in EPOCH_RULES]
+            shown = [NOT_GIVEN if value is None else f"{value:.3f}" for value in values]
+            rows.append(_line([experiment, model, entry["rule"], *shown]))
+    if not rows:
+        return []
+    heading = (
+        "After each epoch, on validation clips: the figure at the epoch that a rule would keep."
+    )
+    head = ["experiment", "model", "kept by", *(rule.replace("_", " ") for rule in EPOCH_RULES)]
+    return [heading, "", _line(head), _line(["---"] * len(head)), *rows, ""]
 
 
 def _notes(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[str]:

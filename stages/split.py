@@ -23,7 +23,8 @@ def run(params: Params, layout: Layout) -> pd.DataFrame:
     assigned = split_training_clips(clips, params.cv, seed=params.seed)
     summary = summarise_split(usable, assigned, scheme=params.cv.scheme)
     path = layout.root / params.corpus.label_corrections
-    folds, corrections = apply_corrections(folds_table(usable, assigned), clips, path)
+    table = folds_table(usable, assigned, inner_share=params.cv.inner_share, seed=params.seed)
+    folds, corrections = apply_corrections(table, clips, path)
     summary |= {"label_corrections": corrections} if corrections else {}
     write_table(layout.folds, folds)
     write_json(layout.metrics / "split.json", summary)

@@ -57,7 +57,7 @@ def assign_folds(clips: pd.DataFrame, *, scheme: FoldScheme, k: int, seed: int) 
     if scheme == "grouped" and not is_known(clips["source"]).any():
         raise ValueError("cv.scheme is grouped, but no clip names its source; use stratified")
     _check_class_sizes(clips, k)
-    return pd.Series(_deal(clips, k, seed), index=clips.index, name="fold")
+    return pd.Series(deal(clips, k, seed), index=clips.index, name="fold")
 
 
 def check_table(clips: pd.DataFrame) -> None:
@@ -83,8 +83,11 @@ def check_table(clips: pd.DataFrame) -> None:
             raise ValueError(f"clip {blank.iloc[0]} and {n_more} more have no {column}; fill it in")
 
 
-def _deal(clips: pd.DataFrame, k: int, seed: int) -> NDArray[np.int64]:
-    """Give each source, largest first, to the fold that has fewest clips of the same tags."""
+def deal(clips: pd.DataFrame, k: int, seed: int) -> NDArray[np.int64]:
+    """Give each source, largest first, to the fold that has fewest clips of the same tags.
+
+    Returns the fold of every clip, `(B,)`, from 0 to k - 1. A class may have fewer clips than k.
+    """
     tags, group = _tags_and_groups(clips)
     n_clips_of = tags.sum(axis=0)
     verified = clips["verified"].to_numpy()[:, np.newaxis]

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from earmark.corpora.folds import assign_folds, check_table
+from earmark.corpora.folds import assign_folds, check_table, deal
 from earmark.corpora.sources import is_known, merged_sources
 from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION
 from earmark.errors import UserError
-from earmark.labels import tags_of
+from earmark.labels import SEPARATOR, tags_of
 from earmark.params import CrossValidation, Scheme
 from earmark.params.roster import folds_of
 
@@ -58,18 +59,41 @@ def split_training_clips(clips: pd.DataFrame, cv: CrossValidation, *, seed: int)
         raise UserError(str(error)) from error
 
 
-def folds_table(usable: pd.DataFrame, assigned: pd.DataFrame) -> pd.DataFrame:
+def folds_table(
+    usable: pd.DataFrame, assigned: pd.DataFrame, *, inner_share: float, seed: int
+) -> pd.DataFrame:
     """The table of all usable clips, in which a column fold_<name> holds a clip's split.
+
+    A column inner_<name> says which training clips of that fold the recipe inner_split holds out.
 
     Args:
         usable: the clips table without the quarantined clips.
         assigned: what `assign_splits` returned for the training clips; test clips get "test".
+        inner_share, seed: as for `inner_split`.
     """
     columns = [f"fold_{name}" for name in assigned.columns]
     clips = usable[["clip", "split", "label", "aux_label", "verified"]]
     folds = clips.join(assigned.set_axis(columns, axis=1))
     folds[columns] = folds[columns].fillna("").where(folds["split"] == "train", "test")
+    usable = usable.assign(source=merged_sources(usable))
+    for name, column in zip(assigned.columns, columns, strict=True):
+        is_trained_on = folds[column] == TRAIN
+        folds[f"inner_{name}"] = False
+        is_inner = inner_split(usable[is_trained_on], inner_share, seed=seed)
+        folds.loc[is_trained_on, f"inner_{name}"] = is_inner
     return folds.reset_index(drop=True)
+
+
+def inner_split(clips: pd.DataFrame, share: float, *, seed: int) -> NDArray[np.bool_]:
+    """Which `(B,)` of a fold's training clips are held out, so that they can choose an epoch.
+
+    About `share` of them, balanced by label and verified flag, the clips of one source together. A
+    tag keeps at least one clip to train on, its sources permitting.
+    """
+    is_inner: NDArray[np.bool_] = deal(clips, round(1 / share), seed) == 0
+    tags = clips["label"].str.split(SEPARATOR)
+    trained_on = set(tags[~is_inner].explode())
+    return is_inner & np.array([trained_on.issuperset(own) for own in tags])
 
 
 def assign_splits(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from earmark.evaluation.calibration import CalibrationReport, calibration_report
+from earmark.evaluation.epoch_choice import epoch_choices, epoch_notes
 from earmark.evaluation.paired import gain
 from earmark.evaluation.points import check_metric, confusion_matrix
 from earmark.evaluation.predictions import (
@@ -54,7 +55,8 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
     predictions = {name: one.grouped(groups).with_answers() for name, one in ungrouped.items()}
     ensemble = predictions[ENSEMBLE]
     metrics = shown_metrics(metric, ensemble.task)
-    scores = _scores(predictions, metadata, params)
+    curves = _learning_curves(layout)
+    scores = _scores(predictions, metadata, curves, params)
     calibration = calibration_report(
         ungrouped[ENSEMBLE],
         metadata["temperature"],
@@ -73,18 +75,22 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
             **_test_tables(ensemble),
             "reliability": calibration.reliability,
             "coverage": calibration.coverage,
-            "learning_curves": _learning_curves(layout),
+            "learning_curves": curves,
         },
         confusion=_confusion(ensemble.validation),
     )
 
 
 def _scores(
-    predictions: dict[str, Predictions], metadata: dict[str, Any], params: Params
+    predictions: dict[str, Predictions],
+    metadata: dict[str, Any],
+    curves: pd.DataFrame,
+    params: Params,
 ) -> dict[str, Any]:
     """What metrics/scores.json holds; `gain` is the ensemble's over the best of several members."""
     options = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
+    epochs = epoch_choices(curves, metric)
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
     models = {name: score_member(one, **options) for name, one in bar}
     scores = {
@@ -93,7 +99,8 @@ def _scores(
         "ensemble": models.pop(ENSEMBLE),
         "models": models,
         "weights": metadata["weights"],
-        "notes": [*_notes(params, ensemble), *metadata["notes"]],
+        "epochs": epochs,
+        "notes": [*_notes(params, ensemble, epochs), *metadata["notes"]],
     }
     if len(models) > 1:
         best = predictions[best_member(models, metric)].validation
@@ -101,12 +108,9 @@ def _scores(
     return scores
 
 
-def _notes(params: Params, ensemble: Predictions) -> list[str]:
+def _notes(params: Params, ensemble: Predictions, epochs: dict[str, Any]) -> list[str]:
     """What a reader of the scores must know."""
-    notes = [
-        "Each network's epoch was chosen on the fold that it is scored on, as in the papers: "
-        "out-of-fold scores are slightly too high, those of a test set are not."
-    ]
+    notes = epoch_notes(epochs)
     if params.corpus.synthetic:
         notes.append("The corpus is synthetic: these scores say nothing about recordings.")
     is_verified = ensemble.clips["verified"][ensemble.clips["split"] == "validation"]

@@ -61,6 +61,7 @@ class CrossValidation(Section):
     scheme: Scheme
     k: Annotated[int, Field(ge=2)]
     verified_validation_only: bool
+    inner_share: Annotated[float, Field(gt=0, le=0.5)]
 
 
 class SameClass(Section):

@@ -18,10 +18,11 @@ class Recipe(Section):
     class_mixed_clips: bool
     epochs: Count
     patience: Count
+    epoch_choice: Literal["last", "inner_split", "scored_fold"]
     monitor: Monitor
     optimizer: Literal["adam", "sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    schedule: Literal["cyclical", "constant", "multistep"]
+    schedule: Literal["cyclical", "cosine", "constant", "multistep"]
     base_lr: Positive
     max_lr: Positive
     half_cycle_epochs: Positive
@@ -48,6 +49,15 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "Recipe":
-        if self.schedule == "cyclical" and self.max_lr < self.base_lr:
+        if self.schedule in ("cyclical", "cosine") and self.max_lr < self.base_lr:
             raise ValueError("max_lr is below base_lr; swap or raise it")
+        return self
+
+    @model_validator(mode="after")
+    def _stages_have_a_guide(self) -> "Recipe":
+        if self.schedule == "multistep" and self.epoch_choice == "last":
+            raise ValueError(
+                "schedule multistep lowers the rate when a validation loss stays up, and with "
+                "epoch_choice last none is looked at; set inner_split, or the schedule to cosine"
+            )
         return self

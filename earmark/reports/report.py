@@ -86,9 +86,24 @@ def render_report(
     if len(learning_curves):
         metric = metrics[0] if metrics[0] in learning_curves else "map_at_3"
         curves = picture(learning_curve_figure(learning_curves, metric), "Learning curves")
-        sections.append(section("Learning curves", "<p>One line per fold.</p>", curves))
+        epochs = _epochs(scores.get("epochs", {}), METRIC_NAMES[metric])
+        sections.append(section("Learning curves", "<p>One line per fold.</p>", curves, epochs))
     sections.append(section("Quarantine", _quarantine(quarantine)))
     return page(title, synthetic=synthetic, body="\n".join(sections))
+
+
+def _epochs(choices: Mapping[str, Mapping[str, Any]], metric: str) -> str:
+    """What each model's curve says of the epoch that is kept, by whatever rule."""
+    if not choices:
+        return ""
+    rows = pd.DataFrame.from_dict(dict(choices), orient="index").round(3).fillna("–")
+    rows.insert(0, "model", rows.index)
+    text = paragraphs(
+        f"Validation {metric} at the epoch that each rule would keep, mean over the folds: the "
+        "best of the fold that is scored (which flatters), the best of the other folds' mean "
+        "curve, and the last. Each model was kept by the rule that its row names."
+    )
+    return text + table(rows.rename(columns={"rule": "kept_by"}))
 
 
 def _validate(scores: Mapping[str, Any], weights: Mapping[str, float]) -> None:

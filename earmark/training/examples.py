@@ -5,7 +5,7 @@ Shapes: N clips, K tags, A auxiliary labels.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from earmark.labels import SEPARATOR, Task
 from earmark.layout import Layout
+from earmark.params import Recipe
 from earmark.store import Store, read_table
 from earmark.taggers.input import FusionStore
 
@@ -64,6 +65,8 @@ class Examples:
             if clip not in entries_of:
                 continue
             if variant in CLASS_MIXED:
+                if partner and partner not in entries_of:
+                    continue  # held out of training since it was mixed
                 of_both = {aux_label_of[clip], aux_label_of.get(partner, "")}
                 mixed.append((clip, entry, SEPARATOR.join(sorted(of_both - {""}))))
             else:
@@ -109,18 +112,34 @@ def _index_rows(index: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     return zip(index["clip"], index.get("variant", empty), index.get("partner", empty), strict=True)
 
 
+class FoldExamples(NamedTuple):
+    """The clips of a fold; `inner` are those held out of training to choose the epoch, if any."""
+
+    train: Examples
+    inner: Examples | None
+    validation: Examples
+
+
 def fold_examples(
-    layout: Layout, store: Store | FusionStore, fold: str, *, with_class_mixed: bool
-) -> tuple[Examples, Examples]:
-    """Training and validation examples of a fold; class-mixed clips are trained on alone.
+    layout: Layout, store: Store | FusionStore, fold: str, recipe: Recipe
+) -> FoldExamples:
+    """The examples of a fold; class-mixed clips are trained on alone.
 
     The task is that of all training clips, so that the tags are the same in every fold.
     """
     folds = read_table(layout.folds)
     task = Task.of(folds[folds["split"] == "train"])
     split = folds[f"fold_{fold}"]
-    train = Examples.select(store, folds[split == "train"], task, with_class_mixed=with_class_mixed)
-    return train, Examples.select(store, folds[split == "validation"], task)
+    train, inner = folds[split == "train"], None
+    if recipe.epoch_choice == "inner_split":
+        is_inner = train[f"inner_{fold}"]
+        inner = Examples.select(store, train[is_inner], task)
+        train = train[~is_inner]
+    return FoldExamples(
+        Examples.select(store, train, task, with_class_mixed=recipe.class_mixed_clips),
+        inner,
+        Examples.select(store, folds[split == "validation"], task),
+    )
 
 
 def standardisation(

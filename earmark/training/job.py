@@ -31,6 +31,8 @@ class Job:
         recipe: `model` or `finetune` of params.yaml, with the entry's own values.
         tagger: the network as it starts, and its input.
         train, validation: the clips of the fold.
+        inner: training clips that are held out to choose the epoch; None where the recipe's
+            `epoch_choice` is not inner_split.
         device: where and how precisely the network is computed.
         checkpoint_seconds: between two checkpoints within an epoch; changes no result.
         max_patches: see Sampler; None for models, which read one crop per clip.
@@ -48,6 +50,7 @@ class Job:
     validation: Examples
     device: Device
     checkpoint_seconds: float
+    inner: Examples | None = None
     max_patches: int | None = None
     frozen: tuple[str, ...] = ()
     head: frozenset[str] = frozenset()
@@ -76,15 +79,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model at its best epoch, and how it came there.
+    """A trained model at the epoch that is kept, and how it came there.
 
     Attributes:
-        best: the row of `history` of the best epoch.
+        kept: the row of `history` of that epoch.
         history: one row per epoch, in which `epoch` counts from 1.
     """
 
     tagger: Tagger
-    best: dict[str, float]
+    kept: dict[str, float]
     history: list[dict[str, float]]
     validation_probabilities: NDArray[np.float32]  # (V, K)
 
@@ -100,6 +103,7 @@ def job_key(job: Job, code: str) -> dict[str, Any]:
 
     `code` is the digest of the code that can reach the result.
     """
+    held_out = [job.validation, *([job.inner] if job.inner else [])]
     return {
         "name": job.name,
         "recipe": job.recipe.model_dump(),
@@ -109,8 +113,8 @@ def job_key(job: Job, code: str) -> dict[str, Any]:
         "input": json.dumps(job.tagger.input.__dict__, sort_keys=True, default=str),
         "data": job.train.store.digest,
         "task": job.train.task.__dict__,
-        "clips": [job.train.clips, job.validation.clips],
-        "labels": [_labels_digest(examples) for examples in (job.train, job.validation)],
+        "clips": [examples.clips for examples in (job.train, *held_out)],
+        "labels": [_labels_digest(examples) for examples in (job.train, *held_out)],
         "metadata": job.metadata,
         "device": job.device.__dict__,
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""One training loop for every network: epochs of steps, each validated, the best weights kept.
+"""One training loop for every network: epochs of steps, each validated, the weights of one kept.
 
 Shapes: B clips or patches, K tags, A auxiliary labels.
 """
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
-    """Train to the end, or go on where a killed run stopped; the best epoch's weights are kept.
+    """Train to the end, or go on where a killed run stopped, and keep the weights of one epoch.
 
     An interrupted training ends in the same weights as an undisturbed one, on the same machine with
     the same number of threads.

@@ -79,9 +79,7 @@ def model_job(
     device = Device.choose(params.runtime)
     _seed_weights(recipe.seed, member, fold)
     store = _open_features(params, layout, group, fold, extractor)
-    train, validation = fold_examples(
-        layout, store, fold, with_class_mixed=recipe.class_mixed_clips
-    )
+    train, inner, validation = fold_examples(layout, store, fold, recipe)
     metadata = {"extractor": extractor} if extractor else {}
     head = frozenset[str]()
     if group == FUSION:
@@ -99,6 +97,7 @@ def model_job(
         tagger=tagger,
         train=train,
         validation=validation,
+        inner=inner,
         device=device,
         checkpoint_seconds=params.runtime.checkpoint_seconds,
         frozen=tuple(entry.training.frozen),
@@ -113,9 +112,7 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
     recipe = recipe_of(params, entry)
     device = Device.choose(params.runtime)
     store = Store.open(layout.features(PATCHES), in_memory=True)
-    train, validation = fold_examples(
-        layout, store, fold, with_class_mixed=recipe.class_mixed_clips
-    )
+    train, inner, validation = fold_examples(layout, store, fold, recipe)
     feature = params.features[PATCHES]
     input_ = Input(
         feature=PATCHES,
@@ -143,6 +140,7 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
         tagger=tagger,
         train=train,
         validation=validation,
+        inner=inner,
         device=device,
         checkpoint_seconds=params.runtime.checkpoint_seconds,
         max_patches=entry.max_patches,
@@ -166,12 +164,12 @@ def train_and_keep(job: Job, params: Params, layout: Layout, *, stage: str, code
         _write_outputs(job, fitted, layout)  # before the block ends, which drops the checkpoint
     shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor
     logger.info(
-        "%s: best epoch %d of %d, validation %s %.3f",
+        "%s: kept epoch %d of %d, validation %s %.3f",
         job.name,
-        fitted.best["epoch"],
+        fitted.kept["epoch"],
         len(fitted.history),
         shown,
-        fitted.best[shown],
+        fitted.kept[shown],
     )
     return fitted
 
@@ -241,12 +239,17 @@ def new_tagger(network: Network, task: Task, input_: Input, key: str) -> Tagger:
 
 
 def _write_outputs(job: Job, fitted: Fitted, layout: Layout) -> None:
-    best = {**fitted.best, "epochs_trained": len(fitted.history)}
-    metadata = {**job.metadata, "member": job.member, "fold": job.fold, "best": best}
+    kept = {
+        **fitted.kept,
+        "epochs_trained": len(fitted.history),
+        "epoch_choice": job.recipe.epoch_choice,
+    }
+    metadata = {**job.metadata, "member": job.member, "fold": job.fold, "kept": kept}
     fitted.tagger.save(layout.model(job.member, job.fold), metadata)
     curve = pd.DataFrame(fitted.history)
     curve.insert(0, "fold", job.fold)
     curve.insert(0, "model", job.member)
+    curve.insert(2, "epoch_choice", job.recipe.epoch_choice)
     write_table(layout.learning_curve(job.member, job.fold), curve)
 
 

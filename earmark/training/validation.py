@@ -1,4 +1,4 @@
-"""How good a network is on the validation clips, and whether this epoch is the best.
+"""How good a network is on the validation clips, and whether the weights of this epoch are kept.
 
 Shapes: V validation clips, K tags.
 """
@@ -76,23 +76,28 @@ def monitored(scores: dict[str, float], monitor: str) -> float:
 
 
 def close_epoch(job: Job, state: State) -> None:
-    """Validate, keep the weights if they are the best so far, and decide whether to stop."""
+    """Validate, keep the weights if the recipe chooses them, and decide whether to stop.
+
+    With `epoch_choice: last` the curve is for the eye alone: each epoch replaces the one before it,
+    nothing ends training early, and no plateau lowers the rate.
+    """
     recipe, progress = job.recipe, state.progress
     with state.averaged():  # what is validated is what is kept
-        tagger = replace(job.tagger, network=state.network)
-        probabilities = validate(tagger, job.validation, job.device, recipe)
-        scores = validation_scores(probabilities, job.validation, name=job.name)
-        _keep_best(state, monitored(scores, recipe.monitor))
+        scores = _scores(job, state, job.validation)
+        inner = _scores(job, state, job.inner) if job.inner else {}
+        guide = {"last": None, "inner_split": inner, "scored_fold": scores}[recipe.epoch_choice]
+        _keep_best(state, monitored(guide, recipe.monitor) if guide else float(progress.epoch))
     progress.history.append(
         {
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss_sum / job.sampler.n_batches,
             **scores,
+            **{f"inner_{name}": value for name, value in inner.items()},
             "learning_rate": job.learning_rate(replace(progress, step=progress.step - 1)),
         }
     )
-    is_lowered = progress.plateau.step(
-        scores["validation_loss"], factor=recipe.plateau_factor, patience=recipe.plateau_patience
+    is_lowered = guide is not None and progress.plateau.step(
+        guide["validation_loss"], factor=recipe.plateau_factor, patience=recipe.plateau_patience
     )
     progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
     progress.is_done = (
@@ -101,6 +106,12 @@ def close_epoch(job: Job, state: State) -> None:
     if recipe.schedule == "multistep" and is_lowered:
         state.begin_stage()
         progress.is_done |= progress.plateau.stage >= recipe.multistep_stages
+
+
+def _scores(job: Job, state: State, examples: Examples) -> dict[str, float]:
+    tagger = replace(job.tagger, network=state.network)
+    probabilities = validate(tagger, examples, job.device, job.recipe)
+    return validation_scores(probabilities, examples, name=job.name)
 
 
 def _keep_best(state: State, value: float) -> None:

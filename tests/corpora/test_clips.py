@@ -13,7 +13,7 @@ from tests.corpora.corpus_trees import touch
 
 
 def cv(scheme: Scheme) -> CrossValidation:
-    return CrossValidation(scheme=scheme, k=2, verified_validation_only=False)
+    return CrossValidation(scheme=scheme, k=2, verified_validation_only=False, inner_share=0.1)
 
 
 def four(**columns: list[Any]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from earmark.corpora.folds import assign_folds
+from earmark.corpora.splits import folds_table, inner_split
 from tests.corpora.clip_tables import clips_of, splits_of
 
 
@@ -92,3 +93,23 @@ def test_an_official_fold_that_trains_on_no_clip_of_a_tag_is_warned_of(caplog):
     clips = clips_of(["a;b", "a", "a", "a"], fold=[0, 0, 1, 1])
     splits_of(clips, scheme="official", k=2, folds=[0])
     assert "official fold 0 trains on no clip of b" in caplog.text
+
+
+def test_the_inner_split_holds_out_whole_sources_and_leaves_a_clip_of_each_class() -> None:
+    sources = [*(f"s{i // 4}" for i in range(40)), None]
+    clips = clips_of(["cat", "dog"] * 20 + ["owl"], source=sources)
+    is_inner = inner_split(clips, 0.2, seed=0)
+    assert 6 <= is_inner.sum() <= 10
+    held_out, trained_on = clips[is_inner], clips[~is_inner]
+    assert not set(held_out["source"]) & set(trained_on["source"].dropna())
+    assert set(held_out["label"]) == {"cat", "dog"}
+    assert "owl" in set(trained_on["label"])  # the only one is not held out
+
+
+def test_each_fold_has_an_inner_split_of_its_training_clips_alone() -> None:
+    clips = clips_of(["cat", "dog"] * 15).assign(split="train", aux_label="", equal_to="")
+    table = folds_table(clips, splits_of(clips), inner_share=0.25, seed=0)
+    for fold in range(3):
+        is_inner = table[f"inner_{fold}"]
+        assert set(table.loc[is_inner, f"fold_{fold}"]) == {"train"}
+        assert is_inner.sum() in (4, 5, 6)

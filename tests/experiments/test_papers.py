@@ -212,7 +212,9 @@ def scores(value: float, *, with_test: bool = True) -> dict[str, Any]:
     if with_test:
         more = {"accuracy": {"value": 0.25, "low": 0.0, "high": 0.5}}
         entry["test"] = {"all": more, "public": more}
-    return {"ensemble": entry, "models": {"m": entry}, "notes": ["Said by the run."]}
+    epochs = {"m": {"rule": "scored_fold", "scored_fold": value + 0.05, "last": value}}
+    notes = ["Said by the run."]
+    return {"ensemble": entry, "models": {"m": entry}, "epochs": epochs, "notes": notes}
 
 
 def toy_plan(*, small: bool = False) -> Plan:
@@ -235,6 +237,13 @@ def test_a_table_is_rendered_with_intervals_and_notes():
         "| 0.6 | 0.250 (0.000 to 0.500) |\n"
         "| All | – | 0.710 ± 0.020; of all clips 0.700 (0.600 to 0.800) "
         "| – | 0.250 (0.000 to 0.500) |\n"
+        "\n"
+        "After each epoch, on validation clips, at the epoch that a rule would keep:\n"
+        "\n"
+        "| experiment | model | kept by | scored fold | other folds | last |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| one | m | scored_fold | 0.450 | – | 0.400 |\n"
+        "| two | m | scored_fold | 0.750 | – | 0.700 |\n"
         "\n"
         "- A note.\n"
         "- Started from a.safetensors.\n"

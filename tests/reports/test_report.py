@@ -52,6 +52,7 @@ def page() -> dict:
         {
             "model": ["one", "one", "one", "two"],
             "fold": ["0", "0", "1", "0"],
+            "epoch_choice": "scored_fold",
             "epoch": [0, 1, 0, 0],
             "train_loss": [1.0, 0.5, 1.0, 1.0],
             "validation_loss": [1.0, 0.6, 1.1, 1.0],
@@ -60,11 +61,12 @@ def page() -> dict:
         }
     )
     models = {"one": entry(0.81) | folds(0.805), "two": entry(0.84) | folds(0.835)}
+    epochs = {"one": {"rule": "scored_fold", "scored_fold": 0.9125, "last": 0.8125}}
     return {
         "title": "A <tagger>",
         "synthetic": False,
         "notes": ["Five folds & one seed."],
-        "scores": {"models": models, "ensemble": entry(0.9)},
+        "scores": {"models": models, "ensemble": entry(0.9), "epochs": epochs},
         "metrics": ["map_at_3", "accuracy", "macro_f1"],
         "by_tag": per_class(probabilities, labels, TAGS),
         "confusion": confusion_matrix(probabilities, labels),
@@ -82,6 +84,13 @@ def pictures(html: str) -> list[bytes]:
 def visible(html: str) -> str:
     """The page without its pictures and style."""
     return re.sub(r"<style>.*?</style>|<img[^>]*>", "", html, flags=re.DOTALL)
+
+
+def test_the_page_shows_what_the_choice_of_an_epoch_is_worth(page):
+    text = visible(render_report(**page))
+    assert "<td>one</td><td>scored_fold</td><td>0.912</td><td>0.812</td>" in text
+    page["scores"] = page["scores"] | {"epochs": {}}
+    assert "kept by" not in visible(render_report(**page))
 
 
 def test_the_page_holds_every_number_and_picture(page):
@@ -326,7 +335,7 @@ def test_learning_curves_have_a_row_per_model_and_a_line_per_fold(page):
 
 
 def test_the_history_of_one_run_needs_neither_model_nor_fold(page):
-    history = page["learning_curves"].iloc[:2].drop(columns=["model", "fold"])
+    history = page["learning_curves"].iloc[:2].drop(columns=["model", "fold", "epoch_choice"])
     assert len(learning_curve_figure(history).axes) == 3
 
 

@@ -11,7 +11,7 @@ from earmark.layout import Layout
 from earmark.seeding import rng_for
 from earmark.store import Store, StoreWriter, write_table
 from earmark.training.examples import Examples, fold_examples, standardisation
-from tests.training.conftest import TASK, clip_table
+from tests.training.conftest import TASK, clip_table, recipe_with
 
 
 def test_class_mixed_clips_are_examples_of_their_own_and_share_both_auxiliary_labels(
@@ -73,20 +73,32 @@ def test_a_fold_has_the_tags_of_all_training_clips_and_validates_on_no_class_mix
 ) -> None:
     layout = Layout(tmp_path)
     clips = clip_table(0, 6).assign(
-        split=["train"] * 5 + ["test"], fold_0=["train", "train", "validation", "none", "none", ""]
+        split=["train"] * 5 + ["test"],
+        fold_0=["train", "train", "validation", "none", "none", ""],
+        inner_0=[False, True, False, False, False, False],
     )
     write_table(layout.folds, clips)
     with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as out:
         for clip in clips["clip"]:
             for variant in ("", "same_class"):
-                out.append(np.zeros(2, np.int16), clip=clip, variant=variant, partner="")
+                partner = "c1" if variant else ""
+                out.append(np.zeros(2, np.int16), clip=clip, variant=variant, partner=partner)
     store = Store.open(tmp_path / "f")
-    train, validation = fold_examples(layout, store, "0", with_class_mixed=True)
+    recipe = recipe_with(class_mixed_clips=True)
+    train, inner, validation = fold_examples(layout, store, "0", recipe)
+    assert inner is None
     assert train.clips == ["c0", "c1", "c0", "c1"]
     assert validation.clips == ["c2"]
     assert train.task.tags == ["Bark", "Cough", "Flute"]
-    train, _ = fold_examples(layout, store, "0", with_class_mixed=False)
+    train = fold_examples(layout, store, "0", recipe_with(class_mixed_clips=False)).train
     assert train.clips == ["c0", "c1"]
+
+    # What is held out to choose the epoch trains in no way: not as the partner of a mixed clip.
+    inner_split = recipe_with(class_mixed_clips=True, epoch_choice="inner_split")
+    train, inner, validation = fold_examples(layout, store, "0", inner_split)
+    assert (train.clips, validation.clips) == (["c0"], ["c2"])
+    assert inner is not None
+    assert inner.clips == ["c1"]
 
 
 def test_standardisation_is_the_mean_and_deviation_of_all_values_or_of_each_column(

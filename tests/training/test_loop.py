@@ -31,10 +31,10 @@ def test_training_learns_and_keeps_the_best_epoch(store: Store, tmp_path: Path) 
     job = make_job(store, recipe=recipe_with(**LONG))
     fitted = fit(job, tmp_path / "checkpoint", Rows())
     values = [row["map_at_3"] for row in fitted.history]
-    assert fitted.best["map_at_3"] == max(values) > 0.75
+    assert fitted.kept["map_at_3"] == max(values) > 0.75
     labels = job.validation.targets.argmax(axis=1)
     accuracy = (fitted.validation_probabilities.argmax(axis=1) == labels).mean()
-    assert accuracy == pytest.approx(fitted.best["accuracy"])
+    assert accuracy == pytest.approx(fitted.kept["accuracy"])
 
 
 def test_training_stops_after_patience_epochs_without_a_better_one(
@@ -42,7 +42,7 @@ def test_training_stops_after_patience_epochs_without_a_better_one(
 ) -> None:
     job = make_job(store, recipe=recipe_with(epochs=50, patience=2, **UNMOVED))
     fitted = fit(job, tmp_path / "checkpoint", Rows())
-    assert len(fitted.history) == fitted.best["epoch"] + 2 < 50
+    assert len(fitted.history) == fitted.kept["epoch"] + 2 < 50
 
 
 def test_epochs_are_told_and_kept_from_1(store: Store, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_finished_checkpoint_gives_the_same_model_without_training(
         again = fit(make_job(store), tmp_path / "checkpoint", Rows())
     assert not calls
     assert "was trained to the end before" in caplog.text
-    assert again.best == first.best
+    assert again.kept == first.kept
     for key, value in weights_of(again).items():
         np.testing.assert_array_equal(value, expected[key])
 
@@ -192,7 +192,7 @@ def test_an_average_of_the_weights_is_what_is_validated_and_kept(
     assert not np.allclose(heads[0], heads[1])
     labels = job.validation.targets.argmax(axis=1)
     accuracy = (averaged.validation_probabilities.argmax(axis=1) == labels).mean()
-    assert accuracy == pytest.approx(averaged.best["accuracy"])
+    assert accuracy == pytest.approx(averaged.kept["accuracy"])
 
 
 def test_frozen_layers_stay_as_they_are_batch_norm_included(store: Store, tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_clips_of_several_tags_are_learned_by_the_same_loop(store: Store, tmp_pa
     recipe = recipe_with(**LONG, monitor="roc_auc", plateau_patience=40)
     fitted = fit(make_job(store, clips, recipe=recipe), tmp_path / "checkpoint", Rows())
     assert fitted.tagger.activation == "sigmoid"
-    assert fitted.best["roc_auc"] > 0.8
-    assert "accuracy" not in fitted.best
+    assert fitted.kept["roc_auc"] > 0.8
+    assert "accuracy" not in fitted.kept
 
 
 def test_an_auxiliary_task_has_its_own_soft_max_and_its_own_targets(

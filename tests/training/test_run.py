@@ -94,12 +94,12 @@ def test_a_training_keeps_model_and_learning_curve_with_epochs_from_1_and_no_che
     description = read_json(layout.model("densenet", "0") / "model.json")
     curve = pd.read_csv(layout.learning_curve("densenet", "0"))
     assert curve["epoch"].tolist() == [1, 2]
-    assert list(curve.columns[:3]) == ["model", "fold", "epoch"]
-    best = description["best"]
-    assert best["epochs_trained"] == 2
-    assert curve.set_index("epoch").loc[best["epoch"], "map_at_3"] == curve["map_at_3"].max()
+    assert list(curve.columns[:3]) == ["model", "fold", "epoch_choice"]
+    kept = description["kept"]
+    assert kept["epochs_trained"] == 2
+    assert (kept["epoch"], kept["epoch_choice"]) == (2, "last")
     assert (description["member"], description["fold"]) == ("densenet", "0")
-    assert f"densenet-0: best epoch {best['epoch']} of 2, validation map_at_3" in caplog.text
+    assert "densenet-0: kept epoch 2 of 2, validation map_at_3" in caplog.text
     assert not checkpoints(layout)
 
 

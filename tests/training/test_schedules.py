@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from earmark.training.schedules import Plateau, learning_rate, triangular
+from earmark.training.schedules import Plateau, cosine, learning_rate, triangular
 from tests.training.conftest import recipe_with
 
 
@@ -24,6 +24,13 @@ def test_the_cycle_is_that_of_pytorch() -> None:
         assert triangular(update, base=0.001, peak=0.006, half_cycle=7) == pytest.approx(expected)
         optimizer.step()
         reference.step()
+
+
+def test_the_cosine_rises_in_a_tenth_of_the_updates_and_ends_at_zero() -> None:
+    rates = [cosine(i, base=0.001, peak=0.006, n_updates=100) for i in (0, 5, 10, 55, 100)]
+    assert rates == pytest.approx([0.001, 0.0035, 0.006, 0.003, 0.0])
+    recipe = recipe_with(schedule="cosine", epochs=10, base_lr=0.001, max_lr=0.006)
+    assert learning_rate(recipe, Plateau(), update=55, n_batches=10) == pytest.approx(0.003)
 
 
 def test_the_plateau_lowers_the_scale_after_patience_epochs_without_a_better_loss() -> None:

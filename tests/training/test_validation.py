@@ -1,6 +1,7 @@
 """Probabilities and scores of validation clips, and which epoch is the best."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 
 from earmark.errors import UserError
 from earmark.features.segments import Crop
+from earmark.labels import Task
 from earmark.store import Store
 from earmark.training.checkpoints import State, copy_weights
+from earmark.training.examples import Examples
+from earmark.training.job import job_key
 from earmark.training.loop import fit
 from earmark.training.optimizers import build_optimizer
 from earmark.training.validation import close_epoch, monitored, validate, validation_scores
-from tests.training.conftest import CPU, Rows, clip_table, make_job, recipe_with
+from tests.training.conftest import CPU, Rows, clip_table, make_job, recipe_with, weights_of
 
 
 def test_a_clip_has_the_mean_of_the_probabilities_of_its_segments(store: Store) -> None:
@@ -82,9 +86,44 @@ def test_an_epoch_is_shown_from_1_and_its_weights_are_kept_until_a_better_one(
     assert not state.progress.is_done
 
 
+def test_the_last_epoch_is_kept_whatever_the_scored_fold_says(store: Store, tmp_path: Path) -> None:
+    changes = {"epoch_choice": "last", "epochs": 6, "patience": 1, "plateau_patience": 1}
+    job = make_job(store, recipe=recipe_with(**changes))
+    fitted = fit(job, tmp_path / "one", Rows())
+    assert len(fitted.history) == fitted.kept["epoch"] == 6  # no patience, and the last
+
+    # A scored fold whose labels all change steers nothing: neither weights nor rates.
+    turned = replace(job.validation, targets=np.roll(job.validation.targets, 1, axis=1))
+    again = fit(
+        replace(make_job(store, recipe=job.recipe), validation=turned), tmp_path / "b", Rows()
+    )
+    assert all(np.array_equal(weights_of(fitted)[key], w) for key, w in weights_of(again).items())
+    rates = [[row["learning_rate"] for row in one.history] for one in (fitted, again)]
+    assert rates[0] == rates[1]
+
+
+def test_an_inner_split_chooses_the_epoch_and_the_scored_fold_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    recipe = recipe_with(epoch_choice="inner_split", epochs=8, patience=3, plateau_patience=2)
+    table = clip_table(0, 18)
+    inner = Examples.select(store, table[8:12], Task.of(table))
+    job = replace(make_job(store, recipe=recipe), inner=inner)
+    fitted = fit(job, tmp_path / "one", Rows())
+    values = [row["inner_map_at_3"] for row in fitted.history]
+    assert fitted.kept["epoch"] == values.index(max(values)) + 1
+    assert job_key(job, "") != job_key(replace(job, inner=job.validation), "")
+
+    turned = replace(job.validation, targets=np.roll(job.validation.targets, 1, axis=1))
+    other = {"inner": inner, "validation": turned}
+    again = fit(replace(make_job(store, recipe=recipe), **other), tmp_path / "two", Rows())
+    assert again.kept["epoch"] == fitted.kept["epoch"]
+    assert all(np.array_equal(weights_of(fitted)[key], w) for key, w in weights_of(again).items())
+
+
 def test_the_best_epoch_is_the_first_of_the_highest_monitor(store: Store, tmp_path: Path) -> None:
     job = make_job(store, recipe=recipe_with(epochs=12, patience=12, max_lr=0.02))
     fitted = fit(job, tmp_path / "checkpoint", Rows())
     values = [row["map_at_3"] for row in fitted.history]
-    assert fitted.best["epoch"] == values.index(max(values)) + 1
-    assert fitted.best["map_at_3"] == max(values)
+    assert fitted.kept["epoch"] == values.index(max(values)) + 1
+    assert fitted.kept["map_at_3"] == max(values)
