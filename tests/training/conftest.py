@@ -35,6 +35,7 @@ def recipe_with(**changes: Any) -> Recipe:
         "batch_size": 4,
         "epochs": 3,
         "epoch_choice": "scored_fold",
+        "ema_decay": 0.0,
         "patience": 3,
         "schedule": "cyclical",
         "max_lr": 4e-3,
