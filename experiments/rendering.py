@@ -86,7 +86,7 @@ def _epochs(scores: Mapping[str, dict[str, Any]]) -> list[str]:
             rows.append(_line([experiment, model, entry["rule"], *shown]))
     if not rows:
         return []
-    heading = (
+    heading = "After each epoch, on validation clips, at the epoch that a rule would keep:"
         "After each epoch, on validation clips: the figure at the epoch that a rule would keep."
     )
     head = ["experiment", "model", "kept by", *(rule.replace("_", " ") for rule in EPOCH_RULES)]
