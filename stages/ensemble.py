@@ -10,6 +10,7 @@ from typing import Any
 from earmark.ensemble.members import (
     aggregation_of,
     combine_members,
+    random_start_of,
     read_members,
     select_clips,
 )
@@ -33,6 +34,9 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         "members": list(members),
         "aggregation": {
             name: aggregation_of(layout.predictions(name, plan["folds"][0])) for name in members
+        },
+        "random_starts": {
+            name: random_start_of(layout.predictions(name, plan["folds"][0])) for name in members
         },
         "weights": weights,
         "notes": notes,

@@ -90,6 +90,11 @@ def aggregation_of(folder: Path) -> Aggregation:
     return aggregation
 
 
+def random_start_of(folder: Path) -> str:
+    """The published weights that a member's paper starts from and its network did not; or ""."""
+    return str(read_json(folder / "store.json").get("random_start", ""))
+
+
 def _member(clips: pd.DataFrame, by_fold: dict[str, dict[str, Floats]], prior: Floats) -> Floats:
     """The probabilities `(B, K)` of one member, from those of each of its networks."""
     rows = zip(clips["clip"], clips["fold"], clips["quarantined"], strict=True)
