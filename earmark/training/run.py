@@ -90,10 +90,9 @@ def model_job(
     train, validation = fold_examples(
         layout, store, fold, with_class_mixed=recipe.class_mixed_clips
     )
-    metadata = {}
-    if extractor:
-        start = store.metadata.get("random_start", "")
-        metadata = {"extractor": extractor, "random_start": start}
+    metadata = {"extractor": extractor} if extractor else {}
+    if start := store.metadata.get("random_start"):  # the extractor's
+        metadata["random_start"] = start
     head = frozenset[str]()
     if group == FUSION:
         tagger = fusion_tagger(layout, model, fold)
