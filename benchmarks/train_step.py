@@ -34,7 +34,7 @@ from earmark.taggers.device import Device
 
 STEP_MULTIPLY_ADDS = 64e9  # of a batch's forward pass; float32 keeps all its maps in memory
 LEAST, MOST = 4, 32  # clips of a batch; profiles/base.yaml has 32
-MOST_PATCHES = 128  # each clip has several (Xu et al., section 3.3)
+MOST_PATCHES = 128  # each clip has several (Xu et al., section 2.2)
 
 
 class Way(NamedTuple):

@@ -100,15 +100,17 @@ def _notes(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[str]:
 
 
 def _starts(plan: Plan) -> list[str]:
-    """Which models the paper starts from published weights, and ours from random values."""
-    weights = {
-        name: model["training"]["init_from"]
+    """What the networks started from; runs say themselves which published weights were missing."""
+    training = {
+        name: model["training"]
         for models in plan.params["models"].values()
         for name, model in models.items()
-        if "init_from" in model["training"]
     }
-    given = sorted({Path(path).name for path in weights.values() if path})
-    lacking = [name for name, path in weights.items() if not path]
+    shared = plan.params.get("model", {}).get("init_from", "")
+    paths = [one.get("init_from", shared) for one in training.values()]
+    paths += [extractor["weights"] for extractor in plan.params.get("extractors", {}).values()]
+    given = sorted({Path(path).name for path in paths if path})
+    lacking = [name for name, one in training.items() if one.get("init_from") == ""]
     notes = [f"Started from {', '.join(given)}."] if given else []
     if lacking:
         notes.append(

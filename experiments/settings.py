@@ -19,6 +19,7 @@ from earmark.layout import Layout
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import BASE, corpus_settings, overlay
 from experiments.tables import Column, Table
+from experiments.weights import name_weights_by_absolute_paths, take_weights
 
 Settings = Sequence[str]
 
@@ -64,8 +65,9 @@ def plan(
         changes = [*table.small.settings, *changes]
     else:
         overlay(params, _published_corpus(table, layout, params, root=root, cwd=cwd))
+        take_weights(params, layout)
     params = composed(params, changes)
-    _name_weights_by_absolute_paths(params, layout)
+    name_weights_by_absolute_paths(params, layout)
     experiments = {name: table.settings_of(name, small=small) for name in table.experiments}
     for name, settings in experiments.items():
         _, problems = parse_params(composed(params, settings), f"{table.name}, experiment {name}")
@@ -122,16 +124,6 @@ def _published_corpus(
     find(corpus["adapter"]).read_clips(folder, "")
     is_tracked = not root and (layout.root / f"{corpus['root']}.dvc").exists()
     return {} if is_tracked else {"corpus": {"root": str(folder)}}
-
-
-def _name_weights_by_absolute_paths(params: dict[str, Any], layout: Layout) -> None:
-    """Weight files, too, must be found from an experiment's own folder."""
-    models = [entry for group in params["models"].values() for entry in group.values()]
-    given = [(extractor, "weights") for extractor in params["extractors"].values()]
-    given += [(model.get("training", {}), "init_from") for model in models]
-    for section, key in given:
-        if section.get(key):
-            section[key] = str(layout.root / section[key])
 
 
 def _any_folder(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import PATCHES
-from earmark.store import Store, StoreWriter
+from earmark.store import Store, StoreWriter, read_json
 from stages import stage
 
 BATCH = 128
@@ -27,6 +27,8 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
     tagger = Tagger.load(layout.model(extractor, fold), device)
     store = Store.open(layout.features(PATCHES))
     metadata = {"silence": [0.0], "extractor": extractor, "fold": fold}
+    about = read_json(layout.model(extractor, fold) / "model.json")
+    metadata["random_start"] = about.get("random_start", "")
     shape = (tagger.embedding_dim,)
     with StoreWriter(
         layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", metadata=metadata

@@ -10,6 +10,7 @@ from typing import Any
 from earmark.ensemble.members import (
     aggregation_of,
     combine_members,
+    random_start_of,
     read_members,
     select_clips,
 )
@@ -26,7 +27,12 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     plan, folds = read_json(layout.plan), read_table(layout.folds)
     clips = select_clips(folds, read_table(layout.clips), plan["folds"])
     members = read_members(
-        layout.all_predictions, plan, clips, folds, confidence=params.inference.confidence
+        layout.all_predictions,
+        plan,
+        clips,
+        folds,
+        confidence=params.inference.confidence,
+        fold_mean=params.ensemble.fold_mean,
     )
     ensemble, weights, notes = combine_members(members, params.ensemble.weights)
     metadata = {
@@ -34,7 +40,11 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         "aggregation": {
             name: aggregation_of(layout.predictions(name, plan["folds"][0])) for name in members
         },
+        "random_starts": {
+            name: random_start_of(layout.predictions(name, plan["folds"][0])) for name in members
+        },
         "weights": weights,
+        "fold_mean": params.ensemble.fold_mean,
         "notes": notes,
         "tags": ensemble.task.tags,
         "is_multi_label": ensemble.task.is_multi_label,

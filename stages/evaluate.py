@@ -4,7 +4,7 @@ Reads: data/ensemble/, data/decoded/ (quarantine), data/training/, metrics/split
 Writes: metrics/scores.json, summary.json, calibration.json, reliability.csv, coverage.csv,
     learning_curves.csv, per_class.csv, confusion.csv, confusion_pairs.csv, submission.csv,
     test_predictions.csv; data/report/
-Params: evaluate, corpus, extractors, seed
+Params: evaluate, corpus, seed
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fine-tune a VGGish on the patches of one fold's training clips (Xu et al., section 3).
+"""Fine-tune a VGGish on the patches of one fold's training clips (Xu et al., section 2.2).
 
 Reads: data/features/patches/, data/folds.parquet
 Writes: models/<extractor>/<fold>/, data/training/<extractor>-<fold>.csv

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
-from earmark.store import Store, StoreWriter, read_table
+from earmark.store import Store, StoreWriter, read_json, read_table
 from stages import stage
 
 BATCH = 32
@@ -34,7 +34,8 @@ def run(
     store = open_fusion(layout, params.fusion) if group == FUSION else Store.open(folder)
     folds = read_table(layout.folds)
     split_of = dict(zip(folds["clip"], folds[f"fold_{fold}"], strict=True))
-    metadata = {"tags": tagger.tags, "aggregation": aggregation}
+    start = read_json(layout.model(member, fold) / "model.json").get("random_start", "")
+    metadata = {"tags": tagger.tags, "aggregation": aggregation, "random_start": start}
     n_tags = len(tagger.tags)
     n_crops = 0
     with StoreWriter(

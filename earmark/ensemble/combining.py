@@ -15,9 +15,17 @@ from earmark.evaluation.logits import log, logit
 Floats = NDArray[np.floating[Any]]
 
 
-def mean_over_folds(folds: Mapping[str, Floats]) -> Floats:
-    """Return the arithmetic mean `(B, K)` of the probabilities by the networks of the folds."""
+def mean_over_folds(
+    folds: Mapping[str, Floats], *, fold_mean: str = "arithmetic", is_multi_label: bool = False
+) -> Floats:
+    """Return the mean `(B, K)` of the probabilities by the networks of the folds.
+
+    With `fold_mean` "geometric" it is the mean of `combine`, so that an ensemble of equal weights
+    is the geometric mean of all networks of all members (Xu et al., section 4.1).
+    """
     validate_shapes(folds, what="fold")
+    if fold_mean == "geometric":
+        return combine(folds, dict.fromkeys(folds, 1.0), is_multi_label=is_multi_label)
     every = np.stack([folds[name].astype(np.float64) for name in sorted(folds)])
     return np.asarray(every.mean(axis=0))
 

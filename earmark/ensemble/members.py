@@ -3,8 +3,9 @@
 Shapes: B rows (a validation clip in its fold, or a test clip), K tags.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +69,7 @@ def read_members(
     folds: pd.DataFrame,
     *,
     confidence: float,
+    fold_mean: str = "arithmetic",
 ) -> dict[str, Predictions]:
     """Read what each member of the plan predicts for `clips`, test clips as the mean over folds.
 
@@ -80,7 +82,8 @@ def read_members(
     members = {}
     for member in sorted(plan["members"]):
         by_fold = {fold: _read_fold(folder / member / fold, confidence) for fold in plan["folds"]}
-        members[member] = Predictions.of(member, task, clips, _member(clips, by_fold, prior))
+        mean = partial(mean_over_folds, fold_mean=fold_mean, is_multi_label=task.is_multi_label)
+        members[member] = Predictions.of(member, task, clips, _member(clips, by_fold, prior, mean))
     return members
 
 
@@ -90,7 +93,17 @@ def aggregation_of(folder: Path) -> Aggregation:
     return aggregation
 
 
-def _member(clips: pd.DataFrame, by_fold: dict[str, dict[str, Floats]], prior: Floats) -> Floats:
+def random_start_of(folder: Path) -> str:
+    """The published weights that a member's paper starts from and its network did not; or ""."""
+    return str(read_json(folder / "store.json").get("random_start", ""))
+
+
+def _member(
+    clips: pd.DataFrame,
+    by_fold: dict[str, dict[str, Floats]],
+    prior: Floats,
+    mean: Callable[[dict[str, Floats]], Floats],
+) -> Floats:
     """The probabilities `(B, K)` of one member, from those of each of its networks."""
     rows = zip(clips["clip"], clips["fold"], clips["quarantined"], strict=True)
     probabilities = np.empty((len(clips), len(prior)))
@@ -101,7 +114,7 @@ def _member(clips: pd.DataFrame, by_fold: dict[str, dict[str, Floats]], prior: F
             probabilities[row] = by_fold[fold][clip]
         else:
             networks = {name: one[clip][np.newaxis] for name, one in by_fold.items()}
-            probabilities[row] = mean_over_folds(networks)[0]
+            probabilities[row] = mean(networks)[0]
     return probabilities
 
 

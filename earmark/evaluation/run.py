@@ -93,6 +93,9 @@ def _scores(
     epochs = epoch_choices(curves, metric)
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
     models = {name: score_member(one, **options) for name, one in bar}
+    starts = {name: text for name, text in metadata.get("random_starts", {}).items() if text}
+    for name, text in starts.items():
+        models[name]["random_start"] = text
     scores = {
         "corpus": {"name": params.corpus.name, "synthetic": params.corpus.synthetic},
         "metric": metric,
@@ -100,7 +103,11 @@ def _scores(
         "models": models,
         "weights": metadata["weights"],
         "epochs": epochs,
-        "notes": [*_notes(params, ensemble, epochs), *metadata["notes"]],
+        "notes": [
+            *_notes(params, ensemble, epochs),
+            *_start_notes(starts),
+            *metadata["notes"],
+        ],
     }
     if len(models) > 1:
         best = predictions[best_member(models, metric)].validation
@@ -121,12 +128,16 @@ def _notes(params: Params, ensemble: Predictions, epochs: dict[str, Any]) -> lis
         f"{name} counts as one tag of {', '.join(members)}; calibration is of the tags themselves."
         for name, members in params.evaluate.label_groups.items()
     ]
-    notes += [
-        f"VGGish {name} started from random values: no weight file was given."
-        for name, extractor in params.extractors.items()
-        if not extractor.weights
-    ]
     return notes
+
+
+def _start_notes(starts: dict[str, str]) -> list[str]:
+    """Which members started from random values, by the weights that their papers start from."""
+    return [
+        f"{', '.join(name for name in starts if starts[name] == weights)} started from random "
+        f"values: no weight file was given. The paper starts from {weights}."
+        for weights in dict.fromkeys(starts.values())
+    ]
 
 
 def _confusion(validation: Predictions) -> NDArray[np.integer[Any]] | None:

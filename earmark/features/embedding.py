@@ -20,7 +20,7 @@ class Embedding(FeatureType):
     dims: int
 
     segment_key = "segment_patches"
-    padding = "tile"  # Xu et al., section 3.1: a short bag is repeated
+    padding = "tile"  # Xu et al., section 3.2: a short bag is repeated
     dtype = np.dtype(np.float32)
 
     @property

@@ -15,10 +15,12 @@ from earmark.params import Padding
 class Mix(Protocol):
     """One draw of mixup: `share` of each example, and the rest from its partner."""
 
-    share: float
+    share: Any  # a float, or (B,)
     partner: NDArray[np.int64]
 
     def __call__(self, x: Any) -> Any: ...
+
+    def like(self, x: Any) -> "Mix": ...
 
 
 class FeatureType(ABC):

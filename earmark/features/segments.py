@@ -39,8 +39,10 @@ class Crop(NamedTuple):
 
 
 def lengths_in_rows(input_: ModelInput, feature: FeatureType) -> list[int]:
-    """How many rows of its feature a model reads at once, for each of its lengths."""
+    """How many rows of its feature a model reads at once, for each of its lengths; 0 for all."""
     length = getattr(input_, feature.segment_key)
+    if length == "all":
+        return [0]
     return [feature.segment_rows(times * length) for times in input_.lengths or [1.0]]
 
 

@@ -34,7 +34,7 @@ class VggishPatches(FeatureType):
     sample_rate: int
 
     segment_key = "segment_patches"
-    padding = "tile"  # Xu et al., section 3.1: a short bag is repeated
+    padding = "tile"  # Xu et al., section 3.2: a short bag is repeated
     has_bands = True
     dtype = np.dtype(np.float16)
     row_shape = (PATCH_FRAMES, N_MELS)

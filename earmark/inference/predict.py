@@ -132,6 +132,7 @@ class Ensemble:
         decoded = decode(path, sample_rate=sample_rate)
         trimmed = trim(decoded.waveform, sample_rate=sample_rate, **preparation["trim"])
         features = WaveformFeatures(trimmed.waveform)
+        rule = {key: self.metadata[key] for key in ("fold_mean", "is_multi_label")}
         members, n_crops = {}, 0
         for member, folds in self.networks.items():
             by_fold = {}
@@ -140,7 +141,7 @@ class Ensemble:
                 probabilities, n_used = self._clip(member, tagger, rows, path.name)
                 by_fold[fold] = probabilities[np.newaxis]
                 n_crops += n_used
-            members[member] = mean_over_folds(by_fold)
+            members[member] = mean_over_folds(by_fold, **rule)
         weights = {name: self.metadata["weights"][name] for name in members}
         combined = combine(members, weights, is_multi_label=self.metadata["is_multi_label"])
         return Prediction.of(combined[0], self.metadata, clip=str(path), n_crops=n_crops)
@@ -196,6 +197,6 @@ def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     if not (layout.ensemble / METADATA).exists():
         raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
     ensemble = Ensemble(runtime, layout)
-    if "aggregation" not in ensemble.metadata:
+    if "fold_mean" not in ensemble.metadata:
         raise UserError("the ensemble here was made by an older earmark; run `dvc repro`")
     return ensemble

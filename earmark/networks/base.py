@@ -4,10 +4,23 @@ Shapes: B segments, D values of a feature vector, L levels, S steps in time, K t
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+
+
+class Published(NamedTuple):
+    """Published weights that a paper starts its network from.
+
+    `layers` are the beginnings of the names of the parameters that they hold; `is_fixed` where the
+    paper does not train them any further.
+    """
+
+    name: str  # whose weights, as `python -m earmark download` calls them
+    paper: str  # and its section
+    layers: tuple[str, ...]
+    is_fixed: bool = False
 
 
 class Network(nn.Module, ABC):
@@ -22,10 +35,15 @@ class Network(nn.Module, ABC):
             "patches", "embedding" and "fusion" (a waveform and its log-mel).
         head: the module whose output are the logits. All tensors whose shape depends on the number
             of tags are in it.
+        published: the weights that its paper starts from; None for random values.
+        reads_whole_clips: whether it skips rows of NaN, which stand after the shorter clips of a
+            batch; with `segment_patches: all`.
         feature_dim: D where the features are one vector for each segment, (B, D); else None.
     """
 
     feature_types: ClassVar[frozenset[str]]
+    published: ClassVar[Published | None] = None
+    reads_whole_clips: ClassVar[bool] = False
     head: nn.Module
     feature_dim: int | None = None
 
@@ -70,6 +88,11 @@ class Network(nn.Module, ABC):
         is_sequential = isinstance(self.head, nn.Sequential)
         prefix = f"head.{len(self.head) - 1}." if is_sequential else "head."  # type: ignore[arg-type]
         return frozenset(key for key in self.state_dict() if key.startswith(prefix))
+
+    def published_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that the published weights are of, by name; {} if none are."""
+        layers = self.published.layers if self.published else ()
+        return {name: p for name, p in self.named_parameters() if name.startswith(layers)}
 
     def channels_last(self) -> Self:
         """Lay the kernels out channels last, and so everything that is computed with them.

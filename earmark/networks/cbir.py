@@ -8,7 +8,7 @@ Shapes: B clips, N frames, M mel bins (64), C channels, S steps, H values of a s
 import torch
 from torch import Tensor, nn
 
-from earmark.networks.base import Network
+from earmark.networks.base import Network, Published
 from earmark.networks.layers import Float32Linear, check_choice, glorot, he, scaled
 from earmark.networks.vggish import N_FRAMES, N_MELS, STAGES, convolutions
 
@@ -42,10 +42,10 @@ class CBIR(Network):
 
     Both branches have VGG's eight convolutions in five blocks. The first six of branch P are
     VGGish's and bear its names, so that its weights load with `load_state_dict(..., strict=False)`;
-    with `frozen` they are not trained, which suits no other start than those weights. The fifth
-    block has no published weights and is trained. An adapter, a 1x1 convolution with a ReLU, turns
-    the map that a block of P ends in into something to be added to that of the random branch R.
-    After which blocks the paper does not say: `adapters` is "all", "last" or "none".
+    with `frozen` they are not trained, unless training starts from random values. The fifth block
+    has no published weights and is trained. An adapter, a 1x1 convolution with a ReLU, turns the
+    map that a block of P ends in into something to be added to that of the random branch R. After
+    which blocks the paper does not say: `adapters` is "all", "last" or "none".
 
     CBIR_1, CNN + attention, is `branches=1`: P, and no adapters. CBIR_4, CNN + FC, is also
     `attention=False`: the map of exactly `n_patches` patches is flattened. CBIR_3 is CBIR_1 with
@@ -60,6 +60,12 @@ class CBIR(Network):
     """
 
     feature_types = frozenset({"patches"})
+    published = Published(
+        "vggish",
+        "Chen & Gupta, section 1.3",
+        tuple(f"features.{number}." for number in (0, 3, 6, 8, 11, 13)),
+        is_fixed=True,
+    )
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from earmark.networks.base import Network
 from earmark.networks.inputs import check_frames
-from earmark.networks.layers import Float32Linear, glorot, he
+from earmark.networks.layers import Float32Linear, glorot, he, set_batch_norms
 
 N_STAGES = 5
 
@@ -20,13 +20,22 @@ class CNN2d(Network):
     has the kernels, widths, pools and dropout of the package's 2-D ResNet, one block a stage and no
     shortcuts: beside that one and the DenseNet, which pools at the same places, it shows what their
     connections between layers are worth.
+    `bn_epsilon` and `bn_momentum` are PyTorch's; the paper's Keras has 0.001 and 0.01.
     Parameters for 41 tags: 4,734,665.
     """
 
     feature_types = frozenset({"logmel", "mfcc"})
     min_size = 2 ** (N_STAGES - 1)  # every pool halves both axes
 
-    def __init__(self, n_tags: int, *, base_width: int = 32, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        n_tags: int,
+        *,
+        base_width: int = 32,
+        dropout: float = 0.1,
+        bn_epsilon: float = 1e-5,
+        bn_momentum: float = 0.1,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 1
@@ -42,6 +51,7 @@ class CNN2d(Network):
         self.feature_dim = channels
         self.head = glorot(Float32Linear(channels, n_tags))
         he(self)
+        set_batch_norms(self, epsilon=bn_epsilon, momentum=bn_momentum)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the maxima (B, C) of the last map, from frames (B, N, M >= `min_size`)."""

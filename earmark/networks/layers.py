@@ -126,6 +126,16 @@ def glorot(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
+def set_batch_norms(network: nn.Module, *, epsilon: float, momentum: float) -> None:
+    """Give all batch norms their two constants, in PyTorch's sense of a momentum.
+
+    PyTorch has 1e-5 and 0.1. Keras has 1e-3 and 0.99, which is 0.01 here.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eps, module.momentum = epsilon, momentum
+
+
 def scaled(channels: int, width: float) -> int:
     """Multiply a layer's size by a network's width, keeping at least one channel."""
     return max(1, round(channels * width))

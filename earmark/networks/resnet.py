@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from earmark.networks.base import Network
 from earmark.networks.inputs import check_frames, check_length
-from earmark.networks.layers import Conv1d, Float32Linear, glorot, he
+from earmark.networks.layers import Conv1d, Float32Linear, glorot, he, set_batch_norms
 
 N_BLOCKS = 10
 LONG_KERNEL, FOLD = 32, 4  # of the first block's two convolutions, and the steps at a time
@@ -67,6 +67,7 @@ class ResNet1d(Network):
     A step before the global maximum sees 322 samples, 7 ms at 44.1 kHz: all structure that is
     longer is left to the maximum. `stem_stride` shortens every map, 88,200 steps by 32 channels at
     first, and widens what a step sees.
+    `bn_epsilon` and `bn_momentum` are PyTorch's; the paper's Keras has 0.001 and 0.01.
     Parameters for 41 tags: base width 32 3,900,681; 16 983,193; 64 15,538,665.
     """
 
@@ -80,6 +81,8 @@ class ResNet1d(Network):
         blocks_per_stage: int = 2,
         stem_stride: int = 1,
         dropout: float = 0.1,
+        bn_epsilon: float = 1e-5,
+        bn_momentum: float = 0.1,
     ) -> None:
         super().__init__()
         if N_BLOCKS % blocks_per_stage:
@@ -97,6 +100,7 @@ class ResNet1d(Network):
         self.feature_dim = base_width * 2**n_pools
         self.head = glorot(Float32Linear(self.feature_dim, n_tags))
         he(self)
+        set_batch_norms(self, epsilon=bn_epsilon, momentum=bn_momentum)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the maxima over time (B, C), from waveforms (B, T >= `min_samples`)."""
@@ -111,13 +115,22 @@ class ResNet2d(Network):
     The paper compares a 2-D ResNet and gives none of its layers. This one keeps what is known of
     the 1-D network but for its first kernels; every pool halves time and frequency, at the places
     of the DenseNet's transitions.
+    `bn_epsilon` and `bn_momentum` are PyTorch's; the paper's Keras has 0.001 and 0.01.
     Parameters for 41 tags: 11,200,041.
     """
 
     feature_types = frozenset({"logmel", "mfcc"})
     min_size = 16  # four pools halve both axes
 
-    def __init__(self, n_tags: int, *, base_width: int = 32, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        n_tags: int,
+        *,
+        base_width: int = 32,
+        dropout: float = 0.1,
+        bn_epsilon: float = 1e-5,
+        bn_momentum: float = 0.1,
+    ) -> None:
         super().__init__()
 
         def block(_index: int, channels: int, out: int) -> ResidualBlock:
@@ -128,6 +141,7 @@ class ResNet2d(Network):
         self.feature_dim = base_width * 16
         self.head = glorot(Float32Linear(self.feature_dim, n_tags))
         he(self)
+        set_batch_norms(self, epsilon=bn_epsilon, momentum=bn_momentum)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the maxima (B, C) of the last map, from frames (B, N, M >= `min_size`)."""

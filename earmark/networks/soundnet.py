@@ -7,7 +7,7 @@ Shapes: B clips, T samples, C channels, S steps of the last layer, K tags.
 
 from torch import Tensor, nn
 
-from earmark.networks.base import Network
+from earmark.networks.base import Network, Published
 from earmark.networks.inputs import check_length
 from earmark.networks.layers import (
     Conv1d,
@@ -69,6 +69,7 @@ class SoundNet(Network):
     """
 
     feature_types = frozenset({"waveform"})
+    published = Published("soundnet", "Shan & Ren, section 2.3", ("conv",))
 
     def __init__(
         self,

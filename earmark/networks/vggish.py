@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from earmark.networks.base import Network
+from earmark.networks.base import Network, Published
 from earmark.networks.layers import Float32Linear, check_choice, glorot, scaled
 
 N_FRAMES, N_MELS = 96, 64
@@ -54,6 +54,7 @@ class VGGish(Network):
     """
 
     feature_types = frozenset({"patches"})
+    published = Published("vggish", "Xu et al., section 2.2", ("features.", "embeddings."))
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from earmark.params.preparation import (
     Scheme,
     Trim,
 )
-from earmark.params.recipe import Recipe
+from earmark.params.recipe import ModelRecipe, Recipe
 from earmark.params.scoring import Aggregation, Evaluate, Metric
 from earmark.params.section import OpenSection, Section
 
@@ -31,6 +31,7 @@ __all__ = [
     "Metric",
     "Model",
     "ModelInput",
+    "ModelRecipe",
     "Network",
     "OpenSection",
     "Padding",

@@ -4,7 +4,7 @@ import difflib
 
 from pydantic import ValidationError
 
-from earmark.params import Params, Recipe
+from earmark.params import Extractor, ModelRecipe, Params, Recipe
 from earmark.params.explanations import explain
 from earmark.params.roster import (
     EMBEDDING,
@@ -110,7 +110,8 @@ def _recipe_problems(params: Params) -> list[str]:
             recipe_of(params, entry)
         except ValidationError as error:
             values = recipe_values(params, entry)
-            problems += explain(error, values, Recipe, prefix=f"{key}.training")
+            section = Recipe if isinstance(entry, Extractor) else ModelRecipe
+            problems += explain(error, values, section, prefix=f"{key}.training")
     return problems
 
 

@@ -23,13 +23,14 @@ class Network(OpenSection):
 class ModelInput(Section):
     """The segment that a network reads, in the unit of its feature, and the padding of short clips.
 
-    `lengths` are those of several segments, as multiples of the segment given; None means [1.0].
+    `segment_patches: all` are those that a clip has, however many. `lengths` are those of several
+    segments, as multiples of the segment given; None means [1.0].
     Padding None means that of the type of feature.
     """
 
     segment_seconds: Positive | None = None
     segment_samples: Count | None = None
-    segment_patches: Count | None = None
+    segment_patches: Count | Literal["all"] | None = None
     lengths: Annotated[list[Positive], Field(min_length=1)] | None = None
     padding: Padding | None = None
 
@@ -37,23 +38,15 @@ class ModelInput(Section):
 class ModelTraining(OpenSection):
     """What is special to a model's training; further keys override those of `model`.
 
-    `init_from` names a weights.safetensors that earmark wrote: training starts from its backbone,
-    with a fresh head. Parameters whose names begin with one of `frozen` are not trained, and their
-    layers stay in evaluation mode.
+    Parameters whose names begin with one of `frozen` are not trained, and their layers stay in
+    evaluation mode.
     """
 
-    init_from: str = ""
-    init_sha256: str = ""
     frozen: list[str] = Field(default_factory=list)
 
     @property
     def overrides(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
-
-    @model_validator(mode="after")
-    def _weights_are_pinned(self) -> "ModelTraining":
-        check_pin(self.init_from, self.init_sha256, "init_sha256")
-        return self
 
 
 class ModelPrediction(Section):

@@ -15,7 +15,7 @@ from earmark.params.preparation import (
     Runtime,
     Trim,
 )
-from earmark.params.recipe import Recipe
+from earmark.params.recipe import ModelRecipe, Recipe
 from earmark.params.scoring import Ensemble, Evaluate, Inference
 from earmark.params.section import Name, Section
 
@@ -39,7 +39,7 @@ class Params(Section):
     class_mixing: ClassMixing
     features: dict[Name, Feature]
     fusion: Fusion
-    model: Recipe
+    model: ModelRecipe
     finetune: Recipe
     models: dict[Name, dict[Name, Model]]
     extractors: dict[Name, Extractor]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from earmark.params.scoring import Monitor
-from earmark.params.section import Count, NotNegative, Positive, Section, Share
+from earmark.params.section import Count, NotNegative, Positive, Section, Share, check_pin
 
 
 class Recipe(Section):
@@ -22,6 +22,7 @@ class Recipe(Section):
     monitor: Monitor
     optimizer: Literal["adam", "sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    adam_epsilon: Positive
     schedule: Literal["cyclical", "cosine", "constant", "multistep"]
     base_lr: Positive
     max_lr: Positive
@@ -32,10 +33,11 @@ class Recipe(Section):
     multistep_stages: Count
     backbone_lr_multiplier: Share
     l2: NotNegative
-    gradient_clip: Positive
+    gradient_clip: NotNegative
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     mixup_alpha: NotNegative
     mixup_share: Share
+    mixup_draw: Literal["batch", "clip"]
     mixup_at: Literal["features", "waveform"]
     augmented_share: Share
     circular_shift: bool
@@ -60,4 +62,19 @@ class Recipe(Section):
                 "schedule multistep lowers the rate when a validation loss stays up, and with "
                 "epoch_choice last none is looked at; set inner_split, or the schedule to cosine"
             )
+        return self
+
+
+class ModelRecipe(Recipe):
+    """The recipe of models, and the weights.safetensors whose backbone training starts from.
+
+    The head is fresh then. Extractors name theirs beside their network.
+    """
+
+    init_from: str = ""
+    init_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _weights_are_pinned(self) -> "ModelRecipe":
+        check_pin(self.init_from, self.init_sha256, "init_sha256")
         return self

@@ -6,7 +6,7 @@ from earmark.errors import UserError
 from earmark.params.models import Extractor, Model
 from earmark.params.params import Params
 from earmark.params.preparation import CrossValidation
-from earmark.params.recipe import Recipe
+from earmark.params.recipe import ModelRecipe, Recipe
 
 EMBEDDING, FUSION = "embedding", "fusion"  # the groups of models that are no features
 PATCHES = "patches"  # the feature that extractors read
@@ -61,7 +61,16 @@ def recipe_of(params: Params, entry: Model | Extractor) -> Recipe:
     Raises:
         pydantic.ValidationError: one of the entry's own values is unsound.
     """
-    return Recipe.model_validate(recipe_values(params, entry))
+    section = Recipe if isinstance(entry, Extractor) else ModelRecipe
+    return section.model_validate(recipe_values(params, entry))
+
+
+def weights_of(params: Params, entry: Model | Extractor) -> tuple[str, str]:
+    """The weight file that training starts from and its sha256, both "" for random values."""
+    if isinstance(entry, Extractor):
+        return entry.weights, entry.weights_sha256
+    values = recipe_values(params, entry)
+    return values["init_from"], values["init_sha256"]
 
 
 def member_name(model: str, extractor: str | None) -> str:

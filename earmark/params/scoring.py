@@ -31,8 +31,9 @@ class Inference(Section):
 
 
 class Ensemble(Section):
-    """The weights of the members: learned, equal, or given by member."""
+    """The weights of the members (learned, equal, or given by member), and the mean over folds."""
 
+    fold_mean: Literal["arithmetic", "geometric"]
     weights: Literal["learned", "equal"] | dict[str, NotNegative]
 
 

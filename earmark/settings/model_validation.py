@@ -12,7 +12,7 @@ from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
 from earmark.networks import build, find
 from earmark.params import Extractor, Model, Network, Params
-from earmark.params.roster import EMBEDDING, FUSION, entries_of, recipe_values
+from earmark.params.roster import EMBEDDING, FUSION, entries_of, recipe_values, weights_of
 from earmark.settings.fusion_validation import fusion_problems
 from earmark.settings.objections import objections
 from earmark.settings.segment_keys import segment_key_problems
@@ -43,6 +43,9 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
         return [f"{key}.network.name: changes in {package}/ would not be tracked; {fix}"]
     if wrong := segment_key_problems(entry, type_, f"{key}.input"):
         return wrong
+    if entry.input.segment_patches == "all" and not find(entry.network.name).reads_whole_clips:
+        fix = "give a number of patches"
+        return [f"{key}.input.segment_patches: {entry.network.name} reads no whole clips; {fix}"]
     with torch.device("meta"):
         network = build(entry.network.name, 2, entry.network.options)
     names = [name for name, _ in network.named_parameters()]
@@ -91,7 +94,7 @@ def _segment_problems(entry: Model, params: Params, group: str, type_: str, key:
     problems = []
     for origin, feature in _features_read(params, group, type_).items():
         for n_rows in lengths_in_rows(entry.input, feature):
-            shape = (2, n_rows, *feature.row_shape)
+            shape = (2, n_rows or 2, *feature.row_shape)  # whole clips: of two rows
             with FakeTensorMode():  # the meta device has no autocast
                 network = build(entry.network.name, 2, entry.network.options)
                 x = feature.network_view(torch.zeros(shape))
@@ -120,11 +123,8 @@ def weight_problems(params: Params, layout: Layout) -> list[str]:
     """Weight files that are missing, changed, or do not fit their network."""
     problems = []
     for key, entry in entries_of(params).items():
-        if isinstance(entry, Extractor):
-            name, path, sha256 = "weights", entry.weights, entry.weights_sha256
-        else:
-            training = entry.training
-            name, path, sha256 = "training.init_from", training.init_from, training.init_sha256
+        name = "weights" if isinstance(entry, Extractor) else "training.init_from"
+        path, sha256 = weights_of(params, entry)
         if path:
             lines = objections(_load, entry.network, layout.root / path, sha256)
             problems += [f"params.yaml: {key}.{name}: {line}" for line in lines]
@@ -134,3 +134,22 @@ def weight_problems(params: Params, layout: Layout) -> list[str]:
 def _load(network: Network, path: Path, sha256: str) -> None:
     built = build(network.name, 2, network.options)
     load_weights(built, path, sha256, fresh=built.tag_tensors())
+
+
+def weight_warnings(params: Params) -> list[str]:
+    """Published weights that are trained further, where the paper keeps them as they are."""
+    warnings = []
+    for key, entry in entries_of(params).items():
+        published = find(entry.network.name).published
+        if not (published and published.is_fixed and weights_of(params, entry)[0]):
+            continue
+        with torch.device("meta"):
+            network = build(entry.network.name, 2, entry.network.options)
+        frozen = () if isinstance(entry, Extractor) else tuple(entry.training.frozen)
+        trained = {n for n, p in network.published_parameters().items() if p.requires_grad}
+        if any(not name.startswith(frozen) for name in trained):
+            warnings.append(
+                f"params.yaml: {key}: the layers from {published.name} are trained, which "
+                f"{published.paper} does not do; keep them as they are with network.frozen: true"
+            )
+    return warnings

@@ -16,4 +16,6 @@ def segment_key_problems(entry: Model, type_: str, key: str) -> list[str]:
     ]
     if not problems and getattr(entry.input, wanted) is None:
         problems = [f"{key}.{wanted}: missing; add it"]
+    if entry.input.segment_patches == "all" and entry.input.lengths:
+        problems.append(f"{key}.lengths: there is one length, that of the clip; delete it")
     return problems

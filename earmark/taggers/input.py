@@ -32,8 +32,8 @@ class Input:
         type_name: of its type, a key of FEATURE_TYPES.
         options: those of the type.
         sample_rate: of the waveforms that it is made of, in Hz.
-        lengths: of segments, in rows, the first its own. Networks that read several take one of
-            them for each batch in training, and all of them in turn when they tag.
+        lengths: of segments, in rows, the first its own; 0 is that of the clip. Networks that read
+            several take one of them for each batch in training, and all in turn when they tag.
         padding: how a clip that is shorter than its segment is filled.
         silence: one row of silence, or one value.
         mean, std: one value, or one for each column of the feature.
@@ -71,15 +71,17 @@ class Input:
 
     def cut(self, rows: Rows, crop: Crop, n_rows: int | None = None) -> Rows:
         """The segment `(S, ...)` of a crop, of this input's own length unless another is given."""
+        length = n_rows or self.segment_rows or len(rows)
         silence = np.asarray(self.silence, dtype=rows.dtype)
         silence = silence[0] if rows.ndim == 1 else silence
-        return segments.cut(rows, crop, n_rows or self.segment_rows, silence=silence)
+        return segments.cut(rows, crop, length, silence=silence)
 
     def draw_length(self, rng: np.random.Generator) -> int:
         return self.lengths[int(rng.integers(len(self.lengths)))]
 
     def covering_crops(self, n_rows: int, length: int) -> list[Crop]:
         """The crops that together are the clip."""
+        length = length or n_rows
         if self.padding == "tile":
             starts = segments.chunk_starts(n_rows, length)
         else:
@@ -91,7 +93,7 @@ class Input:
         return [
             self.cut(rows, self._fixed(len(rows), length, start), length)
             for length in self.lengths
-            for start in segments.even_starts(len(rows), length, count).tolist()
+            for start in segments.even_starts(len(rows), length or len(rows), count).tolist()
         ]
 
     def prediction_segments(
@@ -115,6 +117,7 @@ class Input:
     def _random_crops(
         self, n_rows: int, length: int, n_crops: int, rng: np.random.Generator
     ) -> list[Crop]:
+        length = length or n_rows
         n_drawn = n_crops if n_rows > length else 1
         starts = [segments.random_start(n_rows, length, rng) for _ in range(n_drawn)]
         return [self._fixed(n_rows, length, start) for start in starts]
@@ -123,6 +126,10 @@ class Input:
         return segments.fixed_crop(n_rows, length, self.padding, start)
 
     def stack(self, batch: Sequence[Any]) -> Any:
+        """One array of all segments; whole clips are as long as the longest, NaN at their ends."""
+        if self.segment_rows == 0:
+            longest = max(len(segment) for segment in batch)
+            batch = [_filled(segment, longest) for segment in batch]
         return np.stack(batch)
 
     def raw(self, batch: Any, device: str) -> Tensor:
@@ -131,7 +138,9 @@ class Input:
 
     def mix(self, raw: Any, mix: Mix, at: Literal["features", "waveform"]) -> Any:
         """Mixup of raw segments, as they are or as if their waveforms had been mixed."""
-        return self.feature_type.mix_as_waveforms(raw, mix) if at == "waveform" else mix(raw)
+        if at == "waveform":
+            return self.feature_type.mix_as_waveforms(raw, mix.like(raw))
+        return mix(raw)
 
     def standardise(self, x: Tensor) -> Tensor:
         """What the network reads, in place."""
@@ -141,6 +150,11 @@ class Input:
 
     def tensor(self, batch: Any, device: str) -> Any:
         return self.standardise(self.raw(batch, device))
+
+
+def _filled(rows: Rows, length: int) -> Rows:
+    ends = [(0, length - len(rows)), *[(0, 0)] * (rows.ndim - 1)]
+    return np.pad(rows, ends, constant_values=np.nan)
 
 
 @dataclass(frozen=True)
@@ -157,7 +171,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class FusionInput(Input):
-    """A waveform and its frames, cut at the same moment (Lederle & Wilhelm, section 2).
+    """A waveform and its frames, cut at the same moment (Lederle & Wilhelm, figure 2).
 
     What Input holds is that of the frames.
     """

@@ -116,7 +116,8 @@ def _train_step(job: Job, state: State, units: Units) -> float:
 
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    clip_grad_norm_(state.network.parameters(), recipe.gradient_clip)
+    if recipe.gradient_clip:
+        clip_grad_norm_(state.network.parameters(), recipe.gradient_clip)
     state.optimizer.step()
     if state.average:  # empty where ema_decay is 0
         n_updates = progress.plateau.stage_updates

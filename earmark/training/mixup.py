@@ -20,11 +20,19 @@ from earmark.training.batches import Batch
 class Mix:
     """One draw of mixup: each clip's share of itself, and the clip that the rest comes from."""
 
-    share: float
+    share: Any  # a float for all clips; or (B,), one for each
     partner: NDArray[np.int64]  # (B,)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.share * x + (1 - self.share) * x[self.partner]
+        share = self.like(x).share
+        return share * x + (1 - share) * x[self.partner]  # type: ignore[no-any-return]
+
+    def like(self, x: Tensor) -> "Mix":
+        """The same draw, with shares that can be multiplied with x (B, ...)."""
+        if isinstance(self.share, float):
+            return self
+        share = torch.as_tensor(self.share, dtype=x.dtype, device=x.device)
+        return Mix(share.view(-1, *[1] * (x.ndim - 1)), self.partner)
 
 
 class Mixed(NamedTuple):
@@ -50,13 +58,19 @@ def mixup(
 
 
 def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
-    """One lambda ~ Beta(alpha, alpha) per batch, and a permuted copy as partners.
+    """Lambda ~ Beta(alpha, alpha), and a permuted copy as partners.
 
-    One per batch is the authors' reference practice (Zhang et al., 2018). `mixup_share` of the
-    batches are mixed; alpha 0 is off.
+    One lambda per batch is the authors' reference practice (Zhang et al., 2018); `mixup_draw: clip`
+    is one for each pair, as their formula and Xu et al.'s equation 1 have it. `mixup_share` of the
+    batches or clips are mixed; alpha 0 is off.
     """
     if recipe.mixup_alpha == 0 or size < 2:
         return None
+    if recipe.mixup_draw == "clip":
+        shares = rng.beta(recipe.mixup_alpha, recipe.mixup_alpha, size)
+        if recipe.mixup_share < 1:
+            shares[rng.random(size) >= recipe.mixup_share] = 1.0
+        return Mix(shares, rng.permutation(size))
     if recipe.mixup_share < 1 and rng.random() >= recipe.mixup_share:
         return None
     share = float(rng.beta(recipe.mixup_alpha, recipe.mixup_alpha))

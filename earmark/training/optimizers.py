@@ -42,7 +42,7 @@ def build_optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
     recipe = job.recipe
     groups = parameter_groups(network, job)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.base_lr, fused=True)
+        return torch.optim.Adam(groups, recipe.base_lr, eps=recipe.adam_epsilon, fused=True)
     momentum = recipe.momentum
     return torch.optim.SGD(groups, lr=recipe.base_lr, momentum=momentum, nesterov=momentum > 0)
 
@@ -50,7 +50,7 @@ def build_optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
 def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:
     """Backbone and head, each in kernels and others; `lr_scale` is what their rate is times.
 
-    Kernels alone have Keras-like L2, neither biases nor batch norm (Shan & Ren, section 2.2).
+    Kernels alone have Keras-like L2, neither biases nor batch norm (Shan & Ren, section 2.2.1).
 
     Raises:
         UserError: everything is frozen.

@@ -13,7 +13,15 @@ from earmark.features.segments import lengths_in_rows
 from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Model, Network, Params
-from earmark.params.roster import EMBEDDING, FUSION, PATCHES, member_name, model_of, recipe_of
+from earmark.params.roster import (
+    EMBEDDING,
+    FUSION,
+    PATCHES,
+    member_name,
+    model_of,
+    recipe_of,
+    weights_of,
+)
 from earmark.seeding import seed_for
 from earmark.store import Store, write_table
 from earmark.taggers.device import Device
@@ -81,15 +89,21 @@ def model_job(
     store = _open_features(params, layout, group, fold, extractor)
     train, inner, validation = fold_examples(layout, store, fold, recipe)
     metadata = {"extractor": extractor} if extractor else {}
+    if start := store.metadata.get("random_start"):  # the extractor's
+        metadata["random_start"] = start
     head = frozenset[str]()
     if group == FUSION:
         tagger = fusion_tagger(layout, model, fold)
     else:
         input_ = _model_input(params, entry, group, store, train)
         tagger = new_tagger(entry.network, train.task, input_, f"models.{group}.{model}")
-        if entry.training.init_from:
-            head = _load_backbone(tagger, entry, layout)
-            metadata["weights_from"] = entry.training.init_from
+        path, sha256 = weights_of(params, entry)
+        if path:
+            head = tagger.network.tag_tensors()
+            head = frozenset(load_weights(tagger.network, layout.root / path, sha256, fresh=head))
+            metadata["weights_from"] = path
+        else:
+            metadata |= _random_start(tagger, member)
     return Job(
         member=member,
         fold=fold,
@@ -107,7 +121,7 @@ def model_job(
 
 
 def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> Job:
-    """The fine-tuning of an extractor, ready to start (Xu et al., section 3)."""
+    """The fine-tuning of an extractor, ready to start (Xu et al., section 2.2)."""
     entry = params.extractors[extractor]
     recipe = recipe_of(params, entry)
     device = Device.choose(params.runtime)
@@ -127,12 +141,12 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
     )
     _seed_weights(recipe.seed, extractor, fold)
     tagger = new_tagger(entry.network, train.task, input_, f"extractors.{extractor}")
-    origin = RANDOM
     if entry.weights:
         fresh = load_weights(tagger.network, layout.root / entry.weights, entry.weights_sha256)
         origin = f"{Path(entry.weights).name} (sha256 {entry.weights_sha256}), fresh: {fresh}"
+        metadata = {"weights_from": origin}
     else:
-        logger.warning("extractor %s starts from %s", extractor, RANDOM)
+        metadata = _random_start(tagger, extractor)
     return Job(
         member=extractor,
         fold=fold,
@@ -144,7 +158,7 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
         device=device,
         checkpoint_seconds=params.runtime.checkpoint_seconds,
         max_patches=entry.max_patches,
-        metadata={"weights_from": origin},
+        metadata=metadata,
     )
 
 
@@ -212,11 +226,19 @@ def _model_input(
     )
 
 
-def _load_backbone(tagger: Tagger, entry: Model, layout: Layout) -> frozenset[str]:
-    """Load the backbone that a model starts from; returns the tensors that stand fresh on it."""
-    head = tagger.network.tag_tensors()
-    path = layout.root / entry.training.init_from
-    return frozenset(load_weights(tagger.network, path, entry.training.init_sha256, fresh=head))
+def _random_start(tagger: Tagger, name: str) -> dict[str, str]:
+    """What model.json says where a paper starts from published weights instead: from which.
+
+    Layers that a paper keeps as published are trained then: random ones would be of no use.
+    """
+    published = tagger.network.published
+    if published is None:
+        return {}
+    for parameter in tagger.network.published_parameters().values():
+        parameter.requires_grad_(True)
+    paper = f"{published.name} weights ({published.paper})"
+    logger.warning("%s starts from %s; its paper starts from %s", name, RANDOM, paper)
+    return {"weights_from": RANDOM, "random_start": paper}
 
 
 def new_tagger(network: Network, task: Task, input_: Input, key: str) -> Tagger:

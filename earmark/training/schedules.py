@@ -9,7 +9,7 @@ WARMUP_SHARE = 0.1  # of the updates of a cosine
 
 
 def triangular(update: int, *, base: float, peak: float, half_cycle: float) -> float:
-    """The cyclical learning rate of Smith (2017), as Shan & Ren, section 2.2, use it.
+    """The cyclical learning rate of Smith (2017), as Shan & Ren, section 2.3, use it.
 
     Rises from `base` to `peak` in `half_cycle` updates, falls back in as many.
     """
@@ -37,7 +37,7 @@ class Plateau:
     As a plateau that sets the rate itself would be overwritten by the cycle at the next batch
     (Shan & Ren use both and do not say how), it scales both bounds of the cycle instead. With
     `multistep` each lowering begins a stage: from the best weights so far, with a fresh optimiser,
-    and with its own count of updates (Lee et al.'s code; the paper names the rates alone).
+    and with its own count of updates (Lee et al.'s code; their paper names no training).
 
     Attributes:
         scale: what the learning rate is multiplied by.

@@ -130,3 +130,16 @@ def test_the_task_decides_how_members_are_combined():
     assert np.array_equal(one, weighted_geometric_mean(members, weights))
     several = combine(members, weights, is_multi_label=True)
     assert np.array_equal(several, weighted_mean_of_logits(members, weights))
+
+
+def test_geometric_folds_of_equal_members_are_the_geometric_mean_of_all_networks():
+    rng = np.random.default_rng(2)
+    networks = {f"{m}{fold}": random_probabilities(rng, 4) for m in "ab" for fold in "01"}
+    members = {
+        m: mean_over_folds({f: networks[m + f] for f in "01"}, fold_mean="geometric") for m in "ab"
+    }
+    combined = weighted_geometric_mean(members, {"a": 1.0, "b": 1.0})
+    expected = weighted_geometric_mean(networks, dict.fromkeys(networks, 1.0))
+    assert np.allclose(combined, expected)
+    one = {f: networks["a" + f] for f in "01"}
+    assert not np.allclose(members["a"], mean_over_folds(one))

@@ -67,10 +67,12 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def read(folder: Path, *, confidence: float = 0.7) -> dict[str, Predictions]:
+def read(
+    folder: Path, *, confidence: float = 0.7, fold_mean: str = "arithmetic"
+) -> dict[str, Predictions]:
     clips, folds = table()
     selected = select_clips(folds, clips, ["0", "1"])
-    return read_members(folder, PLAN, selected, folds, confidence=confidence)
+    return read_members(folder, PLAN, selected, folds, confidence=confidence, fold_mean=fold_mean)
 
 
 def test_the_rows_are_validation_clips_by_fold_and_then_the_test_clips():
@@ -103,6 +105,13 @@ def test_crops_are_aggregated_as_the_member_says(folder):
 def test_a_test_clip_is_the_mean_over_the_folds(folder):
     for one in read(folder).values():
         np.testing.assert_allclose(one.probabilities[5], np.mean([UNCONFIDENT, CONFIDENT], axis=0))
+
+
+def test_a_test_clip_is_the_geometric_mean_over_the_folds_if_asked(folder):
+    expected = np.sqrt(np.multiply(UNCONFIDENT, CONFIDENT))
+    for one in read(folder, fold_mean="geometric").values():
+        np.testing.assert_allclose(one.probabilities[5], expected / expected.sum(), atol=1e-5)
+        np.testing.assert_array_equal(one.probabilities[3], UNCONFIDENT)  # of one network
 
 
 def test_a_quarantined_test_clip_gets_the_class_prior_of_every_member(folder):

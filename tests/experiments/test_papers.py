@@ -1,5 +1,7 @@
 """The papers' tables: sound settings, the papers' own figures, and a run that goes on."""
 
+import copy
+import hashlib
 import shutil
 from functools import cache
 from pathlib import Path
@@ -10,16 +12,19 @@ import pytest
 from earmark.errors import UserError
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.layout import Layout
+from earmark.networks import build
 from earmark.params.reading import flattened, parse_params, read_yaml
 from earmark.params.roster import members_of
 from earmark.published.download.published import PUBLISHED
 from earmark.settings.profiles import BASE, overlay
 from earmark.settings.validation import option_problems
+from earmark.taggers.weights import save_tensors
 from experiments import runner
 from experiments.papers import TABLES
 from experiments.rendering import markdown
-from experiments.settings import Plan, composed, plan
+from experiments.settings import Plan, composed, plan, write_params
 from experiments.tables import Column, Row, Small, Table
+from experiments.weights import name_weights_by_absolute_paths, take_weights
 from tests.source_graph import ROOT
 
 EVERY = [(table, name) for table in TABLES.values() for name in table.experiments]
@@ -330,3 +335,61 @@ def test_a_failed_experiment_is_named_and_the_others_are_written(toy, tmp_path):
     queue.added.clear()
     assert runner.run(toy, Layout(tmp_path), queue, jobs=1).failed == []
     assert queue.added == ["toy-two-code"]
+
+
+def xu_workspace(tmp_path: Path, *networks: str, **given: str) -> tuple[dict[str, Any], Layout]:
+    """The paper's params on a workspace whose params.yaml names weights for its extractors."""
+    params = profile_params(TABLES["xu4"])
+    weights = tmp_path / "w.safetensors"
+    small = {"name": "vggish", "width": 0.0625, "fc": 256}
+    save_tensors(weights, build("vggish", 1, {"width": 0.0625, "fc": 256}).state_dict())
+    for entry in params["extractors"].values():
+        entry["network"] = small
+    user = copy.deepcopy(params)
+    pin = hashlib.sha256(weights.read_bytes()).hexdigest()
+    for name in list(user["extractors"]):
+        entry = user["extractors"].pop(name)
+        path = given.get(name, "")
+        entry |= {"weights": path, "weights_sha256": pin if path else ""}
+        user["extractors"][f"{networks[0]}_{name}" if networks else name] = entry
+    write_params(tmp_path / "params.yaml", user)
+    return params, Layout(tmp_path)
+
+
+def taken(params: dict[str, Any]) -> list[str]:
+    return [entry["weights"] for entry in params["extractors"].values()]
+
+
+@pytest.mark.parametrize("renamed", [(), ("mine",)])
+def test_the_weights_that_params_yaml_names_are_taken_and_said(tmp_path, caplog, renamed):
+    both = {"balanced": "w.safetensors", "unbalanced": "w.safetensors"}
+    params, layout = xu_workspace(tmp_path, *renamed, **both)
+    with caplog.at_level("INFO", "experiments"):
+        take_weights(params, layout)
+    assert taken(params) == ["w.safetensors"] * 2
+    assert "extractors.balanced starts from w.safetensors, which params.yaml names" in caplog.text
+    name_weights_by_absolute_paths(params, layout)
+    assert taken(params) == [str(tmp_path / "w.safetensors")] * 2
+
+
+def test_weights_that_are_ambiguous_or_do_not_fit_are_refused(tmp_path):
+    params, layout = xu_workspace(
+        tmp_path, "mine", balanced="w.safetensors", unbalanced="other.safetensors"
+    )
+    with pytest.raises(UserError, match=r"other\S+ and w.safetensors are named for vggish"):
+        take_weights(params, layout)
+    params, layout = xu_workspace(tmp_path, balanced="w.safetensors")
+    params["extractors"]["balanced"]["network"] = {"name": "vggish", "width": 0.125}
+    with pytest.raises(UserError, match=r"extractors.balanced.weights: .*does not fit"):
+        take_weights(params, layout)
+
+
+def test_weights_of_other_networks_are_left_alone(tmp_path):
+    params, layout = xu_workspace(tmp_path)
+    take_weights(params, layout)
+    assert taken(params) == ["", ""]
+    shan = profile_params(TABLES["shan1"])
+    _, layout = xu_workspace(tmp_path, balanced="w.safetensors", unbalanced="w.safetensors")
+    before = copy.deepcopy(shan)
+    take_weights(shan, layout)
+    assert shan == before

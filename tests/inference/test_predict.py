@@ -1,9 +1,13 @@
 """What is answered for a recording, given the probabilities of the ensemble."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from earmark.ensemble.combining import mean_over_folds
 from earmark.errors import UserError
+from earmark.inference import predict
 from earmark.inference.predict import Prediction, load_ensemble
 from earmark.layout import Layout
 from earmark.params import Runtime
@@ -110,3 +114,27 @@ def test_an_ensemble_that_is_not_there_or_too_old_is_refused(tmp_path):
     write_json(layout.ensemble / "ensemble.json", {"tags": TAGS})
     with pytest.raises(UserError, match="made by an older earmark"):
         load_ensemble(runtime, layout)
+
+
+@pytest.mark.parametrize("fold_mean", ["arithmetic", "geometric"])
+def test_the_networks_of_the_folds_are_joined_as_when_they_were_scored(
+    monkeypatch, tmp_path, fold_mean
+):
+    by_fold = {"0": np.array([0.9, 0.05, 0.05]), "1": np.array([0.2, 0.4, 0.4])}
+    monkeypatch.setattr(predict, "decode", lambda *_, **__: SimpleNamespace(waveform=None))
+    monkeypatch.setattr(predict, "trim", lambda *_, **__: SimpleNamespace(waveform=np.zeros(9)))
+    monkeypatch.setattr(predict, "rows_read", lambda *_: None)
+    monkeypatch.setattr(predict.Ensemble, "_clip", lambda _, __, tagger, *___: (by_fold[tagger], 1))
+    preparation = {"sample_rate": 44_100, "trim": {}, "rejection_threshold": 0.0}
+    known = metadata(weights={"m": 1.0}, fold_mean=fold_mean, preparation=preparation)
+    ensemble = predict.Ensemble(None, Layout(tmp_path))
+    ensemble.__dict__.update(
+        metadata=known, device=None, networks={"m": {fold: (fold, None) for fold in by_fold}}
+    )
+    prediction = ensemble.tag(tmp_path / "a.wav")
+    rows = {fold: row[np.newaxis] for fold, row in by_fold.items()}
+    scored = mean_over_folds(rows, fold_mean=fold_mean)[0]
+    assert dict(zip(prediction.tags, prediction.probabilities, strict=True)) == pytest.approx(
+        dict(zip(TAGS, scored, strict=True))
+    )
+    assert (scored[0] > 0.58) == (fold_mean == "geometric")

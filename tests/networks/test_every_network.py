@@ -5,8 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from earmark.networks import NETWORKS, build, find
+from earmark.published.download.published import PUBLISHED
 from tests.networks.small_networks import N_TAGS, SMALL, random_input, small, split_clips
 
+KERAS = {"bn_epsilon": 0.001, "bn_momentum": 0.01}
 FEATURE_TYPES = {"logmel", "mfcc", "waveform", "patches", "embedding", "fusion"}
 
 
@@ -179,3 +181,23 @@ def test_eight_clips_can_be_learnt_by_heart(name: str) -> None:
         if isinstance(module, nn.Dropout):
             module.eval()
     assert nn.functional.cross_entropy(network(x), tags) < 0.1
+
+
+@pytest.mark.parametrize("name", ["densenet", "cnn2d", "resnet1d", "resnet2d"])
+def test_batch_norms_of_shan_and_rens_networks_can_be_those_of_keras(name: str) -> None:
+    for options, expected in (({}, (1e-5, 0.1)), (KERAS, (1e-3, 0.01))):
+        network, _ = small(name, **options)
+        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        assert norms
+        assert {(norm.eps, norm.momentum) for norm in norms} == {expected}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_layers_are_there_and_their_weights_can_be_fetched(name: str) -> None:
+    network, _ = small(name)
+    published = network.published
+    assert bool(published) == (name in ("vggish", "soundnet", "cbir"))
+    if published:
+        assert PUBLISHED[published.name].kind == "weights"
+        for layer in published.layers:
+            assert any(key.startswith(layer) for key in network.published_parameters())

@@ -1,9 +1,11 @@
 """Models that cannot be built, or cannot read the segments of their feature, are refused."""
 
+from pathlib import Path
+
 import pytest
 
 from earmark.layout import Layout
-from earmark.settings.model_validation import weight_problems
+from earmark.settings.model_validation import weight_problems, weight_warnings
 from tests.params.raw_params import (
     ATTENTION,
     DENSENET,
@@ -12,6 +14,7 @@ from tests.params.raw_params import (
     assert_one_problem,
     changed,
     problems_with,
+    profile,
     sound,
 )
 
@@ -74,6 +77,15 @@ def test_a_misfit_is_one_line_with_key_and_fix(demo, changes, words):
             [f"{DENSENET}.input.segment_seconds", "16 frames"],
         ),
         (
+            {f"{ATTENTION}.input.segment_patches": "all"},
+            [f"{ATTENTION}.input.segment_patches: multilevel_attention reads no whole clips"],
+        ),
+        (
+            {f"{ATTENTION}.network": {"name": "lstm"}}
+            | {f"{ATTENTION}.input": {"segment_patches": "all", "lengths": [1.0]}},
+            [f"{ATTENTION}.input.lengths: there is one length"],
+        ),
+        (
             {f"{SAMPLECNN}.input.lengths": [1.0, 2.0]},
             [f"{SAMPLECNN}.input.segment_samples", "19683"],
         ),
@@ -112,6 +124,27 @@ def test_weights_that_are_missing_or_changed_are_refused_by_key(demo, tmp_path):
         for line, key in zip(lines, keys, strict=True):
             assert line.startswith(f"params.yaml: {key}")
             assert "w.safetensors" in line
+
+
+def test_an_lstm_reads_whole_clips(demo):
+    changes = {
+        f"{ATTENTION}.network": {"name": "lstm"},
+        f"{ATTENTION}.input": {"segment_patches": "all"},
+    }
+    assert problems_with(changed(demo, changes)) == []
+
+
+def test_fixed_weights_that_are_trained_are_warned_of_and_named_once():
+    chen = profile("chen2018")
+    given = {"model.init_from": "w.safetensors", "model.init_sha256": "0" * 64}
+    trained = {"models.patches.cbir_3.network.frozen": False}
+    assert weight_warnings(sound(changed(chen, trained))) == []
+    assert weight_warnings(sound(changed(chen, given))) == []
+    (warning,) = weight_warnings(sound(changed(chen, given | trained)))
+    assert "models.patches.cbir_3: the layers from vggish are trained" in warning
+    assert "Chen & Gupta, section 1.3" in warning
+    lines = weight_problems(sound(changed(chen, given)), Layout(Path("nowhere")))
+    assert len(lines) == 4, "all four start from it"
 
 
 def test_a_missing_network_is_asked_for(demo):

@@ -19,6 +19,8 @@ from tests.source_graph import ROOT
 
 TAGS = ["bark", "bell", "cello", "cough"]
 SKILL = {"good": 4.0, "poor": 1.0}
+LACKING = min(SKILL)
+STARTS = {name: "soundnet weights" if name == LACKING else "" for name in SKILL}
 METRICS = {
     "scores.json",
     "summary.json",
@@ -63,7 +65,7 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
     write_json(layout.plan, {"members": dict.fromkeys(SKILL, "logmel"), "folds": list(folds)})
     for member, skill in SKILL.items():
         for fold in folds:
-            metadata = {"tags": TAGS, "aggregation": "mean"}
+            metadata = {"tags": TAGS, "aggregation": "mean", "random_start": STARTS[member]}
             folder = layout.predictions(member, fold)
             with StoreWriter(folder, row_shape=(4,), dtype="float32", metadata=metadata) as store:
                 for i in np.flatnonzero((split == "test") | (fold_of == fold)):
@@ -90,6 +92,10 @@ def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     scores = evaluate.run(params(rejection_threshold=0.4), layout)
     assert {path.name for path in layout.metrics.iterdir()} == METRICS
     assert (layout.report / "index.html").read_text().startswith("<!DOCTYPE html>")
+    told = f"{LACKING} started from random values: no weight file was given."
+    assert f"{told} The paper starts from soundnet weights." in scores["notes"]
+    assert told in (layout.report / "index.html").read_text()
+    assert scores["models"][LACKING]["random_start"] == "soundnet weights"
     assert json.loads((layout.metrics / "scores.json").read_text()) == scores
     assert metadata["preparation"]["rejection_threshold"] == 0.4
     assert "thresholds" not in metadata

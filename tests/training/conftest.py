@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.labels import Task
-from earmark.params import Recipe
+from earmark.params import ModelRecipe
 from earmark.params.reading import read_yaml
 from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
@@ -28,7 +28,7 @@ HEAD = frozenset({"head.weight", "head.bias"})
 CPU = Device(name="cpu", precision="float32", channels_last=True)
 
 
-def recipe_with(**changes: Any) -> Recipe:
+def recipe_with(**changes: Any) -> ModelRecipe:
     """The recipe that every profile starts from, for three short epochs, as the papers keep one."""
     short = {
         "seed": 1,
@@ -43,7 +43,7 @@ def recipe_with(**changes: Any) -> Recipe:
         "validation_crops": 2,
     }
     shared = read_yaml(ROOT / "profiles" / "base.yaml")["model"]
-    return Recipe.model_validate({**shared, **short, **changes})
+    return ModelRecipe.model_validate({**shared, **short, **changes})
 
 
 class Rows:

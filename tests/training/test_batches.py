@@ -83,3 +83,24 @@ def test_all_crops_of_a_clip_are_units_that_together_cover_it(store: Store) -> N
 def test_an_epoch_has_at_least_one_batch(store: Store, batch_size: int) -> None:
     sampler = sampler_with(store, batch_size=batch_size)
     assert [len(batch) for batch in sampler.order(rng_for(0, "order"))] == [12]
+
+
+def test_whole_clips_of_a_batch_are_as_long_as_the_longest_with_nan_after_the_others(
+    store: Store,
+) -> None:
+    job = make_job(store, recipe=recipe_with(augmented_share=0.0))
+    whole = replace(job.tagger.input, lengths=[0])
+    sampler = replace(job.sampler, input=whole)
+    segments = sampler.gather(np.arange(6), rng_for(0, "batch")).segments
+    originals = [sampler.examples.original(i) for i in range(6)]
+    assert segments.shape[1] == max(map(len, originals)) > min(map(len, originals))
+    for segment, rows in zip(segments, originals, strict=True):
+        np.testing.assert_array_equal(segment[: len(rows)], rows)
+        assert np.isnan(segment[len(rows) :]).all()
+    rows = originals[0]
+    options: dict[str, Any] = {"n_crops": 9, "seed": 0, "clip": "c0"}
+    for aggregation in ("mean", "confident_crop"):
+        (crop,) = whole.prediction_segments(rows, aggregation=aggregation, **options)
+        np.testing.assert_array_equal(crop, rows)
+    (crop,) = whole.even_segments(rows, 3)
+    np.testing.assert_array_equal(crop, rows)

@@ -9,6 +9,7 @@ import torch
 
 from earmark.errors import UserError
 from earmark.store import Store
+from earmark.training import loop
 from earmark.training.batches import Sampler
 from earmark.training.checkpoints import State
 from earmark.training.loop import fit
@@ -235,3 +236,14 @@ def test_an_auxiliary_task_has_its_own_soft_max_and_its_own_targets(
     fitted = fit(job, tmp_path / "checkpoint", Rows())
     assert fitted.validation_probabilities.shape == (6, len(TAGS))
     np.testing.assert_allclose(fitted.validation_probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_gradient_clip_of_zero_is_off(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips: list[float] = []
+    monkeypatch.setattr(loop, "clip_grad_norm_", lambda _, largest: clips.append(largest))
+    for n, largest in enumerate((5.0, 0.0)):
+        job = make_job(store, recipe=recipe_with(epochs=1, gradient_clip=largest))
+        fit(job, tmp_path / f"checkpoint{n}", Rows())
+    assert clips == [5.0] * job.sampler.n_batches

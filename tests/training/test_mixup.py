@@ -117,3 +117,44 @@ def test_of_a_pair_the_frames_are_masked() -> None:
     assert same is waveform
     torch.testing.assert_close(hidden, masked(frames, recipe, rng_for(0, "mask")))
     assert (hidden == 0).any()
+
+
+def test_drawn_by_clip_every_clip_has_a_share_of_its_own() -> None:
+    recipe = recipe_with(mixup_alpha=0.4, mixup_draw="clip")
+    mix = draw_mix(64, recipe, rng_for(3, "mixup"))
+    assert mix is not None
+    mixed = mix(torch.eye(64))
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(64))
+    shares = mixed.diagonal()
+    assert len(set(shares.tolist())) > 40
+    assert 0.3 < float(shares.mean()) < 0.7
+    x = torch.rand(64, 5, 3)
+    partners = x[mix.partner]
+    expected = shares[:, None, None] * x + (1 - shares[:, None, None]) * partners
+    is_mixed = mix.partner != np.arange(64)
+    torch.testing.assert_close(mix(x)[is_mixed], expected[is_mixed])
+
+
+def test_drawn_by_clip_only_a_share_of_the_clips_is_mixed() -> None:
+    recipe = recipe_with(mixup_draw="clip", mixup_share=0.25)
+    mix = draw_mix(400, recipe, rng_for(0))
+    assert mix is not None
+    assert 0.17 < np.mean(mix.share < 1) < 0.33
+
+
+def test_log_mels_are_mixed_as_waveforms_by_each_clips_own_share() -> None:
+    raw = torch.rand(4, 6, 40) * -60
+    mix = Mix(np.array([0.2, 0.5, 0.9, 1.0]), np.array([1, 0, 3, 2]))
+    input_ = logmel_input(options=LOG_MEL)
+    together = input_.mix(raw, mix, "waveform")
+    for i, share in enumerate(mix.share.tolist()):
+        alone = input_.mix(raw, Mix(share, mix.partner), "waveform")
+        torch.testing.assert_close(together[i], alone[i])
+
+
+def test_a_batch_is_mixed_by_the_same_draws_as_ever() -> None:
+    mix = draw_mix(6, recipe_with(mixup_alpha=0.4), rng_for(3, "mixup"))
+    rng = rng_for(3, "mixup")
+    assert mix is not None
+    assert mix.share == rng.beta(0.4, 0.4)
+    np.testing.assert_array_equal(mix.partner, rng.permutation(6))

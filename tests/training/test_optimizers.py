@@ -85,3 +85,8 @@ def test_the_mean_of_weights_follows_fast_at_first_and_then_by_its_decay(store: 
     counts = [key for key in zeros if key.endswith("num_batches_tracked")]
     assert counts
     assert all(torch.equal(zeros[key], network.state_dict()[key]) for key in counts)
+
+
+def test_adam_has_the_epsilon_of_the_recipe(store: Store) -> None:
+    job = make_job(store, recipe=recipe_with(adam_epsilon=1e-7))
+    assert build_optimizer(job.tagger.network, job).defaults["eps"] == 1e-7

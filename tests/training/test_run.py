@@ -1,5 +1,6 @@
 """A training from features in the store to the model and the learning curve that it keeps."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -151,6 +152,7 @@ def test_an_extractor_is_trained_by_the_same_path_and_says_where_it_started(
     run.train_extractor(tiny_params(), layout, "vggish", "0")
     description = read_json(layout.model("vggish", "0") / "model.json")
     assert description["weights_from"] == run.RANDOM
+    assert description["random_start"] == "vggish weights (Xu et al., section 2.2)"
     assert description["input"]["lengths"] == [1]
     assert pd.read_csv(layout.learning_curve("vggish", "0"))["epoch"].tolist() == [1]
 
@@ -198,3 +200,43 @@ def test_a_training_has_the_threads_of_params_whatever_the_environment_says(
         check=False,
     )
     assert done.stdout == "{2}\n", done.stderr
+
+
+CBIR = {"name": "cbir", "width": 0.0625, "hidden": 16, "n_patches": 1, "branches": 1}
+
+
+def cbir_params(**training: Any) -> Params:
+    entry = {"network": CBIR, "input": {"segment_patches": 1}, "training": training}
+    return tiny_params(
+        models={"patches": {"cbir": entry | {"prediction": {"aggregation": "mean"}}}}
+    )
+
+
+def test_a_network_without_the_weights_of_its_paper_says_so_and_trains_what_they_would_be(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.train_model(cbir_params(), layout, "patches", "cbir", "0", None)
+    description = read_json(layout.model("cbir", "0") / "model.json")
+    assert description["weights_from"] == run.RANDOM
+    assert description["random_start"] == "vggish weights (Chen & Gupta, section 1.3)"
+    assert "cbir starts from random values" in caplog.text
+    job = run.model_job(cbir_params(), layout, "patches", "cbir", "0", None)
+    assert all(p.requires_grad for p in job.tagger.network.parameters())
+    tracked = run._tracked_params(job, cbir_params())
+    assert tracked["random_start"] == description["random_start"]
+
+
+def test_published_weights_are_named_once_and_stay_as_they_are(layout: Layout) -> None:
+    run.train_model(cbir_params(), layout, "patches", "cbir", "0", None)
+    weights = layout.model("cbir", "0") / "weights.safetensors"
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    params = cbir_params()
+    start = {"init_from": str(weights), "init_sha256": sha256}
+    params = params.model_copy(update={"model": params.model.model_copy(update=start)})
+    job = run.model_job(params, layout, "patches", "cbir", "0", None)
+    assert job.metadata == {"weights_from": str(weights)}
+    published = job.tagger.network.published_parameters()
+    assert published
+    assert not any(p.requires_grad for p in published.values())
+    own = cbir_params(init_from="").model_copy(update={"model": params.model})
+    assert "random_start" in run.model_job(own, layout, "patches", "cbir", "0", None).metadata
