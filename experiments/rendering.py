@@ -87,8 +87,6 @@ def _epochs(scores: Mapping[str, dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     heading = "After each epoch, on validation clips, at the epoch that a rule would keep:"
-        "After each epoch, on validation clips: the figure at the epoch that a rule would keep."
-    )
     head = ["experiment", "model", "kept by", *(rule.replace("_", " ") for rule in EPOCH_RULES)]
     return [heading, "", _line(head), _line(["---"] * len(head)), *rows, ""]
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from earmark.errors import UserError
+from earmark.evaluation.points import MULTI_LABEL_METRICS
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Params
@@ -75,7 +76,8 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
                     store.append((odds / total).astype(np.float32), clip=names[i])
             keys = {"model": member, "fold": fold, "epoch_choice": "last"}
             curve = {**keys, "epoch": [1, 2], "train_loss": [1.0, 0.5]}
-            values = {"validation_loss": [1.0, 0.6], "map_at_3": [0.4, 0.6], "learning_rate": 0.001}
+            metrics = dict.fromkeys(MULTI_LABEL_METRICS, [0.4, 0.6])
+            values = {"validation_loss": [1.0, 0.6], **metrics, "learning_rate": 0.001}
             write_table(layout.learning_curve(member, fold), pd.DataFrame(curve | values))
     nothing = pd.DataFrame({"clip": [], "reason": []})
     write_table(layout.decoded / "quarantine.parquet", nothing)
