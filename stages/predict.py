@@ -24,6 +24,7 @@ def run(
 ) -> int:
     from earmark.taggers.device import Device
     from earmark.taggers.fusion import open_fusion
+    from earmark.taggers.input import crop_rng
     from earmark.taggers.tagger import Tagger
 
     member = member_name(model, extractor)
@@ -43,19 +44,18 @@ def run(
         for position in tqdm(
             range(len(store)), desc=f"predict {member}", unit="clip", disable=None
         ):
-            clip, variant = (store.index[name].iloc[position] for name in ("clip", "variant"))
-            split = split_of.get(clip, "")  # a clip that the user dropped has none
-            if variant or split not in ("validation", "test"):
+            row = store.index.iloc[position]
+            split = split_of.get(row["clip"], "")  # a clip that the user dropped has none
+            if row["variant"] or split not in ("validation", "test"):
                 continue
             segments = tagger.input.prediction_segments(
                 store.rows(position),
                 aggregation=aggregation,
                 n_crops=params.inference.n_crops,
-                seed=params.seed,
-                clip=clip,
+                rng=crop_rng(params.seed, member=member, fold=fold, sha256=row["sha256"]),
             )
             probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
-            out.append(probabilities, clip=clip, split=split)
+            out.append(probabilities, clip=row["clip"], split=split)
             n_crops += len(probabilities)
     return n_crops
 

@@ -27,11 +27,11 @@ def aggregate_clip(
 ) -> ClipProbabilities:
     """Aggregate the crops `(K,)` of one clip, in float64.
 
-    `mean` is the mean over all crops. `confident_crop` is Shan & Ren's rule: a crop whose top
-    probability is below `confidence` is discarded and another tried; if none is confident, the
-    most confident one is taken, the first of several. No crop after a confident one is asked for,
-    so crops may be computed lazily. The paper has one tag per clip; for several the rule looks at
-    the likeliest of them.
+    `mean` and `mean_of_random_crops` are the mean over all crops. `confident_crop` is Shan & Ren's
+    rule: a crop whose top probability is below `confidence` is discarded and another tried; if none
+    is confident, the most confident one is taken, the first of several. No crop after a confident
+    one is asked for, so crops may be computed lazily. The paper has one tag per clip; for several
+    the rule looks at the likeliest of them.
 
     Raises:
         ValueError: there is no crop, or the aggregation is unknown.
@@ -43,8 +43,8 @@ def aggregate_clip(
     ClipProbabilities(probabilities=array([0.1, 0.9]), n_crops=2)
     """
     if aggregation not in get_args(Aggregation):
-        valid = " or ".join(get_args(Aggregation))
-        raise ValueError(f"aggregation must be {valid}, got {aggregation!r}")
+        valid = ", ".join(get_args(Aggregation))
+        raise ValueError(f"aggregation must be one of {valid}, got {aggregation!r}")
     if aggregation == "confident_crop":
         return _confident_crop(crops, confidence)
     every = np.array(list(crops), dtype=np.float64)  # (C, K)
@@ -53,19 +53,16 @@ def aggregate_clip(
 
 def aggregate_clips(
     crops: Floats, clip_starts: Ints, *, aggregation: Aggregation, confidence: float
-) -> Floats:
-    """Aggregate the stored crops `(R, K)` of many clips into `(B, K)`, clip by clip.
+) -> list[ClipProbabilities]:
+    """Aggregate the stored crops `(R, K)` of many clips, clip by clip.
 
     The crops of clip b are the rows from `clip_starts[b]` up to the next clip's start.
     """
     _validate(crops, clip_starts)
-    clips = np.split(crops, clip_starts[1:])
-    return np.stack(
-        [
-            aggregate_clip(clip, aggregation=aggregation, confidence=confidence).probabilities
-            for clip in clips
-        ]
-    )
+    return [
+        aggregate_clip(clip, aggregation=aggregation, confidence=confidence)
+        for clip in np.split(crops, clip_starts[1:])
+    ]
 
 
 def mean_over_crops(crops: Floats, clip_starts: Ints) -> Floats:

@@ -20,7 +20,9 @@ Monitor = Literal[
     "mean_average_precision",
     "micro_f1",
 ]
-Aggregation = Literal["confident_crop", "mean"]
+Aggregation = Literal["confident_crop", "mean", "mean_of_random_crops"]
+# What a model may name: best_out_of_fold becomes one of those of random crops.
+AggregationKey = Literal[Aggregation, "best_out_of_fold"]
 
 
 class Inference(Section):

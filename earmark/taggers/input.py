@@ -16,11 +16,26 @@ from torch import Tensor
 from earmark.features import FeatureType, find, segments
 from earmark.features.feature_type import Mix
 from earmark.features.segments import Crop
-from earmark.params import Aggregation, Padding
+from earmark.params import AggregationKey, Padding
 from earmark.seeding import rng_for
 from earmark.store import Store
 
 Rows = NDArray[Any]
+
+
+def crop_rng(seed: int, *, member: str, fold: str, sha256: str) -> np.random.Generator:
+    """The generator of a clip's random crops: others for every network, the same for equal sound.
+
+    Networks that see different parts of a clip err less alike, so their mean gains more.
+
+    Args:
+        seed: that of params.yaml.
+        member: name of the model, with its extractor.
+        fold: of the network.
+        sha256: of the trimmed waveform, see `trimming.Trimmed`; no name of a file, so that a
+            renamed copy has the same probabilities.
+    """
+    return rng_for(seed, "crop", member, fold, sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +110,23 @@ class Input:
         ]
 
     def prediction_segments(
-        self, rows: Any, *, aggregation: Aggregation, n_crops: int, seed: int, clip: str
+        self,
+        rows: Any,
+        *,
+        aggregation: AggregationKey,
+        n_crops: int,
+        rng: np.random.Generator,
     ) -> list[Any]:
-        """The segments of a clip that is predicted: random for confident_crop, else a cover.
+        """The segments of a clip that is predicted: a cover for `mean`, else random ones.
 
         With several lengths they come in turn, so that a clip without a confident crop is tried at
         each. A clip that is not longer than a segment has one crop of that length.
+
+        Args:
+            rows: of the clip, `(N, ...)`.
+            n_crops: how many random ones of each length.
+            rng: that of the clip, see `crop_rng`.
         """
-        rng = rng_for(seed, "crop", clip)
         by_length = []
         for length in self.lengths:
             if aggregation == "mean":

@@ -47,18 +47,20 @@ def test_no_crop_is_computed_after_a_confident_one():
     st.integers(0, 10_000),
     st.lists(st.integers(1, 12), min_size=1, max_size=8),
     st.floats(0, 1),
-    st.sampled_from(["confident_crop", "mean"]),
+    st.sampled_from(["confident_crop", "mean", "mean_of_random_crops"]),
 )
 def test_many_clips_have_the_bits_of_each_by_itself(seed, counts, confidence, aggregation):
     options = {"aggregation": aggregation, "confidence": confidence}
     crops = random_probabilities(np.random.default_rng(seed), sum(counts)).astype(np.float32)
     clip_starts = np.cumsum([0, *counts[:-1]])
-    together = aggregate_clips(crops, clip_starts, **options)
+    together = np.stack(
+        [clip.probabilities for clip in aggregate_clips(crops, clip_starts, **options)]
+    )
     clips = np.split(crops, clip_starts[1:])
     alone = [aggregate_clip(iter(clip), **options).probabilities for clip in clips]
     assert together.dtype == np.float64
     assert np.array_equal(together, alone)
-    if aggregation == "mean":
+    if aggregation != "confident_crop":
         assert np.allclose(together, [clip.mean(axis=0) for clip in clips])
 
 
@@ -93,5 +95,5 @@ def test_a_clip_without_a_crop_is_refused():
 
 
 def test_an_unknown_aggregation_lists_the_valid_ones():
-    with pytest.raises(ValueError, match="confident_crop or mean, got 'max'"):
+    with pytest.raises(ValueError, match="one of confident_crop, mean, mean_of_random_crops, got 'max'"):
         aggregate_clip(np.ones((5, 2)), aggregation="max", confidence=0.7)

@@ -70,7 +70,8 @@ def folder(tmp_path) -> Path:
 def read(folder: Path, *, confidence: float = 0.7) -> dict[str, Predictions]:
     clips, folds = table()
     selected = select_clips(folds, clips, ["0", "1"])
-    return read_members(folder, PLAN, selected, folds, confidence=confidence)
+    read = read_members(folder, PLAN, selected, folds, confidence=confidence)
+    return {name: member.predictions for name, member in read.items()}
 
 
 def test_the_rows_are_validation_clips_by_fold_and_then_the_test_clips():
@@ -98,6 +99,41 @@ def test_crops_are_aggregated_as_the_member_says(folder):
     np.testing.assert_allclose(members["even"].probabilities[0], np.mean(CROPS, axis=0))
     stricter = read(folder, confidence=0.8)["confident"]
     np.testing.assert_array_equal(stricter.probabilities[0], CERTAIN)
+
+
+def test_both_aggregations_of_the_same_crops_are_compared_for_every_member(folder):
+    clips, folds = table()
+    selected = select_clips(folds, clips, ["0", "1"])
+    members = read_members(folder, PLAN, selected, folds, confidence=0.7)
+    for name, mean in (("confident", "mean_of_random_crops"), ("even", "mean")):
+        compared = members[name].compared
+        assert set(compared) == {mean, "confident_crop"}
+        assert compared[mean]["n_crops"] == (3 * 3 + 2 * 1) / 5  # all that are stored
+        assert compared["confident_crop"]["n_crops"] == (3 * 2 + 2 * 1) / 5  # the second is one
+        assert members[name].notes == []
+    assert members["confident"].aggregation == "confident_crop"
+    assert members["even"].aggregation == "mean"
+
+
+def test_the_aggregation_that_is_best_out_of_fold_is_taken_and_noted(tmp_path):
+    right = {clip: [0.7, 0.2, 0.1] for clip in "abc"} | {clip: [0.2, 0.7, 0.1] for clip in "de"}
+    wrong = [0.0, 0.1, 0.9]  # the confident crop is, each time
+    crops = {clip: [values, wrong, values, values] for clip, values in right.items()}
+    for member in PLAN["members"]:
+        for fold, names in (("0", "abc"), ("1", "de")):
+            of_fold = {clip: crops[clip] for clip in names} | {"t1": [UNCONFIDENT, CERTAIN]}
+            write(tmp_path / member / fold, "best_out_of_fold", of_fold)
+    clips, folds = table()
+    rows = select_clips(folds, clips, ["0", "1"])
+    member = read_members(tmp_path, PLAN, rows, folds, confidence=0.8)["even"]
+    assert member.aggregation == "mean_of_random_crops"
+    assert member.compared["mean_of_random_crops"]["accuracy"] == 1
+    assert member.compared["confident_crop"]["accuracy"] == 0
+    probabilities = member.predictions.probabilities
+    np.testing.assert_allclose(probabilities[0], np.mean(crops["a"], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(probabilities[5], np.mean([UNCONFIDENT, CERTAIN], axis=0))
+    (note,) = member.notes
+    assert note.startswith("even: best_out_of_fold is mean_of_random_crops, by the log loss")
 
 
 def test_a_test_clip_is_the_mean_over_the_folds(folder):
@@ -208,7 +244,7 @@ def test_labels_are_those_after_the_label_corrections_and_all_else_is_the_corpus
     rows = select_clips(folds, clips, ["0", "1"])
     assert list(rows["label"]) == ["cat", "owl", "cat", "dog", "dog", "cat", ""]
     assert rows["verified"].all()
-    (member, _) = read_members(folder, PLAN, rows, folds, confidence=0.7).values()
+    member = read_members(folder, PLAN, rows, folds, confidence=0.7)["confident"].predictions
     assert member.targets[1].tolist() == [0, 0, 1]
     np.testing.assert_allclose(member.probabilities[6], [2 / 6, 2 / 6, 2 / 6])
 
@@ -237,7 +273,7 @@ def test_one_clip_with_two_tags_makes_every_tag_a_question_of_its_own(folder):
     for corpus in (clips, folds):
         corpus.loc[corpus["clip"] == "a", "label"] = "cat;owl"
     rows = select_clips(folds, clips, ["0", "1"])
-    (member, _) = read_members(folder, PLAN, rows, folds, confidence=0.7).values()
+    member = read_members(folder, PLAN, rows, folds, confidence=0.7)["confident"].predictions
     assert member.task.is_multi_label
     assert member.targets[0].tolist() == [1, 0, 1]
     np.testing.assert_allclose(member.probabilities[6], [3 / 6, 2 / 6, 2 / 6])

@@ -25,6 +25,7 @@ METRICS = {
     "calibration.json",
     "reliability.csv",
     "coverage.csv",
+    "aggregation.csv",
     "learning_curves.csv",
     "per_class.csv",
     "confusion.csv",

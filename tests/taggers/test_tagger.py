@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from earmark.errors import UserError
-from earmark.params import Aggregation
+from earmark.params import AggregationKey
 from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
-from earmark.taggers.input import FusionInput, FusionStore, Input, Pair
+from earmark.taggers.input import FusionInput, FusionStore, Input, Pair, crop_rng
 from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=True)
@@ -26,16 +26,15 @@ TAGS = ["Bark", "Cough"]
 
 
 def segments(
-    input_: Input, rows: Any, aggregation: Aggregation, *, n_crops: int = 6, clip: str = "c"
+    input_: Input, rows: Any, aggregation: AggregationKey, *, n_crops: int = 6, **key: str
 ) -> list[Any]:
-    return input_.prediction_segments(
-        rows, aggregation=aggregation, n_crops=n_crops, seed=1, clip=clip
-    )
+    rng = crop_rng(1, **{"member": "m", "fold": "0", "sha256": "c"} | key)
+    return input_.prediction_segments(rows, aggregation=aggregation, n_crops=n_crops, rng=rng)
 
 
-def crop_starts(n_rows: int, aggregation: Aggregation, clip: str = "c") -> list[int]:
+def crop_starts(n_rows: int, aggregation: AggregationKey, **key: str) -> list[int]:
     rows = np.arange(n_rows, dtype=np.int16)
-    return [int(crop[0]) for crop in segments(WAVE, rows, aggregation, clip=clip)]
+    return [int(crop[0]) for crop in segments(WAVE, rows, aggregation, **key)]
 
 
 def new(**changes: Any) -> Tagger:
@@ -86,10 +85,16 @@ def test_patches_are_stacked_in_time() -> None:
     torch.testing.assert_close(x[0, 96:192], torch.from_numpy(batch[0, 1]).float())
 
 
-def test_random_crops_depend_on_the_clip_alone_and_lie_inside() -> None:
-    starts = crop_starts(500, "confident_crop")
-    assert starts == crop_starts(500, "confident_crop")
-    assert starts != crop_starts(500, "confident_crop", clip="other")
+@pytest.mark.parametrize(
+    "aggregation", ["confident_crop", "mean_of_random_crops", "best_out_of_fold"]
+)
+def test_random_crops_depend_on_sound_member_and_fold_and_lie_inside(
+    aggregation: AggregationKey,
+) -> None:
+    starts = crop_starts(500, aggregation)
+    assert starts == crop_starts(500, "confident_crop"), "whatever is made of them"
+    for key in ("sha256", "member", "fold"):
+        assert starts != crop_starts(500, aggregation, **{key: "other"})
     assert len(starts) == 6
     assert 0 <= min(starts) <= max(starts) <= 500 - 162
 
