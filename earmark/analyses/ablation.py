@@ -31,7 +31,7 @@ from earmark.params.roster import FUSION, model_of
 from earmark.store import read_table
 from earmark.taggers.device import Device
 from earmark.taggers.fusion import open_fusion
-from earmark.taggers.input import FusionInput, FusionStore, Pair, crop_rng
+from earmark.taggers.input import FusionInput, FusionStore, Pair, crop_rng, crops_of
 from earmark.taggers.tagger import Tagger
 
 Floats = NDArray[np.floating[Any]]
@@ -193,7 +193,7 @@ def validation_predictions(
         rows = store.rows(index)
         crops = fusion.input.prediction_segments(
             rows,
-            aggregation=aggregation,
+            crops=crops_of(aggregation)[0],
             n_crops=options.n_crops,
             rng=crop_rng(
                 params.seed, member=model, fold=fold, sha256=store.index["sha256"].iloc[index]

@@ -1,4 +1,4 @@
-"""The two rules that make random crops a clip, side by side, and the choice between them.
+"""The rules that make a clip of its crops, side by side, and the choice between them.
 
 Shapes: B rows (a validation clip in its fold, or a test clip), K tags.
 """
@@ -15,14 +15,23 @@ from earmark.evaluation.logits import log
 from earmark.evaluation.points import metrics_of, point_values
 from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.temperature import fit_temperature, temper, temper_cross_fitted
-from earmark.params import Aggregation, AggregationKey
+from earmark.params import Aggregation, AggregationKey, Crops
 
 Floats = NDArray[np.floating[Any]]
 
 
-def compared(given: AggregationKey) -> tuple[Aggregation, Aggregation]:
-    """The aggregations of the crops that a model's predictions hold: its mean, and Shan & Ren's."""
-    return ("mean" if given == "mean" else "mean_of_random_crops"), "confident_crop"
+def compared(given: AggregationKey) -> dict[Aggregation, Crops]:
+    """The aggregations that the stored crops of a model allow, and of which crops they are.
+
+    A mean and Shan & Ren's rule are always there, of the same crops.
+    """
+    if given == "mean":
+        return {"mean": "cover", "confident_crop": "cover"}
+    of_random: dict[Aggregation, Crops] = {
+        "mean_of_random_crops": "random",
+        "confident_crop": "random",
+    }
+    return {"mean": "cover", **of_random} if given == "best_out_of_fold" else of_random
 
 
 def choose(candidates: Mapping[Aggregation, Predictions]) -> tuple[Aggregation, Predictions]:

@@ -1,6 +1,6 @@
 """From the probabilities of crops to those of their clip, by the aggregation of the model.
 
-Shapes: B clips, C crops of one clip, R crops of all clips, K tags.
+Shapes: B clips, C crops of one clip, R crops of many clips, K tags.
 """
 
 from collections.abc import Iterable
@@ -49,20 +49,6 @@ def aggregate_clip(
         return _confident_crop(crops, confidence)
     every = np.array(list(crops), dtype=np.float64)  # (C, K)
     return ClipProbabilities(mean_over_crops(every, np.zeros(1, np.int64))[0], len(every))
-
-
-def aggregate_clips(
-    crops: Floats, clip_starts: Ints, *, aggregation: Aggregation, confidence: float
-) -> list[ClipProbabilities]:
-    """Aggregate the stored crops `(R, K)` of many clips, clip by clip.
-
-    The crops of clip b are the rows from `clip_starts[b]` up to the next clip's start.
-    """
-    _validate(crops, clip_starts)
-    return [
-        aggregate_clip(clip, aggregation=aggregation, confidence=confidence)
-        for clip in np.split(crops, clip_starts[1:])
-    ]
 
 
 def mean_over_crops(crops: Floats, clip_starts: Ints) -> Floats:

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from earmark.corpora.sources import merged_sources
 from earmark.ensemble.aggregation import choose, compared, describe
 from earmark.ensemble.combining import combine, mean_over_folds
-from earmark.ensemble.crops import ClipProbabilities, aggregate_clips
+from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.ensemble.weights import combine_cross_fitted, learn_weights
 from earmark.errors import UserError
 from earmark.evaluation.predictions import ENSEMBLE, Predictions
 from earmark.labels import Task, targets_of
-from earmark.params import Aggregation, AggregationKey
+from earmark.params import Aggregation, AggregationKey, Crops
 from earmark.seeding import seed_for
 from earmark.store import Store
 
@@ -66,7 +66,7 @@ class Member(NamedTuple):
     """What a member predicts, and how its crops became clips.
 
     `given` is the aggregation in params.yaml and `aggregation` the one applied; `compared` holds
-    what both aggregations of the stored crops give out of fold, see `aggregation.describe`.
+    what each aggregation of the stored crops gives out of fold, see `aggregation.describe`.
     """
 
     predictions: Predictions
@@ -109,8 +109,11 @@ def read_members(
         given = next(iter(stores.values())).metadata["aggregation"]
         candidates: dict[Aggregation, Predictions] = {}
         described: dict[Aggregation, dict[str, float]] = {}
-        for aggregation in compared(given):
-            by_fold = {fold: _fold(one, aggregation, confidence) for fold, one in stores.items()}
+        for aggregation, crops in compared(given).items():
+            by_fold = {
+                fold: _clips(store, crops, aggregation=aggregation, confidence=confidence)
+                for fold, store in stores.items()
+            }
             predictions = Predictions.of(name, task, clips, _member(clips, by_fold, prior))
             candidates[aggregation] = predictions
             described[aggregation] = describe(predictions, n_crops=_mean_crops(clips, by_fold))
@@ -145,14 +148,16 @@ def _mean_crops(clips: pd.DataFrame, by_fold: dict[str, dict[str, ClipProbabilit
     return float(np.mean([by_fold[fold][clip].n_crops for clip, fold in pairs if fold]))
 
 
-def _fold(
-    store: Store, aggregation: Aggregation, confidence: float
+def _clips(
+    store: Store, crops: Crops, *, aggregation: Aggregation, confidence: float
 ) -> dict[str, ClipProbabilities]:
-    """Clip -> probabilities `(K,)` by one trained network."""
-    crops = store.shards[0]  # predictions are one shard, in the order of the index
-    clip_starts = store.index["start"].to_numpy(np.int64)
-    clips = aggregate_clips(crops, clip_starts, aggregation=aggregation, confidence=confidence)
-    return dict(zip(store.index["clip"], clips, strict=True))
+    """Clip -> its probabilities by one trained network, from its random or its covering crops."""
+    entries = zip(store.index["clip"], store.index["crops"], strict=True)
+    return {
+        clip: aggregate_clip(store.rows(i), aggregation=aggregation, confidence=confidence)
+        for i, (clip, stored) in enumerate(entries)
+        if stored == crops
+    }
 
 
 class Combination(NamedTuple):

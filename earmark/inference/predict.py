@@ -24,7 +24,7 @@ from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
 from earmark.taggers.device import Device
-from earmark.taggers.input import crop_rng
+from earmark.taggers.input import crop_rng, crops_of
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
 
@@ -154,7 +154,7 @@ class Ensemble:
         aggregation, stack = self.metadata["aggregation"][member], tagger.input.stack
         crops = tagger.input.prediction_segments(
             rows,
-            aggregation=aggregation,
+            crops=crops_of(aggregation)[0],
             n_crops=inference["n_crops"],
             rng=crop_rng(seed, member=member, fold=fold, sha256=sha256),
         )

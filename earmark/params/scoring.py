@@ -21,7 +21,8 @@ Monitor = Literal[
     "micro_f1",
 ]
 Aggregation = Literal["confident_crop", "mean", "mean_of_random_crops"]
-# What a model may name: best_out_of_fold becomes one of those of random crops.
+Crops = Literal["random", "cover"]  # a mean is of the crops that cover the clip
+# What a model may name: best_out_of_fold becomes one of the others.
 AggregationKey = Literal[Aggregation, "best_out_of_fold"]
 
 

@@ -101,7 +101,8 @@ def test_several_tags_per_clip_are_described_and_chosen_likewise():
     assert described["log_loss"] < describe(poor, n_crops=1)["log_loss"]
 
 
-def test_a_cover_is_compared_as_a_cover():
-    assert compared("mean") == ("mean", "confident_crop")
-    for given in ("confident_crop", "mean_of_random_crops", "best_out_of_fold"):
-        assert compared(given) == ("mean_of_random_crops", "confident_crop")
+def test_what_is_compared_are_the_rules_of_the_crops_that_are_there():
+    assert compared("mean") == {"mean": "cover", "confident_crop": "cover"}
+    of_random = {"mean_of_random_crops": "random", "confident_crop": "random"}
+    assert compared("confident_crop") == compared("mean_of_random_crops") == of_random
+    assert compared("best_out_of_fold") == {"mean": "cover", **of_random}

@@ -12,6 +12,7 @@ from earmark.ensemble.members import combine_members, read_members, select_clips
 from earmark.errors import UserError
 from earmark.evaluation.predictions import Predictions
 from earmark.labels import Task
+from earmark.params import AggregationKey
 from earmark.store import StoreWriter
 
 TAGS = ["cat", "dog", "owl"]
@@ -45,11 +46,16 @@ def selected(fold_names: list[str]) -> pd.DataFrame:
     return select_clips(folds, clips, fold_names)
 
 
-def write(folder: Path, aggregation: str, crops_of: dict[str, list[list[float]]]) -> None:
+CropsOf = dict[str, list[list[float]]]
+
+
+def write(folder: Path, aggregation: AggregationKey, **stored: CropsOf) -> None:
+    """Store predictions: random or cover -> clip -> crops."""
     metadata = {"tags": TAGS, "aggregation": aggregation}
     with StoreWriter(folder, row_shape=(3,), dtype="float32", metadata=metadata) as store:
-        for clip, crops in crops_of.items():
-            store.append(np.array(crops, np.float32), clip=clip)
+        for kind, crops_of in stored.items():
+            for clip, crops in crops_of.items():
+                store.append(np.array(crops, np.float32), clip=clip, crops=kind)
 
 
 UNCONFIDENT, CONFIDENT, CERTAIN = [0.5, 0.25, 0.25], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]
@@ -59,11 +65,15 @@ CROPS = [UNCONFIDENT, CONFIDENT, CERTAIN]
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Stored predictions of both members by both folds."""
-    for member, aggregation in (("confident", "confident_crop"), ("even", "mean")):
+    members: tuple[tuple[str, AggregationKey, str], ...] = (
+        ("confident", "confident_crop", "random"),
+        ("even", "mean", "cover"),
+    )
+    for member, aggregation, crops in members:
         first = dict.fromkeys("abc", CROPS) | {"t1": [UNCONFIDENT]}
-        write(tmp_path / member / "0", aggregation, first)
+        write(tmp_path / member / "0", aggregation, **{crops: first})
         second = dict.fromkeys("de", CROPS[:1]) | {"t1": [CONFIDENT]}
-        write(tmp_path / member / "1", aggregation, second)
+        write(tmp_path / member / "1", aggregation, **{crops: second})
     return tmp_path
 
 
@@ -101,7 +111,7 @@ def test_crops_are_aggregated_as_the_member_says(folder):
     np.testing.assert_array_equal(stricter.probabilities[0], CERTAIN)
 
 
-def test_both_aggregations_of_the_same_crops_are_compared_for_every_member(folder):
+def test_a_mean_and_the_confident_crop_of_the_same_crops_are_compared(folder):
     clips, folds = table()
     selected = select_clips(folds, clips, ["0", "1"])
     members = read_members(folder, PLAN, selected, folds, confidence=0.7)
@@ -122,13 +132,20 @@ def test_the_aggregation_that_is_best_out_of_fold_is_taken_and_noted(tmp_path):
     for member in PLAN["members"]:
         for fold, names in (("0", "abc"), ("1", "de")):
             of_fold = {clip: crops[clip] for clip in names} | {"t1": [UNCONFIDENT, CERTAIN]}
-            write(tmp_path / member / fold, "best_out_of_fold", of_fold)
+            cover: CropsOf = {clip: [wrong, wrong] for clip in [*names, "t1"]}
+            write(tmp_path / member / fold, "best_out_of_fold", random=of_fold, cover=cover)
     clips, folds = table()
     rows = select_clips(folds, clips, ["0", "1"])
     member = read_members(tmp_path, PLAN, rows, folds, confidence=0.8)["even"]
     assert member.aggregation == "mean_of_random_crops"
     assert member.compared["mean_of_random_crops"]["accuracy"] == 1
     assert member.compared["confident_crop"]["accuracy"] == 0
+    assert member.compared["mean"]["accuracy"] == 0
+    assert {name: entry["n_crops"] for name, entry in member.compared.items()} == {
+        "mean": 2,
+        "mean_of_random_crops": 4,
+        "confident_crop": 2,
+    }
     probabilities = member.predictions.probabilities
     np.testing.assert_allclose(probabilities[0], np.mean(crops["a"], axis=0), rtol=1e-6)
     np.testing.assert_allclose(probabilities[5], np.mean([UNCONFIDENT, CERTAIN], axis=0))

@@ -60,7 +60,10 @@ NEW_KEYS = ("extensions", "fusion", "seed", "training", "type")
         ({"folds": []}, ["folds", "at least 1"]),
         ({"folds": [0.5]}, ["folds.0", "0.5"]),
         ({f"{DENSENET}.network": MISSING}, [f"{DENSENET}.network: missing"]),
-        ({f"{DENSENET}.prediction.aggregation": "men"}, ["'confident_crop', 'mean', 'mean_of_random_crops' or 'best_out_of_fold'"]),
+        (
+            {f"{DENSENET}.prediction.aggregation": "men"},
+            ["'confident_crop', 'mean', 'mean_of_random_crops' or 'best_out_of_fold'"],
+        ),
         ({"extractors.vggish.weights": "w.safetensors"}, ["extractors.vggish", "64 hex digits"]),
         ({"ensemble.weights": "learn"}, ["ensemble.weights", "'learned' or 'equal'", "'learn'"]),
         ({"features.logmel.type": MISSING}, ["features.logmel.type: missing"]),
