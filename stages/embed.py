@@ -37,7 +37,8 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
             row = store.index.iloc[position]
             patches = store.rows(position)[:, np.newaxis]  # segments of one patch
             rows = tagger.embeddings(patches, device, batch_size=BATCH)
-            out.append(rows, **{key: row[key] for key in ("clip", "split", "variant", "partner")})
+            columns = ("clip", "split", "variant", "partner", "sha256")
+            out.append(rows, **{key: row[key] for key in columns})
     return len(store)
 
 

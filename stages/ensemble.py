@@ -7,13 +7,7 @@ Params: ensemble, inference, trim, decode.sample_rate, evaluate.rejection_thresh
 
 from typing import Any
 
-from earmark.ensemble.members import (
-    aggregation_of,
-    combine_members,
-    random_start_of,
-    read_members,
-    select_clips,
-)
+from earmark.ensemble.members import combine_members, read_members, select_clips
 from earmark.evaluation.predictions import Predictions, write_predictions
 from earmark.evaluation.temperature import fit_temperature, temper
 from earmark.evaluation.thresholds import tune
@@ -26,7 +20,7 @@ from stages import stage
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     plan, folds = read_json(layout.plan), read_table(layout.folds)
     clips = select_clips(folds, read_table(layout.clips), plan["folds"])
-    members = read_members(
+    read = read_members(
         layout.all_predictions,
         plan,
         clips,
@@ -34,18 +28,16 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         confidence=params.inference.confidence,
         fold_mean=params.ensemble.fold_mean,
     )
+    members = {name: member.predictions for name, member in read.items()}
     ensemble, weights, notes = combine_members(members, params.ensemble.weights)
     metadata = {
         "members": list(members),
-        "aggregation": {
-            name: aggregation_of(layout.predictions(name, plan["folds"][0])) for name in members
-        },
-        "random_starts": {
-            name: random_start_of(layout.predictions(name, plan["folds"][0])) for name in members
-        },
+        "aggregation": {name: member.aggregation for name, member in read.items()},
+        "aggregations": {name: member.compared for name, member in read.items()},
+        "random_starts": {name: member.random_start for name, member in read.items()},
         "weights": weights,
         "fold_mean": params.ensemble.fold_mean,
-        "notes": notes,
+        "notes": [*notes, *(note for member in read.values() for note in member.notes)],
         "tags": ensemble.task.tags,
         "is_multi_label": ensemble.task.is_multi_label,
         **_tuned_on_validation(ensemble),

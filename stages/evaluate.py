@@ -2,8 +2,8 @@
 
 Reads: data/ensemble/, data/decoded/ (quarantine), data/training/, metrics/split.json
 Writes: metrics/scores.json, summary.json, calibration.json, reliability.csv, coverage.csv,
-    learning_curves.csv, per_class.csv, confusion.csv, confusion_pairs.csv, submission.csv,
-    test_predictions.csv; data/report/
+    aggregation.csv, learning_curves.csv, per_class.csv, confusion.csv, confusion_pairs.csv,
+    submission.csv, test_predictions.csv; data/report/
 Params: evaluate, corpus, seed
 """
 
@@ -47,6 +47,7 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> str:
         calibration=evaluation.calibration.values,
         reliability=evaluation.calibration.reliability,
         coverage=evaluation.calibration.coverage,
+        aggregation=evaluation.tables["aggregation"],
         split=read_json(split) if split.exists() else None,
     )
 

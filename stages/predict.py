@@ -24,6 +24,7 @@ def run(
 ) -> int:
     from earmark.taggers.device import Device
     from earmark.taggers.fusion import open_fusion
+    from earmark.taggers.input import crop_rng, crops_of
     from earmark.taggers.tagger import Tagger
 
     member = member_name(model, extractor)
@@ -44,20 +45,20 @@ def run(
         for position in tqdm(
             range(len(store)), desc=f"predict {member}", unit="clip", disable=None
         ):
-            clip, variant = (store.index[name].iloc[position] for name in ("clip", "variant"))
-            split = split_of.get(clip, "")  # a clip that the user dropped has none
-            if variant or split not in ("validation", "test"):
+            row = store.index.iloc[position]
+            split = split_of.get(row["clip"], "")  # a clip that the user dropped has none
+            if row["variant"] or split not in ("validation", "test"):
                 continue
-            segments = tagger.input.prediction_segments(
-                store.rows(position),
-                aggregation=aggregation,
-                n_crops=params.inference.n_crops,
-                seed=params.seed,
-                clip=clip,
-            )
-            probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
-            out.append(probabilities, clip=clip, split=split)
-            n_crops += len(probabilities)
+            for crops in crops_of(aggregation):
+                segments = tagger.input.prediction_segments(
+                    store.rows(position),
+                    crops=crops,
+                    n_crops=params.inference.n_crops,
+                    rng=crop_rng(params.seed, member=member, fold=fold, sha256=row["sha256"]),
+                )
+                probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
+                out.append(probabilities, clip=row["clip"], split=split, crops=crops)
+                n_crops += len(probabilities)
     return n_crops
 
 

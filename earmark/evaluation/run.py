@@ -19,7 +19,7 @@ from earmark.evaluation.predictions import (
     read_predictions,
 )
 from earmark.evaluation.scores import best_member, score_member, shown_metrics, summarise
-from earmark.evaluation.tables import predicted_tags, tag_tables
+from earmark.evaluation.tables import aggregation_table, predicted_tags, tag_tables
 from earmark.layout import Layout
 from earmark.params import Params
 
@@ -75,6 +75,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
             **_test_tables(ensemble),
             "reliability": calibration.reliability,
             "coverage": calibration.coverage,
+            "aggregation": aggregation_table(metadata),
             "learning_curves": curves,
         },
         confusion=_confusion(ensemble.validation),

@@ -24,6 +24,7 @@ from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
 from earmark.taggers.device import Device
+from earmark.taggers.input import crop_rng, crops_of
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
 
@@ -138,7 +139,7 @@ class Ensemble:
             by_fold = {}
             for fold, (tagger, extractor) in folds.items():
                 rows = rows_read(features, tagger, extractor, self.device)
-                probabilities, n_used = self._clip(member, tagger, rows, path.name)
+                probabilities, n_used = self._clip(tagger, rows, member, fold, trimmed.sha256)
                 by_fold[fold] = probabilities[np.newaxis]
                 n_crops += n_used
             members[member] = mean_over_folds(by_fold, **rule)
@@ -146,15 +147,20 @@ class Ensemble:
         combined = combine(members, weights, is_multi_label=self.metadata["is_multi_label"])
         return Prediction.of(combined[0], self.metadata, clip=str(path), n_crops=n_crops)
 
-    def _clip(self, member: str, tagger: Tagger, rows: Any, clip: str) -> ClipProbabilities:
+    def _clip(
+        self, tagger: Tagger, rows: Any, member: str, fold: str, sha256: str
+    ) -> ClipProbabilities:
         """Aggregate the crops of a clip; none is computed after a confident one."""
         inference, seed = (self.metadata["preparation"][key] for key in ("inference", "seed"))
         aggregation, stack = self.metadata["aggregation"][member], tagger.input.stack
         crops = tagger.input.prediction_segments(
-            rows, aggregation=aggregation, n_crops=inference["n_crops"], seed=seed, clip=clip
+            rows,
+            crops=crops_of(aggregation)[0],
+            n_crops=inference["n_crops"],
+            rng=crop_rng(seed, member=member, fold=fold, sha256=sha256),
         )
         probabilities: Iterable[Floats]
-        if aggregation == "mean":
+        if aggregation != "confident_crop":
             probabilities = tagger.clip_probabilities(crops, self.device, batch_size=32)
         else:
             probabilities = (tagger.probabilities(stack([c]), self.device)[0] for c in crops)

@@ -42,6 +42,7 @@ def render_report(
     calibration: Mapping[str, Any] | None = None,
     reliability: pd.DataFrame | None = None,
     coverage: pd.DataFrame | None = None,
+    aggregation: pd.DataFrame | None = None,
     split: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the html page, with its pictures inside.
@@ -64,6 +65,7 @@ def render_report(
         calibration: of `calibration.calibration_report`, as `reliability` and `coverage`.
         reliability: see `figures.reliability_figure`.
         coverage: see `figures.coverage_figure`.
+        aggregation: of `tables.aggregation_table`.
         split: the content of metrics/split.json.
 
     Raises:
@@ -83,6 +85,8 @@ def render_report(
     if calibration is not None and reliability is not None and coverage is not None:
         part = calibration_section(calibration, reliability, coverage)
         sections.append(section("Calibration and rejection", part))
+    if aggregation is not None:
+        sections.append(section("Crops", _aggregation(aggregation)))
     if len(learning_curves):
         metric = metrics[0] if metrics[0] in learning_curves else "map_at_3"
         curves = picture(learning_curve_figure(learning_curves, metric), "Learning curves")
@@ -164,6 +168,17 @@ def _confusions(confusion: NDArray[np.integer[Any]], tags: Sequence[str]) -> str
     shares = pairs["share_of_actual"].map("{:.0%}".format)
     text = "<p>The most frequent confusions:</p>"
     return figure + text + table(pairs.assign(share_of_actual=shares))
+
+
+def _aggregation(aggregation: pd.DataFrame) -> str:
+    text = (
+        "Each model's crops by two rules, on the validation clips: the mean, and the first "
+        "confident crop. Overconfidence is the mean confidence less the share that is right, as "
+        "the ECE before any temperature; ece_calibrated has temperatures of the other folds, "
+        "log_loss that of all folds. aggregation: best_out_of_fold takes the lower log_loss."
+    )
+    used = aggregation["used"].map({True: "yes", False: ""})
+    return paragraphs(text) + table(aggregation.assign(used=used).round(3))
 
 
 def _quarantine(quarantine: pd.DataFrame) -> str:

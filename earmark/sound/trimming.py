@@ -3,6 +3,7 @@
 Shapes: T samples, N frames, H blocks of one hop.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -30,6 +31,11 @@ class Trimmed:
     waveform: Int16  # (T,)
     start: int  # of the decoded waveform
     kept_whole: bool
+
+    @property
+    def sha256(self) -> str:
+        """Of the waveform's bytes: equal for equal sound, whatever its file is called."""
+        return hashlib.sha256(self.waveform.data).hexdigest()
 
 
 def trim(waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float) -> Trimmed:

@@ -28,6 +28,7 @@ METRICS = {
     "calibration.json",
     "reliability.csv",
     "coverage.csv",
+    "aggregation.csv",
     "learning_curves.csv",
     "per_class.csv",
     "confusion.csv",
@@ -73,10 +74,10 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
                     logits = skill * (targets[i] - 0.5) + rng.normal(size=(2, 4))
                     odds = np.exp(logits)
                     total = odds.sum(axis=1, keepdims=True) if n_tags_per_clip == 1 else 1 + odds
-                    store.append((odds / total).astype(np.float32), clip=names[i])
+                    store.append((odds / total).astype(np.float32), clip=names[i], crops="cover")
             keys = {"model": member, "fold": fold, "epoch_choice": "last"}
             curve = {**keys, "epoch": [1, 2], "train_loss": [1.0, 0.5]}
-            metrics = dict.fromkeys(MULTI_LABEL_METRICS, [0.4, 0.6])
+            metrics = {name: [0.4, 0.6] for name in MULTI_LABEL_METRICS}
             values = {"validation_loss": [1.0, 0.6], **metrics, "learning_rate": 0.001}
             write_table(layout.learning_curve(member, fold), pd.DataFrame(curve | values))
     nothing = pd.DataFrame({"clip": [], "reason": []})
