@@ -11,11 +11,11 @@ from earmark.ensemble.members import (
     aggregation_of,
     combine_members,
     read_members,
+    read_networks,
     select_clips,
 )
-from earmark.evaluation.predictions import Predictions, write_predictions
-from earmark.evaluation.temperature import fit_temperature, temper
-from earmark.evaluation.thresholds import tune
+from earmark.ensemble.tuning import tune_ensemble, tuning_notes, unlabelled_clips
+from earmark.evaluation.predictions import write_predictions
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json, read_table
@@ -29,16 +29,23 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         layout.all_predictions, plan, clips, folds, confidence=params.inference.confidence
     )
     ensemble, weights, notes = combine_members(members, params.ensemble.weights)
+    networks = read_networks(
+        layout.all_predictions,
+        plan,
+        unlabelled_clips(ensemble),
+        confidence=params.inference.confidence,
+    )
+    tuned = tune_ensemble(ensemble, members, weights, networks)
     metadata = {
         "members": list(members),
         "aggregation": {
             name: aggregation_of(layout.predictions(name, plan["folds"][0])) for name in members
         },
         "weights": weights,
-        "notes": notes,
+        "notes": [*notes, *tuning_notes(tuned["calibration"])],
         "tags": ensemble.task.tags,
         "is_multi_label": ensemble.task.is_multi_label,
-        **_tuned_on_validation(ensemble),
+        **tuned,
         "preparation": {
             "sample_rate": params.decode.sample_rate,
             "trim": params.trim.model_dump(),
@@ -49,18 +56,6 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     }
     write_predictions(layout.ensemble, [*members.values(), ensemble], metadata)
     return metadata
-
-
-def _tuned_on_validation(ensemble: Predictions) -> dict[str, Any]:
-    """A temperature for the ensemble's probabilities, and thresholds for the tempered ones."""
-    probabilities, targets = ensemble.validation.probabilities, ensemble.validation.targets
-    is_multi_label = ensemble.task.is_multi_label
-    temperature = fit_temperature(probabilities, targets, is_multi_label=is_multi_label)
-    if not is_multi_label:
-        return {"temperature": temperature}
-    thresholds = tune(temper(probabilities, temperature, is_multi_label=True), targets)
-    by_tag = dict(zip(ensemble.task.tags, thresholds.by_tag.tolist(), strict=True))
-    return {"temperature": temperature, "thresholds": by_tag}
 
 
 if __name__ == "__main__":
