@@ -17,7 +17,7 @@ from earmark.evaluation.thresholds import tune
 
 Floats = NDArray[np.floating[Any]]
 
-MIN_UNLABELLED = 30  # clips that tell how much sharper one network is than the mean over folds
+MIN_UNLABELLED = 30  # so many tell how much sharper one network is than the mean over folds
 
 
 def unlabelled_clips(ensemble: Predictions) -> list[str]:
@@ -116,7 +116,7 @@ def _fitted(predictions: Predictions) -> float:
 
 def _of_mean(predictions: Predictions, networks: Floats, temperature: float) -> float:
     """The factor from the temperature of one fold's networks to that of their mean."""
-    if networks.shape[1] < MIN_UNLABELLED:
+    if len(networks) == 1 or networks.shape[1] < MIN_UNLABELLED:
         return 1.0
     rows = predictions.clips["clip"].isin(unlabelled_clips(predictions))
     is_test = predictions.clips["split"] == "test"

@@ -226,7 +226,9 @@ def verdict(judged: Mapping[str, Any]) -> str:
     """What may be claimed of probabilities, from what `judge` returns."""
     error = f"expected calibration error {judged['ece']:.3f}"
     if judged["ece"] <= judged["ece_chance_limit"]:
-        return f"calibrated within chance ({error}, by chance up to {judged['ece_chance_limit']:.3f})"
+        return (
+            f"calibrated within chance ({error}, by chance up to {judged['ece_chance_limit']:.3f})"
+        )
     gap = judged["confidence"] - judged["share_right"]
     how = "not calibrated"
     if abs(gap) > judged["ece"] / 2:

@@ -4,6 +4,8 @@ Guo et al., "On Calibration of Modern Neural Networks" (2017).
 Shapes: B clips, F folds, K tags.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from earmark.evaluation.logits import log, logit
@@ -18,7 +20,6 @@ def fit_temperature(probabilities: Floats, targets: Floats, *, is_multi_label: b
     Above 1 it lowers confidence. The loss is convex in its inverse, so there is one answer; it is
     kept in [0.05, 20].
     """
-    from scipy.optimize import minimize_scalar
 
     def loss(inverse: float) -> float:
         tempered = _tempered_logs(probabilities, 1 / inverse, is_multi_label=is_multi_label)
@@ -26,9 +27,7 @@ def fit_temperature(probabilities: Floats, targets: Floats, *, is_multi_label: b
             return float((np.logaddexp(0, tempered) - targets * tempered).mean())
         return float(-(tempered * targets).sum(axis=1).mean())
 
-    bounds = (1 / HOTTEST, 1 / COLDEST)
-    result = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(1 / result.x)
+    return _best_temperature(loss)
 
 
 def temper(probabilities: Floats, temperature: float, *, is_multi_label: bool) -> Floats:
@@ -70,36 +69,44 @@ def mean_temperature(
 ) -> float:
     """By what a mean over folds is less sharp than one network: the factor on its temperature.
 
-    Networks of other folds err in other ways, so the logits of one are those of their mean plus
-    noise, and a temperature fitted on one network has to be high enough for that noise (as noise in
-    a regressor flattens its slope, Fuller, "Measurement Error Models", 1987, section 1.1). The mean
-    has less of it, and is flatter besides. With moments of logits, weighted as a step of Newton's
-    method weights them where the temperature is fitted, the factor is
-
-        var(mean of logits) / var(logits of one)     the noise that averages out
-        * var(logits of mean) / cov(logits of mean, mean of logits)     how much flatter it is
-
-    No label is needed, but clips that no network was trained on. 1 for one network.
+    A temperature is the best for some labels if the tags of a clip have, on average, the logit that
+    is expected by the tempered probabilities (the derivative of the loss is 0). The logits of the
+    networks have a mean, and so the labels' average in that mean is the average over networks: what
+    the probabilities of each, tempered, expect of its own logits. That gives the temperature of the
+    mean of logits without any label. What is then expected is what `mean` is fitted to.
 
     Args:
-        networks: `(F, B, K)` probabilities by the networks of each fold.
+        networks: `(F, B, K)` probabilities by the networks of each fold, of clips that none of them
+            was trained on.
         mean: `(B, K)` of the estimator that joins them.
         temperature: fitted on clips that a single fold's networks predicted.
     """
-    to_logits = logit if is_multi_label else log
-    logits, joined = to_logits(networks), to_logits(mean)
-    tempered = [temper(p, temperature, is_multi_label=is_multi_label) for p in networks]
-    weights = np.mean(tempered, axis=0)  # (B, K)
+    from scipy.special import expit, logsumexp
 
-    def moment(a: Floats, b: Floats) -> float:
-        if is_multi_label:
-            return float((weights * (1 - weights) * a * b).mean())
-        means = [(weights * one).sum(axis=1) for one in (a, b)]
-        return float(((weights * a * b).sum(axis=1) - means[0] * means[1]).mean())
-
+    options = {"is_multi_label": is_multi_label}
+    logits = (logit if is_multi_label else log)(networks)
+    tempered = np.stack([temper(p, temperature, **options) for p in networks])
+    of_labels = float((tempered * logits).sum(axis=2).mean())
     average = logits.mean(axis=0)
-    noise = moment(average, average) / np.mean([moment(one, one) for one in logits])
-    return float(noise * moment(joined, joined) / moment(joined, average))
+
+    def loss(inverse: float) -> float:
+        scaled = average * inverse
+        if is_multi_label:
+            return float(np.logaddexp(0, scaled).sum(axis=1).mean()) - inverse * of_labels
+        return float(logsumexp(scaled, axis=1).mean()) - inverse * of_labels
+
+    joint = expit(average) if is_multi_label else np.exp(average)
+    expected = temper(joint, _best_temperature(loss), **options)
+    return fit_temperature(mean, expected, **options) / temperature
+
+
+def _best_temperature(loss: Callable[[float], float]) -> float:
+    """The temperature whose inverse has the least loss, which is convex."""
+    from scipy.optimize import minimize_scalar
+
+    bounds = (1 / HOTTEST, 1 / COLDEST)
+    result = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return float(1 / result.x)
 
 
 def _tempered_logs(probabilities: Floats, temperature: float, *, is_multi_label: bool) -> Floats:

@@ -33,9 +33,7 @@ class Thresholds(NamedTuple):
         return Answers(probabilities >= self.one, probabilities >= self.by_tag)
 
 
-def tune(
-    probabilities: Floats, targets: Floats, is_trusted: Bools | None = None
-) -> Thresholds:
+def tune(probabilities: Floats, targets: Floats, is_trusted: Bools | None = None) -> Thresholds:
     """Tune on `(B, K)` probabilities and targets; a tag that no clip has gets 1, that is never.
 
     Only the clips of `is_trusted` `(B,)` count, if it is given; but a tag that fewer than 5 of
