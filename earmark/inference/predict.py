@@ -38,8 +38,9 @@ class Prediction:
 
     The probabilities are tempered: of statements with probability 0.8, about four in five should
     be right for recordings like the corpus'. How far that holds is measured; see
-    `Ensemble.calibration` and the reliability tables of the report. `answer` is what to act on: the most probable tag, or where clips may have several
-    every tag above its threshold; None is "unknown".
+    `Ensemble.calibration` and the reliability tables of the report. `answer` is what to act on: the
+    most probable tag, or where clips may have several every tag above its threshold; None is
+    "unknown".
     """
 
     clip: str
