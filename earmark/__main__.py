@@ -117,8 +117,9 @@ def predict(
 ) -> None:
     """Tag recordings with the trained ensemble, and say how confident it is.
 
-    The answer comes first, the next likely tags after a bar. Probabilities are calibrated on clips
-    that no network had seen; below evaluate.rejection_threshold the answer is "unknown".
+    The answer comes first, the next likely tags after a bar. Probabilities are tempered on clips
+    that no network had seen; how well they are calibrated is said first. Below
+    evaluate.rejection_threshold the answer is "unknown".
     """
     from earmark.processes import set_up_process
 
@@ -129,6 +130,7 @@ def predict(
     from earmark.sound.decoding import UnusableAudio
 
     ensemble = load_ensemble(params.runtime, layout)
+    typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
     unusable = 0
     for path in recordings(files):
         try:

@@ -93,7 +93,8 @@ def inner_split(clips: pd.DataFrame, share: float, *, seed: int) -> NDArray[np.b
     is_inner: NDArray[np.bool_] = deal(clips, round(1 / share), seed) == 0
     tags = clips["label"].str.split(SEPARATOR)
     trained_on = set(tags[~is_inner].explode())
-    return is_inner & np.array([trained_on.issuperset(own) for own in tags])
+    is_inner &= [trained_on.issuperset(own) for own in tags]
+    return is_inner
 
 
 def assign_splits(

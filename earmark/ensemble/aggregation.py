@@ -59,7 +59,9 @@ def choose(candidates: Mapping[Aggregation, Predictions]) -> tuple[Aggregation, 
 
 def _is_judged(predictions: Predictions) -> NDArray[np.bool_]:
     clips = predictions.clips
-    return np.asarray((clips["split"] == "validation") & (clips["label"] != ""))
+    judged = np.array((clips["split"] == "validation") & (clips["label"] != ""))
+    judged[judged] = predictions.validation.is_trusted
+    return judged
 
 
 def _lowest_loss(

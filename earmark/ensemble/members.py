@@ -170,6 +170,27 @@ def _clips(
     }
 
 
+def read_networks(
+    folder: Path,
+    folds: Sequence[str],
+    members: Mapping[str, Member],
+    clips: Sequence[str],
+    *,
+    confidence: float,
+) -> dict[str, Floats]:
+    """Member -> what its network of each fold predicts for some test clips, `(F, B, K)`."""
+    networks = {}
+    for name, member in members.items():
+        aggregation, crops = member.aggregation, compared(member.given)[member.aggregation]
+        stores = [Store.open(folder / name / fold, in_memory=True) for fold in folds]
+        by_fold = [
+            _clips(store, crops, aggregation=aggregation, confidence=confidence) for store in stores
+        ]
+        rows = [[one[clip].probabilities for clip in clips] for one in by_fold]
+        networks[name] = np.array(rows)
+    return networks
+
+
 class Combination(NamedTuple):
     """The ensemble's predictions, the members' shares in them, and notes for the report."""
 
@@ -183,8 +204,9 @@ def combine_members(
 ) -> Combination:
     """Combine members by `ensemble.weights`: learned, equal, or one weight for each name.
 
-    Learned weights come from all validation clips; but those clips themselves are combined with
-    weights learned on the other folds, so that their score is not flattered.
+    Learned weights come from the trusted validation clips (`Predictions.is_trusted`); but
+    validation clips themselves are combined with weights learned on the other folds, so that their
+    score is not flattered.
 
     Raises:
         UserError: there is no validation clip to learn from.
@@ -208,12 +230,14 @@ def _with_learned_weights(members: Mapping[str, Predictions]) -> Combination:
     validation = {name: one.take(rows) for name, one in members.items()}
     out_of_fold = {name: one.probabilities for name, one in validation.items()}
     targets, is_multi_label = first.targets[rows], first.task.is_multi_label
-    learned = learn_weights(out_of_fold, targets, is_multi_label=is_multi_label)
+    is_trusted = first.take(rows).is_trusted
+    trusted = {name: p[is_trusted] for name, p in out_of_fold.items()}
+    learned = learn_weights(trusted, targets[is_trusted], is_multi_label=is_multi_label)
     combined = _combined(members, learned)
     folds = pd.factorize(first.clips["fold"][rows])[0]
     if len(np.unique(folds)) > 1:
         combined.probabilities[rows] = combine_cross_fitted(
-            out_of_fold, targets, folds, is_multi_label=is_multi_label
+            out_of_fold, targets, folds, is_multi_label=is_multi_label, is_trusted=is_trusted
         )
         return Combination(combined, learned, [])
     equal = dict.fromkeys(members, 1.0)

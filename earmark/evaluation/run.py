@@ -71,7 +71,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
         summary=summarise(scores, metrics),
         calibration=calibration,
         tables={
-            **tag_tables(ensemble.validation, metadata["temperature"]),
+            **tag_tables(ensemble.validation, calibration.values["temperature_out_of_fold"]),
             **_test_tables(ensemble),
             "reliability": calibration.reliability,
             "coverage": calibration.coverage,

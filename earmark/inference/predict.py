@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.errors import UserError
+from earmark.evaluation.calibration import verdict
 from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
@@ -27,6 +28,7 @@ from earmark.taggers.device import Device
 from earmark.taggers.input import crop_rng, crops_of
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
+from earmark.wording import counted
 
 Floats = NDArray[np.floating[Any]]
 
@@ -35,10 +37,11 @@ Floats = NDArray[np.floating[Any]]
 class Prediction:
     """What the ensemble predicts for a recording: its tags with probabilities, likeliest first.
 
-    The probabilities are calibrated: of statements with probability 0.8, four in five should be
-    right for recordings like the corpus', as far as one temperature can achieve it (see the
-    report). `answer` is what to act on: the most probable tag, or where clips may have several
-    every tag above its threshold; None is "unknown".
+    The probabilities are tempered: of statements with probability 0.8, about four in five should
+    be right for recordings like the corpus'. How far that holds is measured; see
+    `Ensemble.calibration` and the reliability tables of the report. `answer` is what to act on: the
+    most probable tag, or where clips may have several every tag above its threshold; None is
+    "unknown".
     """
 
     clip: str
@@ -51,7 +54,7 @@ class Prediction:
     def of(
         cls, combined: Floats, metadata: dict[str, Any], *, clip: str, n_crops: int
     ) -> "Prediction":
-        """Calibrate the ensemble's probabilities `(K,)`, and answer as ensemble.json says."""
+        """Temper the ensemble's probabilities `(K,)`, and answer as ensemble.json says."""
         is_multi_label, tags = metadata["is_multi_label"], metadata["tags"]
         temperature = metadata["temperature"]
         tempered = temper(combined[np.newaxis], temperature, is_multi_label=is_multi_label)[0]
@@ -99,6 +102,25 @@ class Ensemble:
     @cached_property
     def metadata(self) -> dict[str, Any]:
         return read_metadata(self.layout.ensemble)
+
+    def calibration(self) -> str:
+        """One line: what was measured of probabilities such as these, and on which clips.
+
+        It is of labelled test clips, if `evaluate` judged this very temperature on some, since they
+        are predicted as new recordings are. Else it is of validation clips.
+        """
+        path, out_of_fold = self.layout.metrics / "calibration.json", self.metadata["calibration"]
+        measured = read_json(path) if path.exists() else {}
+        if measured.get("temperature") == self.metadata["temperature"] and "test" in measured:
+            n_clips = measured["test"]["n_clips"]
+            return f"on {counted(n_clips, 'test clip')}, {verdict(measured['test'])}"
+        of_one = f"on {counted(out_of_fold['n_clips'], 'validation clip')}, {verdict(out_of_fold)}"
+        if out_of_fold["n_folds"] == 1:
+            return of_one
+        change = "the mean over folds, shown here, is not measured"
+        if not out_of_fold["n_unlabelled"]:
+            change = "the mean over folds, shown here, is less confident"
+        return f"{of_one}, by one fold's networks; {change}"
 
     @cached_property
     def device(self) -> Device:
@@ -203,6 +225,6 @@ def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     if not (layout.ensemble / METADATA).exists():
         raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
     ensemble = Ensemble(runtime, layout)
-    if "fold_mean" not in ensemble.metadata:
+    if not {"fold_mean", "calibration"} <= ensemble.metadata.keys():
         raise UserError("the ensemble here was made by an older earmark; run `dvc repro`")
     return ensemble

@@ -141,14 +141,16 @@ def per_class_figure(per_class: pd.DataFrame) -> "Figure":
     return figure
 
 
-def reliability_figure(reliability: pd.DataFrame) -> "Figure":
+def reliability_figure(reliability: pd.DataFrame, *, title: str = "") -> "Figure":
     """Draw the share of right answers over confidence, a dot with its 95 % interval per bin.
 
     Args:
         reliability: one row per bin, with the columns confidence, share_right, n and
             probabilities (before or after the temperature).
+        title: whose reliability it is.
     """
     figure, axes = _figure(5.2, 4.6)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")
     looks = {"before": ("o", WARM), "after": ("s", ACCENT)}
     for when, (marker, color) in looks.items():

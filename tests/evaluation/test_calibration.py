@@ -10,8 +10,10 @@ from earmark.evaluation.calibration import (
     calibration_error,
     calibration_report,
     error_if_calibrated,
+    judge,
     reliability,
     top_predictions,
+    verdict,
 )
 from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.temperature import temper
@@ -65,6 +67,29 @@ def test_what_is_calibrated_shows_no_more_error_than_chance(is_multi_label):
     assert error > 2 * error_if_calibrated(too_confident, **options)
 
 
+def test_nineteen_of_twenty_calibrated_taggers_are_called_so():
+    n_called = 0
+    for seed in range(200):
+        calibrated = overconfident(1.0, is_multi_label=False, seed=seed, n_clips=150)
+        probabilities, targets = calibrated
+        judged = judge(predictions_of(probabilities, targets), probabilities)
+        n_called += verdict(judged).startswith("calibrated within chance")
+    assert 0.9 <= n_called / 200 <= 0.99
+
+
+@pytest.mark.parametrize(("temperature", "word"), [(3.0, "overconfident"), (0.3, "underconfident")])
+def test_the_verdict_says_which_way_probabilities_err(temperature, word):
+    probabilities, targets = overconfident(temperature, is_multi_label=False, n_clips=400)
+    judged = judge(predictions_of(probabilities, targets), probabilities)
+    gap = judged["confidence"] - judged["share_right"]
+    assert verdict(judged).startswith(f"{word} by {abs(gap):.3f} (expected calibration error")
+
+
+def predictions_of(probabilities, targets) -> Predictions:
+    clips = pd.DataFrame({"split": ["validation"] * len(targets)})
+    return Predictions("one", Task(list("abcd"), False, []), clips, targets, probabilities)
+
+
 def test_the_interval_of_the_error_holds_its_value_in_a_large_set():
     """40,000 clips tell the error of this tagger to a few thousandths; 400 should cover that."""
     large = Confidences.of(
@@ -97,6 +122,7 @@ def test_the_report_judges_validation_and_test_clips_apart(is_multi_label):
     probabilities, targets = overconfident(3.0, is_multi_label=is_multi_label, n_clips=600)
     split = np.where(np.arange(600) < 400, "validation", "test")
     clips = pd.DataFrame({"split": split, "label": "x", "source": "", "cross_fit_group": ""})
+    clips["verified"] = True
     clips.loc[:399, "cross_fit_group"] = (np.arange(400) % 4).astype(str)
     clips.loc[599, "label"] = ""
     task = Task(list("abcd"), is_multi_label, [])
@@ -104,6 +130,11 @@ def test_the_report_judges_validation_and_test_clips_apart(is_multi_label):
     values, bins, curve = calibration_report(
         predictions, 3.0, rejection_threshold=0.6, seed=0, n_resamples=50
     )
+    assert values["out_of_fold"]["estimator"] == "one fold's networks"
+    assert values["test"]["estimator"] == "mean over folds"
+    for row in values["out_of_fold"]["rejection_for_accuracy"].values():
+        assert 0 < row["threshold"] < 1
+        assert 20 / 400 <= row["coverage"] <= 1
     for key in ("out_of_fold", "test"):
         assert values[key]["ece_after"]["value"] < values[key]["ece_before"]["value"] / 2
     tempered = temper(probabilities[400:599], 3.0, is_multi_label=is_multi_label)

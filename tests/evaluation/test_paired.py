@@ -101,6 +101,7 @@ def several(seed: int, skill: float, scale: float = 1.0) -> Predictions:
     probabilities = scale / (1 + np.exp(-(noise + skill * targets)))
     clips = pd.DataFrame({"clip": range(120), "split": "validation", "label": "x", "source": ""})
     clips["cross_fit_group"] = np.arange(120) % 2
+    clips["verified"] = True
     task = Task(list("abc"), is_multi_label=True, aux_labels=[])
     return Predictions("several", task, clips, targets, probabilities).with_answers()
 

@@ -3,6 +3,7 @@
 import base64
 import copy
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from earmark.evaluation.by_tag import per_class, per_tag
-from earmark.evaluation.calibration import calibration_report
+from earmark.evaluation.calibration import calibration_report, verdict
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.evaluation.points import confusion_matrix
 from earmark.evaluation.predictions import Predictions
@@ -218,7 +219,7 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     probabilities = rng.dirichlet(np.ones(3), 60)
     targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 60)]
     split = np.where(np.arange(60) < 40, "validation", "test")
-    columns = {"split": split, "cross_fit_group": "0", "label": "x", "source": ""}
+    columns = {"split": split, "cross_fit_group": "0", "label": "x", "source": "", "verified": True}
     task = Task(list("abc"), is_multi_label, [])
     predictions = Predictions("ensemble", task, pd.DataFrame(columns), targets, probabilities)
     values, reliability, coverage = calibration_report(
@@ -231,13 +232,15 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
 def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
     added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.6)
     html = render_report(**page | added)
-    assert len(pictures(html)) == 6
+    assert len(pictures(html)) == 7
     text = visible(html)
-    assert "a temperature of 1.50" in text
+    assert "and 1.50 for the mean over folds" in text
     for clips in ("out_of_fold", "test"):
         values = added["calibration"][clips]
         assert f"{values['ece_before']['value']:.3f} <small>" in text
         assert f"<td>{values['aurc']:.3f}</td>" in text
+        assert f"by {values['estimator']}, the tempered probabilities are" in unescape(text)
+        assert verdict(values) in text
     out_of_fold = added["calibration"]["out_of_fold"]
     assert f"With evaluate.rejection_threshold 0.6, {out_of_fold['coverage']:.1%} of the" in text
     added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.0)

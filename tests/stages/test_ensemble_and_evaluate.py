@@ -112,6 +112,19 @@ def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     assert calibration["out_of_fold"]["rejection_threshold"] == 0.4
 
 
+@pytest.mark.parametrize("n_tags", [1, 3])
+def test_labels_of_test_clips_change_no_byte_of_the_ensemble(tmp_path, n_tags):
+    layout = make(tmp_path, n_tags_per_clip=n_tags)
+    clips, folds = read_table(layout.clips), read_table(layout.folds)
+    ensemble.run(params(), layout)
+    before = (layout.ensemble / "ensemble.json").read_bytes()
+    for table, path in ((clips, layout.clips), (folds, layout.folds)):
+        is_test = table["split"] == "test"
+        write_table(path, table.assign(label=table["label"].mask(is_test, "bark")))
+    ensemble.run(params(), layout)
+    assert (layout.ensemble / "ensemble.json").read_bytes() == before
+
+
 def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
     layout = make(tmp_path, n_tags_per_clip=3)
     metadata = ensemble.run(params(metric="roc_auc"), layout)
@@ -129,6 +142,10 @@ def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
     clips = read_table(layout.ensemble / "clips.parquet")
     probabilities = read_table(layout.ensemble / "ensemble.parquet")[clips["split"] == "test"]
     tempered = temper(probabilities.to_numpy(), metadata["temperature"], is_multi_label=True)
+    assert (metadata["calibration"]["n_unlabelled"], metadata["mean_temperatures"]) == (
+        0,
+        {"good": 1.0, "poor": 1.0, "ensemble": 1.0},
+    )
     above = tempered >= np.array([metadata["thresholds"][tag] for tag in TAGS]) - 1e-12
     for label, answers in zip(csv(layout, "submission")["label"], above, strict=True):
         assert set(label.split(";")) - {""} == set(np.array(TAGS)[answers])
