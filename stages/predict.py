@@ -1,4 +1,4 @@
-"""Probabilities of every crop of every validation and test clip, by one model of one fold.
+"""Probabilities of every crop of every validation, dropped and test clip, by one model of one fold.
 
 Reads: data/features/<feature>/ (for fusion those of its backbones) or
     data/embeddings/<extractor>/<fold>/, models/<member>/<fold>/, data/folds.parquet
@@ -10,6 +10,7 @@ import sys
 
 from tqdm import tqdm
 
+from earmark.corpora.split_names import DROPPED, VALIDATION
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
@@ -44,8 +45,8 @@ def run(
             range(len(store)), desc=f"predict {member}", unit="clip", disable=None
         ):
             clip, variant = (store.index[name].iloc[position] for name in ("clip", "variant"))
-            split = split_of.get(clip, "")  # a clip that the user dropped has none
-            if variant or split not in ("validation", "test"):
+            split = split_of.get(clip, "")
+            if variant or split not in (VALIDATION, "test", DROPPED):
                 continue
             segments = tagger.input.prediction_segments(
                 store.rows(position),

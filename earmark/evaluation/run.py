@@ -52,9 +52,14 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
     check_metric(metric, ungrouped[ENSEMBLE].task, key="evaluate.metric")
     groups = params.evaluate.label_groups
     predictions = {name: one.grouped(groups).with_answers() for name, one in ungrouped.items()}
+    given = {
+        name: rows.grouped(groups).with_answers()
+        for name, one in ungrouped.items()
+        if (rows := one.as_given) is not None
+    }
     ensemble = predictions[ENSEMBLE]
     metrics = shown_metrics(metric, ensemble.task)
-    scores = _scores(predictions, metadata, params)
+    scores = _scores(predictions, given, metadata, params)
     calibration = calibration_report(
         ungrouped[ENSEMBLE],
         metadata["temperature"],
@@ -80,13 +85,16 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
 
 
 def _scores(
-    predictions: dict[str, Predictions], metadata: dict[str, Any], params: Params
+    predictions: dict[str, Predictions],
+    given: dict[str, Predictions],
+    metadata: dict[str, Any],
+    params: Params,
 ) -> dict[str, Any]:
     """What metrics/scores.json holds; `gain` is the ensemble's over the best of several members."""
     options = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
-    models = {name: score_member(one, **options) for name, one in bar}
+    models = {name: score_member(one, given.get(name), **options) for name, one in bar}
     scores = {
         "corpus": {"name": params.corpus.name, "synthetic": params.corpus.synthetic},
         "metric": metric,
@@ -107,6 +115,12 @@ def _notes(params: Params, ensemble: Predictions) -> list[str]:
         "Each network's epoch was chosen on the fold that it is scored on, as in the papers: "
         "out-of-fold scores are slightly too high, those of a test set are not."
     ]
+    if ensemble.as_given is not None:
+        notes.append(
+            "Labels were corrected. Out-of-fold scores are given on the labels as corrected and as "
+            "given, dropped clips included. Those as corrected are too high where the corrections "
+            "follow these networks."
+        )
     if params.corpus.synthetic:
         notes.append("The corpus is synthetic: these scores say nothing about recordings.")
     is_verified = ensemble.clips["verified"][ensemble.clips["split"] == "validation"]

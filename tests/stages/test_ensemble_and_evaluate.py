@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from earmark.errors import UserError
+from earmark.evaluation.scores import AS_GIVEN
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Params
@@ -100,6 +101,41 @@ def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     calibration = read_json(layout.metrics / "calibration.json")
     assert calibration["temperature"] == metadata["temperature"]
     assert calibration["out_of_fold"]["rejection_threshold"] == 0.4
+
+
+@pytest.mark.parametrize("n_tags", [1, 3])
+def test_corrected_labels_are_scored_beside_the_given_ones(tmp_path, n_tags):
+    layout = make(tmp_path, n_tags_per_clip=n_tags)
+    metric = "accuracy" if n_tags == 1 else "micro_f1"
+    ensemble.run(params(metric=metric), layout)
+    before = evaluate.run(params(metric=metric), layout)
+    assert AS_GIVEN not in before["ensemble"]
+    assert "as given" not in evaluate.headline(before)
+    assert "labels as given" not in (layout.report / "index.html").read_text()
+    folds = read_table(layout.folds)
+    folds.loc[0, "label"] = next(tag for tag in TAGS if tag not in folds.loc[0, "label"])
+    dropped = folds.index.isin([2, 3, 4])
+    columns = ["split", "fold_0", "fold_1"]
+    folds.loc[dropped, columns] = folds.loc[dropped, columns].replace(
+        {"train": ""} | {"validation": "dropped"}
+    )
+    folds.loc[dropped, "split"] = "dropped"
+    write_table(layout.folds, folds)
+    ensemble.run(params(metric=metric), layout)
+    scores = evaluate.run(params(metric=metric), layout)
+    for name, entry in {"ensemble": scores["ensemble"], **scores["models"]}.items():
+        was = before["ensemble"] if name == "ensemble" else before["models"][name]
+        assert entry["out_of_fold"]["n_clips"] == 57
+        assert entry[AS_GIVEN]["n_clips"] == 60
+        if name != "ensemble":  # its weights are learned on corrected labels
+            value = was["out_of_fold"]["map_at_3"]["value"]
+            assert entry[AS_GIVEN]["map_at_3"]["value"] == pytest.approx(value)
+        assert entry[AS_GIVEN][metric]["value"] != entry["out_of_fold"][metric]["value"]
+    summary = read_json(layout.metrics / "summary.json")["ensemble"]
+    assert summary[AS_GIVEN][metric] != summary["out_of_fold"][metric]
+    assert evaluate.headline(scores).endswith("as given")
+    page = (layout.report / "index.html").read_text()
+    assert page.index("labels as corrected") < page.index("out of fold, labels as given")
 
 
 def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
