@@ -10,6 +10,7 @@ Params: evaluate, corpus, seed
 from typing import Any
 
 from earmark.evaluation.run import Evaluation, evaluate
+from earmark.evaluation.scores import AS_GIVEN
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.reports.report import render_report
@@ -52,15 +53,21 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> str:
     )
 
 
+def headline(scores: dict[str, Any]) -> str:
+    """The ensemble's value with its interval, on both labels where some were corrected."""
+    metric, ensemble = scores["metric"], scores["ensemble"]
+
+    def shown(key: str) -> str:
+        estimate = ensemble[key][metric]
+        return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+    text = f"{metric} {shown('out_of_fold')} out of fold"
+    if AS_GIVEN not in ensemble:
+        return text
+    return f"{text} on the labels as corrected, {shown(AS_GIVEN)} as given"
+
+
 if __name__ == "__main__":
     with stage("evaluate") as s:
         scores = run(s.params, s.layout)
-        metric = scores["metric"]
-        estimate = scores["ensemble"]["out_of_fold"][metric]
-        s.log.info(
-            "evaluate: ensemble %s %.3f (%.3f to %.3f) out of fold; data/report/index.html",
-            metric,
-            estimate["value"],
-            estimate["low"],
-            estimate["high"],
-        )
+        s.log.info("evaluate: ensemble %s; data/report/index.html", headline(scores))

@@ -1,4 +1,4 @@
-"""Probabilities of every crop of every validation and test clip, by one model of one fold.
+"""Probabilities of every crop of every validation, dropped and test clip, by one model of one fold.
 
 Reads: data/features/<feature>/ (for fusion those of its backbones) or
     data/embeddings/<extractor>/<fold>/, models/<member>/<fold>/, data/folds.parquet
@@ -10,6 +10,7 @@ import sys
 
 from tqdm import tqdm
 
+from earmark.corpora.split_names import DROPPED, VALIDATION
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
@@ -46,8 +47,8 @@ def run(
             range(len(store)), desc=f"predict {member}", unit="clip", disable=None
         ):
             row = store.index.iloc[position]
-            split = split_of.get(row["clip"], "")  # a clip that the user dropped has none
-            if row["variant"] or split not in ("validation", "test"):
+            split = split_of.get(row["clip"], "")
+            if row["variant"] or split not in (VALIDATION, "test", DROPPED):
                 continue
             for crops in crops_of(aggregation):
                 segments = tagger.input.prediction_segments(

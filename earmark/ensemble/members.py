@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earmark.corpora.sources import merged_sources
+from earmark.corpora.split_names import DROPPED, VALIDATION
 from earmark.ensemble.aggregation import choose, compared, describe
 from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
@@ -34,7 +35,8 @@ def select_clips(
     """Return the rows to predict, validation clips fold by fold and then the test clips.
 
     Their columns are those of `Predictions.clips`. Labels are those of `folds`, where the label
-    corrections are in; all else is from `clips`.
+    corrections are in; all else is from `clips`. Where a correction changes or drops a clip to
+    predict, dropped clips follow those that validate in their fold, and there is a given_label.
     """
     columns = clips[["clip", "label", "verified", "usage", "quarantined"]]
     columns = columns.assign(source=merged_sources(clips))
@@ -42,11 +44,15 @@ def select_clips(
     columns["label"] = corrected.where(corrected.notna(), columns["label"])
     parts = []
     for fold in fold_names:
-        validation = folds.loc[folds[f"fold_{fold}"] == "validation", ["clip"]]
-        parts.append(validation.assign(split="validation", fold=fold))
+        for split in (VALIDATION, DROPPED):
+            chosen = folds.loc[folds[f"fold_{fold}"] == split, ["clip"]]
+            parts.append(chosen.assign(split=split, fold=fold))
     test = clips.loc[clips["split"] == "test", ["clip"]]
     parts.append(test.assign(split="test", fold=""))
     table = pd.concat(parts, ignore_index=True).merge(columns, on="clip", how="left")
+    given = table["clip"].map(clips.set_index("clip")["label"])
+    if ((given != table["label"]) | (table["split"] == DROPPED)).any():
+        table = table.assign(given_label=given)
     return table.assign(cross_fit_group=table["fold"] if len(fold_names) > 1 else _halves(table))
 
 

@@ -33,11 +33,12 @@ class Predictions:
 
     `clips` has the columns
         clip: its file name; a clip that several folds validate has a row for each;
-        split: validation or test;
+        split: validation or test, or dropped (what would validate, had the user not dropped it);
         fold: that which validates it, "" for test;
         cross_fit_group: what is tuned on predictions (thresholds, a temperature) is tuned on the
             other groups and applied to this one; "" for test;
-        label, verified, usage, quarantined, source.
+        label, verified, usage, quarantined, source;
+        given_label: the label before label corrections, if these changed any row.
     `targets` (B, K) are those of the `task`, a row of 0 where a clip has no label; the
     `probabilities` (B, K) are those of the tagger called `name`. Where clips may have several tags,
     `answers` are the tags answered for these rows, and `thresholds` those for new clips. What tells
@@ -114,6 +115,15 @@ class Predictions:
     @property
     def validation(self) -> "Predictions":
         return self.where(split="validation")
+
+    @property
+    def as_given(self) -> "Predictions | None":
+        """The validation rows as if no label were corrected; None if none of theirs is."""
+        if "given_label" not in self.clips:
+            return None
+        rows = self.take(self.clips["split"].isin(["validation", "dropped"]).to_numpy())
+        clips = rows.clips.assign(label=rows.clips["given_label"], split="validation")
+        return Predictions.of(self.name, self.task, clips, rows.probabilities)
 
     @property
     def test(self) -> "Predictions":

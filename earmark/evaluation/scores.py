@@ -15,6 +15,8 @@ from earmark.evaluation.predictions import Predictions
 from earmark.labels import Task
 from earmark.seeding import seed_for
 
+AS_GIVEN = "out_of_fold_as_given"  # the scores on the labels before label corrections
+
 
 def score(predictions: Predictions, *, seed: int, n_resamples: int) -> Scores:
     """Score labelled rows by every metric that the task has."""
@@ -28,9 +30,12 @@ def score(predictions: Predictions, *, seed: int, n_resamples: int) -> Scores:
     )
 
 
-def score_member(predictions: Predictions, *, seed: int, n_resamples: int) -> dict[str, Any]:
+def score_member(
+    predictions: Predictions, as_given: Predictions | None = None, *, seed: int, n_resamples: int
+) -> dict[str, Any]:
     """Scores out of fold (all together, and their spread over folds) and on the test set.
 
+    Where labels were corrected, `as_given` (see `Predictions.as_given`) adds scores AS_GIVEN.
     Returns plain values `{"out_of_fold": scores, "folds": {"mean", "std"}, "test": {"all",
     "public", "private", "n_quarantined"}}`, scores being those of `intervals.Scores.to_json`.
     """
@@ -41,6 +46,8 @@ def score_member(predictions: Predictions, *, seed: int, n_resamples: int) -> di
 
     validation, test = predictions.validation, predictions.test
     result = {"out_of_fold": scores(validation, "out_of_fold"), "folds": _spread(validation)}
+    if as_given is not None:
+        result[AS_GIVEN] = scores(as_given, AS_GIVEN)
     if len(test):
         result["test"] = {"all": scores(test, "test")}
         for usage in ("Public", "Private"):
@@ -72,7 +79,7 @@ def summarise(scores: Mapping[str, Any], metrics: list[str]) -> dict[str, Any]:
     """The few values that `dvc metrics diff` should show, of the ensemble and each model."""
 
     def values(entry: Mapping[str, Any]) -> dict[str, Any]:
-        sets = {"out_of_fold": entry["out_of_fold"]}
+        sets = {key: entry[key] for key in ("out_of_fold", AS_GIVEN) if key in entry}
         if "test" in entry:
             sets["test"] = entry["test"]["all"]
         return {

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from earmark.evaluation.scores import AS_GIVEN
 from earmark.reports.figures import METRIC_NAMES, members_figure
 from earmark.reports.parts import picture
 from earmark.reports.summary import BY_SOURCE, widest_interval
@@ -26,10 +27,12 @@ def score_tables(
     """The html of all tables and a figure; the arguments are those of `render_report`."""
     entries = _by_value(scores, metrics[0])
     out_of_fold = [_Row(name, entry["out_of_fold"], entry.get("folds")) for name, entry in entries]
-    parts = [
-        _score_table("out of fold", out_of_fold, weights, metrics),
-        _members_picture(scores, metrics[0]),
-    ]
+    as_given = [_Row(name, entry[AS_GIVEN]) for name, entry in entries if AS_GIVEN in entry]
+    heading = "out of fold, labels as corrected" if as_given else "out of fold"
+    parts = [_score_table(heading, out_of_fold, weights, metrics)]
+    if as_given:
+        parts.append(_score_table("out of fold, labels as given", as_given, weights, metrics))
+    parts.append(_members_picture(scores, metrics[0]))
     for split, heading in _TEST_HEADINGS.items():
         rows = [_Row(name, e["test"][split]) for name, e in entries if split in _test(e)]
         if rows:

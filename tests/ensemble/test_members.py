@@ -94,6 +94,22 @@ def test_the_rows_are_validation_clips_by_fold_and_then_the_test_clips():
     assert list(clips["cross_fit_group"]) == ["0", "0", "0", "1", "1", "", ""]
 
 
+def test_dropped_clips_are_predicted_and_the_given_label_stays_beside_the_corrected(folder):
+    clips, folds = table()
+    assert "given_label" not in select_clips(folds, clips, ["0", "1"])
+    folds.loc[folds["clip"] == "a", "label"] = "owl"
+    folds.loc[folds["clip"] == "d", ["split", "fold_0", "fold_1"]] = ["dropped", "", "dropped"]
+    rows = select_clips(folds, clips, ["0", "1"])
+    assert list(rows["clip"]) == ["a", "b", "c", "e", "d", "t1", "t2"]
+    assert list(rows["split"][3:5]) == ["validation", "dropped"]
+    assert (rows["label"][0], rows["given_label"][0]) == ("owl", "cat")
+    member = read_members(folder, PLAN, rows, folds, confidence=0.7)["even"]
+    np.testing.assert_array_equal(member.probabilities[4], UNCONFIDENT)
+    assert list(member.validation.clips["clip"]) == ["a", "b", "c", "e"]
+    assert list(member.as_given.clips["clip"]) == ["a", "b", "c", "e", "d"]
+    assert list(member.as_given.labels) == [0, 0, 0, 1, 1]
+
+
 def test_members_share_clips_targets_and_task(folder):
     for name, one in read(folder).items():
         assert one.name == name

@@ -190,6 +190,22 @@ def test_a_second_task_is_learned_beside_the_first_and_mixtures_share_their_even
     assert scores(params, layout)["ensemble"]["out_of_fold"]["n_clips"] == 24
 
 
+def test_a_dropped_clip_is_predicted_by_a_network_that_did_not_learn_from_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.csv").write_text("clip,decision\n00.wav,drop\n")
+    params, layout = workspace(
+        tmp_path,
+        rows_of(8),
+        {"models": {"logmel": {"densenet": DENSENET}}},
+        {"corpus": {"label_corrections": "mine.csv"}},
+    )
+    train_and_predict(params, layout, ("logmel", "densenet"))
+    ensemble = scores(params, layout)["ensemble"]
+    assert ensemble["out_of_fold"]["n_clips"] == 23
+    assert ensemble["out_of_fold_as_given"]["n_clips"] == 24
+
+
 def test_clips_of_several_tags_are_learned_and_scored_tag_by_tag(tmp_path: Path) -> None:
     rows = [*rows_of(5), *({"label": "buzz;tick"} for _ in range(6))]
     rows += [{"label": label, "split": "test"} for label in (*TAGS, "hiss;tick")]

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from earmark.errors import UserError
-from earmark.evaluation.points import MULTI_LABEL_METRICS
+from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS
+from earmark.evaluation.scores import AS_GIVEN
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Params
@@ -77,7 +78,8 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
                     store.append((odds / total).astype(np.float32), clip=names[i], crops="cover")
             keys = {"model": member, "fold": fold, "epoch_choice": "last"}
             curve = {**keys, "epoch": [1, 2], "train_loss": [1.0, 0.5]}
-            metrics = {name: [0.4, 0.6] for name in MULTI_LABEL_METRICS}
+            known = (*MULTI_CLASS_METRICS, *MULTI_LABEL_METRICS)
+            metrics = {name: [0.4, 0.6] for name in known}
             values = {"validation_loss": [1.0, 0.6], **metrics, "learning_rate": 0.001}
             write_table(layout.learning_curve(member, fold), pd.DataFrame(curve | values))
     nothing = pd.DataFrame({"clip": [], "reason": []})
@@ -123,6 +125,41 @@ def test_labels_of_test_clips_change_no_byte_of_the_ensemble(tmp_path, n_tags):
         write_table(path, table.assign(label=table["label"].mask(is_test, "bark")))
     ensemble.run(params(), layout)
     assert (layout.ensemble / "ensemble.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("n_tags", [1, 3])
+def test_corrected_labels_are_scored_beside_the_given_ones(tmp_path, n_tags):
+    layout = make(tmp_path, n_tags_per_clip=n_tags)
+    metric = "accuracy" if n_tags == 1 else "micro_f1"
+    ensemble.run(params(metric=metric), layout)
+    before = evaluate.run(params(metric=metric), layout)
+    assert AS_GIVEN not in before["ensemble"]
+    assert "as given" not in evaluate.headline(before)
+    assert "labels as given" not in (layout.report / "index.html").read_text()
+    folds = read_table(layout.folds)
+    folds.loc[0, "label"] = next(tag for tag in TAGS if tag not in folds.loc[0, "label"])
+    dropped = folds.index.isin([2, 3, 4])
+    columns = ["split", "fold_0", "fold_1"]
+    folds.loc[dropped, columns] = folds.loc[dropped, columns].replace(
+        {"train": ""} | {"validation": "dropped"}
+    )
+    folds.loc[dropped, "split"] = "dropped"
+    write_table(layout.folds, folds)
+    ensemble.run(params(metric=metric), layout)
+    scores = evaluate.run(params(metric=metric), layout)
+    for name, entry in {"ensemble": scores["ensemble"], **scores["models"]}.items():
+        was = before["ensemble"] if name == "ensemble" else before["models"][name]
+        assert entry["out_of_fold"]["n_clips"] == 57
+        assert entry[AS_GIVEN]["n_clips"] == 60
+        if name != "ensemble":  # its weights are learned on corrected labels
+            value = was["out_of_fold"]["map_at_3"]["value"]
+            assert entry[AS_GIVEN]["map_at_3"]["value"] == pytest.approx(value)
+        assert entry[AS_GIVEN][metric]["value"] != entry["out_of_fold"][metric]["value"]
+    summary = read_json(layout.metrics / "summary.json")["ensemble"]
+    assert summary[AS_GIVEN][metric] != summary["out_of_fold"][metric]
+    assert evaluate.headline(scores).endswith("as given")
+    page = (layout.report / "index.html").read_text()
+    assert page.index("labels as corrected") < page.index("out of fold, labels as given")
 
 
 def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
