@@ -9,6 +9,7 @@ Params: evaluate, corpus, extractors, seed
 
 from typing import Any
 
+from earmark.evaluation.intervals import interval_text
 from earmark.evaluation.run import Evaluation, evaluate
 from earmark.layout import Layout
 from earmark.params import Params
@@ -57,9 +58,8 @@ if __name__ == "__main__":
         metric = scores["metric"]
         estimate = scores["ensemble"]["out_of_fold"][metric]
         s.log.info(
-            "evaluate: ensemble %s %.3f (%.3f to %.3f) out of fold; data/report/index.html",
+            "evaluate: ensemble %s %.3f out of fold, %s; data/report/index.html",
             metric,
             estimate["value"],
-            estimate["low"],
-            estimate["high"],
+            interval_text(estimate),
         )

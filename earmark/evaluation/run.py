@@ -59,8 +59,6 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
         ungrouped[ENSEMBLE],
         metadata["temperature"],
         rejection_threshold=params.evaluate.rejection_threshold,
-        seed=params.seed,
-        n_resamples=params.evaluate.n_resamples,
     )
     return Evaluation(
         tags=ensemble.task.tags,
@@ -86,7 +84,7 @@ def _scores(
     options = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
-    models = {name: score_member(one, **options) for name, one in bar}
+    models = {name: score_member(one) for name, one in bar}
     scores = {
         "corpus": {"name": params.corpus.name, "synthetic": params.corpus.synthetic},
         "metric": metric,
