@@ -1,10 +1,11 @@
 """How often the 95 % intervals cover the truth: `python -m benchmarks.coverage`.
 
-Draws many small sets of clips from populations whose scores are known from a large set, and scores
-them. A line has, for each metric, the share of intervals that hold the truth, and of the paired test
-the share of false alarms at 5 % (two taggers that are equally good, which for several tags answer
-differently many); in brackets the share of sets in which an interval is shown, where not in all.
-Few minutes on one core. With 200 sets a share of 95 % is known to 3 % (two standard deviations).
+Draws many sets of clips from populations whose scores are known from a large set, and scores them.
+A line has, for each metric, the share of intervals that hold the truth; for the paired test the
+share of false alarms at 5 %, of two taggers that are equally good (where clips have several tags,
+one of them answers more); and the share of intervals of their difference that hold 0. In brackets:
+in how many sets there is an interval, where not in all. With 200 sets a share of 95 % is known to
+3 % (two standard deviations); a few minutes on one core.
 Shapes: B clips, K tags.
 """
 
@@ -72,7 +73,7 @@ class Population:
 
     @cached_property
     def distances(self) -> Floats:
-        """What the clips of a tag (row) add to the logits, `(K, K)`; every tag resembles another."""
+        """What the clips of a tag (row) add to the logits, `(K, K)`; each resembles another."""
         rng = rng_for(0, "population", self.n_tags)
         skills = rng.normal(self.skill + 0.35 * np.log(self.n_tags / 4), 0.7, self.n_tags)
         distances = np.diag(skills)

@@ -52,14 +52,14 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> str:
     )
 
 
+def closing_line(scores: dict[str, Any]) -> str:
+    """The ensemble's score out of fold, with its interval."""
+    metric = scores["metric"]
+    estimate = scores["ensemble"]["out_of_fold"][metric]
+    score = f"{metric} {estimate['value']:.3f} out of fold, {interval_text(estimate)}"
+    return f"evaluate: ensemble {score}; data/report/index.html"
+
+
 if __name__ == "__main__":
     with stage("evaluate") as s:
-        scores = run(s.params, s.layout)
-        metric = scores["metric"]
-        estimate = scores["ensemble"]["out_of_fold"][metric]
-        s.log.info(
-            "evaluate: ensemble %s %.3f out of fold, %s; data/report/index.html",
-            metric,
-            estimate["value"],
-            interval_text(estimate),
-        )
+        s.log.info(closing_line(run(s.params, s.layout)))

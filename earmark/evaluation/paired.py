@@ -88,7 +88,7 @@ def _estimate(difference: LeftOut, metric: str, units: Units, targets: Floats) -
     squares = np.square(_shares(difference))
     n_telling = squares.sum() ** 2 / max(np.square(squares).sum(), 1e-300)
     if why is None and n_telling < _MIN_TELLING:
-        why = f"the two differ on too few {units.over} (as {n_telling:.0f} alike)"
+        why = f"the two differ on too few {units.over} ({n_telling:.1f}, below {_MIN_TELLING})"
     if why is not None:
         return Estimate(value, None, None, units.over, why)
     # The biases of both taggers nearly cancel out; to subtract them would only add noise.

@@ -93,7 +93,8 @@ def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     assert metadata["preparation"]["rejection_threshold"] == 0.4
     assert "thresholds" not in metadata
     accuracy = scores["ensemble"]["out_of_fold"]["accuracy"]
-    assert accuracy["low_by_source"] <= accuracy["value"]
+    assert accuracy["over"] == "recordings"
+    assert " over recordings; data/report" in evaluate.closing_line(scores)
     assert scores["gain"]["n_groups"] == 30
     assert len(csv(layout, "confusion")) == 60
     assert csv(layout, "submission")["label"].str.split(" ").map(len).eq(3).all()
