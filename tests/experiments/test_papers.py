@@ -228,8 +228,8 @@ def test_a_table_is_rendered_with_intervals_and_notes():
     assert markdown(toy_plan(), {"one": scores(0.4), "two": scores(0.7)}) == (
         "# A paper, table 1\n"
         "\n"
-        "Corpus: sounds. Brackets: 95 % intervals over clips, or over recordings (r) cut into several "
-        "clips.\n"
+        "Corpus: sounds. Brackets: 95 % intervals over clips, or over recordings (r) cut into "
+        "several clips.\n"
         "\n"
         "|  | Folds: paper | Folds: ours | Public: paper | Public: ours |\n"
         "| --- | --- | --- | --- | --- |\n"
