@@ -9,6 +9,7 @@ Params: evaluate, corpus, seed
 
 from typing import Any
 
+from earmark.evaluation.intervals import interval_text
 from earmark.evaluation.run import Evaluation, evaluate
 from earmark.evaluation.scores import AS_GIVEN
 from earmark.layout import Layout
@@ -53,21 +54,20 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> str:
     )
 
 
-def headline(scores: dict[str, Any]) -> str:
-    """The ensemble's value with its interval, on both labels where some were corrected."""
+def closing_line(scores: dict[str, Any]) -> str:
+    """The ensemble's score with its interval, on both labels where some were corrected."""
     metric, ensemble = scores["metric"], scores["ensemble"]
 
     def shown(key: str) -> str:
         estimate = ensemble[key][metric]
-        return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+        return f"{estimate['value']:.3f}, {interval_text(estimate)}"
 
-    text = f"{metric} {shown('out_of_fold')} out of fold"
-    if AS_GIVEN not in ensemble:
-        return text
-    return f"{text} on the labels as corrected, {shown(AS_GIVEN)} as given"
+    text = f"evaluate: ensemble {metric} out of fold {shown('out_of_fold')}"
+    if AS_GIVEN in ensemble:
+        text += f", on the labels as corrected; {shown(AS_GIVEN)} as given"
+    return f"{text}; data/report/index.html"
 
 
 if __name__ == "__main__":
     with stage("evaluate") as s:
-        scores = run(s.params, s.layout)
-        s.log.info("evaluate: ensemble %s; data/report/index.html", headline(scores))
+        s.log.info(closing_line(run(s.params, s.layout)))

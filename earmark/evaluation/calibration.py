@@ -13,12 +13,14 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from earmark.evaluation.coverage import Selection, area_under_risk, coverage_curve
-from earmark.evaluation.intervals import Estimate, estimates
+from earmark.evaluation.intervals import Estimate, too_few_recordings
+from earmark.evaluation.jackknife import Units, jackknife
 from earmark.evaluation.points import Bools, Floats, Ints, ratio
 from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.temperature import temper, temper_cross_fitted
 
 N_BINS = 15  # as Guo et al.
+_MIN_OVER_CHANCE = 2.5  # nearer to what chance gives, the interval of the error covers too seldom
 
 
 @dataclass(frozen=True)
@@ -94,31 +96,25 @@ def calibration_error(
     confidences: Confidences,
     *,
     equal_mass: bool,
-    seed: int,
-    n_resamples: int,
     sources: Sequence[str] | None = None,
 ) -> Estimate:
     """Expected calibration error: the mean over statements of their bin's |confidence - right|.
 
-    A resample adds as much noise to the error as the sample has already, so the ends are the
-    bootstrap's mirrored at the value (the "basic" interval), not its percentiles; at least 0.
-    For a few hundred clips both are still slightly high: see `error_if_calibrated`.
+    Noise of the bins adds to it, so that it is too high by up to `error_if_calibrated`. Where it is
+    not well above that, no interval covers, and it has none.
     """
     bins = bins_of(confidences.values, equal_mass=equal_mass)
     shape = (int(bins.max()) + 1, int(confidences.clip_of.max()) + 1)
     cells = (bins, confidences.clip_of)
     gaps = csr_array((confidences.values - confidences.is_right, cells), shape=shape)
     measure = _ErrorMeasure(csr_array((np.ones(len(bins)), cells), shape=shape), gaps)
-    e = estimates(
-        measure, np.arange(shape[1]), sources=sources, seed=seed, n_resamples=n_resamples
-    )["ece"]
-
-    mirrored = [
-        None if end is None else max(0.0, 2 * e.value - end)
-        for end in (e.low_by_source, e.high_by_source)
-    ]
-    low, high = max(0.0, 2 * e.value - e.high), max(0.0, 2 * e.value - e.low)
-    return Estimate(e.value, low, high, mirrored[1], mirrored[0])
+    units = Units.of(shape[1], sources)
+    left_out = jackknife(measure, np.arange(shape[1]), units)["ece"]
+    why = too_few_recordings(units)
+    chance = error_if_calibrated(confidences, equal_mass=equal_mass)
+    if why is None and left_out.value < _MIN_OVER_CHANCE * chance:
+        why = f"not far above the {chance:.3f} that chance gives a calibrated tagger"
+    return Estimate.of(left_out, units, why)
 
 
 def error_if_calibrated(confidences: Confidences, *, equal_mass: bool) -> float:
@@ -170,8 +166,6 @@ def calibration_report(
     temperature: float,
     *,
     rejection_threshold: float,
-    seed: int,
-    n_resamples: int,
 ) -> CalibrationReport:
     """Judge probabilities as they are and tempered, on trusted clips that nothing was tuned on.
 
@@ -190,7 +184,7 @@ def calibration_report(
         before, after = labelled.take(rows), _tempered(labelled, temperature, split)[rows]
         values[name] = _description(labelled, rows)
         for when, p in (("before", before.probabilities), ("after", after)):
-            ece, table = _calibration(before, p, seed=seed, n_resamples=n_resamples)
+            ece, table = _calibration(before, p)
             values[name][f"ece_{when}"] = ece.to_json()
             bins.append(table.assign(clips=name, probabilities=when))
         values[name] |= judge(before, after) | _selection(before, after, rejection_threshold)
@@ -264,17 +258,13 @@ def _tempered(labelled: Predictions, temperature: float, split: str) -> Floats:
     return temper(labelled.probabilities, temperature, is_multi_label=is_multi_label)
 
 
-def _calibration(
-    predictions: Predictions, probabilities: Floats, *, seed: int, n_resamples: int
-) -> tuple[Estimate, pd.DataFrame]:
+def _calibration(predictions: Predictions, probabilities: Floats) -> tuple[Estimate, pd.DataFrame]:
     """Calibration error and reliability of the clips' probabilities, tempered or not."""
     is_multi_label = predictions.task.is_multi_label
     confidences = Confidences.of(probabilities, predictions.targets, is_multi_label=is_multi_label)
     ece = calibration_error(
         confidences,
         equal_mass=not is_multi_label,
-        seed=seed,
-        n_resamples=n_resamples,
         sources=predictions.sources,
     )
     return ece, reliability(confidences, equal_mass=not is_multi_label)

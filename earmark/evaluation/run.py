@@ -66,8 +66,6 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
         ungrouped[ENSEMBLE],
         metadata["temperature"],
         rejection_threshold=params.evaluate.rejection_threshold,
-        seed=params.seed,
-        n_resamples=params.evaluate.n_resamples,
     )
     return Evaluation(
         tags=ensemble.task.tags,
@@ -99,7 +97,7 @@ def _scores(
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
     epochs = epoch_choices(curves, metric)
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
-    models = {name: score_member(one, given.get(name), **options) for name, one in bar}
+    models = {name: score_member(one, given.get(name)) for name, one in bar}
     starts = {name: text for name, text in metadata.get("random_starts", {}).items() if text}
     for name, text in starts.items():
         models[name]["random_start"] = text

@@ -92,12 +92,12 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
 
 
 def members_figure(
-    rows: Mapping[str, Mapping[str, Mapping[str, float]]], *, metric: str, highlight: str
+    rows: Mapping[str, Mapping[str, Mapping[str, Any]]], *, metric: str, highlight: str
 ) -> "Figure":
     """Draw a row per name, the first on top, with a dot and interval per set of clips.
 
     Args:
-        rows: by name, then by set of clips ("out of fold", "test"): value, low and high.
+        rows: by name, then by set of clips ("out of fold", "test"): an `Estimate.to_json()`.
         metric: how the metric is called.
         highlight: the name whose row has a background.
     """
@@ -109,8 +109,9 @@ def members_figure(
         offsets = (-0.14, 0.14) if len(estimates) > 1 else (0.0,)
         for offset, (clips, estimate) in zip(offsets, estimates.items(), strict=True):
             value = estimate["value"]
+            low, high = (estimate.get(end, value) for end in ("low", "high"))
             # The interval of a macro average need not contain it; lengths must not be negative.
-            lengths = [[max(value - estimate["low"], 0)], [max(estimate["high"] - value, 0)]]
+            lengths = [[max(value - low, 0)], [max(high - value, 0)]]
             marker, color = looks[clips]
             axes.errorbar(value, y + offset, xerr=lengths, fmt=marker, color=color, capsize=3)
     axes.set_yticks(range(len(rows)), list(rows), parse_math=False)

@@ -1,7 +1,7 @@
 """The report of an ensemble: one self-contained page, from tables and dictionaries.
 
-An estimate is `{"value", "low", "high"}`, with its interval over clips. Where recordings were cut
-into several clips, it also has `{"low_by_source", "high_by_source"}`, the interval over recordings.
+An estimate is as `evaluation.intervals.Estimate.to_json()` returns it: `{"value", "low", "high",
+"over"}`, or `{"value", "why_no_interval"}`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -103,11 +103,12 @@ def test_dropped_clips_are_predicted_and_the_given_label_stays_beside_the_correc
     assert list(rows["clip"]) == ["a", "b", "c", "e", "d", "t1", "t2"]
     assert list(rows["split"][3:5]) == ["validation", "dropped"]
     assert (rows["label"][0], rows["given_label"][0]) == ("owl", "cat")
-    member = read_members(folder, PLAN, rows, folds, confidence=0.7)["even"]
-    np.testing.assert_array_equal(member.probabilities[4], UNCONFIDENT)
-    assert list(member.validation.clips["clip"]) == ["a", "b", "c", "e"]
-    assert list(member.as_given.clips["clip"]) == ["a", "b", "c", "e", "d"]
-    assert list(member.as_given.labels) == [0, 0, 0, 1, 1]
+    even = read_members(folder, PLAN, rows, folds, confidence=0.7)["even"].predictions
+    np.testing.assert_array_equal(even.probabilities[4], UNCONFIDENT)
+    assert list(even.validation.clips["clip"]) == ["a", "b", "c", "e"]
+    assert even.as_given is not None
+    assert list(even.as_given.clips["clip"]) == ["a", "b", "c", "e", "d"]
+    assert list(even.as_given.labels) == [0, 0, 0, 1, 1]
 
 
 def test_members_share_clips_targets_and_task(folder):

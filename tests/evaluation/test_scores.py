@@ -8,7 +8,7 @@ from tests.evaluation.small_predictions import ONE, several_tags, small
 
 @pytest.fixture
 def scores() -> dict:
-    return score_member(small(), seed=0, n_resamples=50)
+    return score_member(small())
 
 
 def test_each_set_is_scored_on_its_own_labelled_clips(scores) -> None:
@@ -27,7 +27,7 @@ def test_the_spread_is_over_the_folds(scores) -> None:
 
 
 def test_a_corpus_without_a_test_set_has_no_test_scores() -> None:
-    assert "test" not in score_member(small().validation, seed=0, n_resamples=50)
+    assert "test" not in score_member(small().validation)
 
 
 def test_the_summary_keeps_values_alone_the_metric_that_counts_first(scores) -> None:
@@ -51,6 +51,6 @@ def test_several_tags_are_scored_by_their_answers() -> None:
     test = predictions.test
     hits = (test.answers.by_one & (test.targets > 0)).sum()
     expected = 2 * hits / (test.answers.by_one.sum() + test.targets.sum())
-    scores = score_member(predictions, seed=0, n_resamples=20)
+    scores = score_member(predictions)
     assert scores["test"]["all"]["micro_f1"]["value"] == pytest.approx(expected)
     assert scores["folds"]["mean"].keys() == scores["out_of_fold"].keys() - {"n_clips"}

@@ -130,6 +130,7 @@ def test_the_whole_graph_runs_and_scores_every_member_and_the_ensemble(
         assert parts == 12
         found = entry["out_of_fold"]["map_at_3"]
         assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+        assert found["over"] in ("clips", "recordings")
     assert sum(scores["weights"].values()) == pytest.approx(1)
     assert any("synthetic" in note for note in scores["notes"])
     assert any("random values" in note for note in scores["notes"])

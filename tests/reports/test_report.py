@@ -30,7 +30,7 @@ TAGS = ["bark", "a<b> & $x$", "cello"]
 
 
 def scores_of(value: float) -> dict:
-    estimate = {"value": value, "low": value - 0.02, "high": value + 0.02}
+    estimate = {"value": value, "low": value - 0.02, "high": value + 0.02, "over": "clips"}
     names = (*CLASS_METRICS, *TAG_METRICS)
     return {**dict.fromkeys(names, estimate), "n_clips": 30}
 
@@ -172,16 +172,21 @@ def test_an_ensemble_that_is_not_better_is_reported_as_such(page, value):
 
 
 def test_the_summary_gives_the_paired_difference(page):
-    difference = {"value": 0.06, "low": 0.01, "high": 0.11}
+    difference = {"value": 0.06, "low": 0.01, "high": 0.11, "over": "clips"}
     page["scores"]["gain"] = {"difference": difference, "p_value": 0.0123}
     _, sentence = summary_of(page["scores"], "map_at_3")
     assert sentence.endswith(
-        "the best member, two. The difference is +0.0600 (95 % interval over the same clips: "
-        "+0.0100 to +0.1100; p = 0.012 by a permutation test)."
+        "the best member, two. The difference is +0.0600 (95 % interval +0.0100 to "
+        "+0.1100 over clips; p = 0.012 by a permutation test)."
     )
-    difference |= {"low_by_source": -0.02, "high_by_source": 0.14}
+    difference |= {"low": -0.02, "high": 0.14, "over": "recordings"}
     _, sentence = summary_of(page["scores"], "map_at_3")
-    assert "over the same recordings: -0.0200 to +0.1400" in sentence
+    assert "interval -0.0200 to +0.1400 over recordings" in sentence
+    assert sentence.endswith("The improvement may be due to chance.")
+    none = {"value": 0.06, "why_no_interval": "too few clips"}
+    page["scores"]["gain"] = {"difference": none, "p_value": 0.2}
+    _, sentence = summary_of(page["scores"], "map_at_3")
+    assert "+0.0600 (no interval: too few clips; p = 0.2" in sentence
     assert sentence.endswith("The improvement may be due to chance.")
 
 
@@ -202,16 +207,16 @@ def test_summary_and_order_follow_the_first_metric(page):
     assert text.index("<td>one</td>") < text.index("<td>two</td>")
 
 
-def test_the_wider_interval_is_shown_and_marked(page):
-    assert "recordings that they were cut from" not in visible(render_report(**page))
-    estimate = page["scores"]["ensemble"]["out_of_fold"]["map_at_3"]
-    wide = estimate | {"low_by_source": 0.7, "high_by_source": 0.99}
-    page["scores"]["ensemble"]["out_of_fold"] = page["scores"]["ensemble"]["out_of_fold"] | {
-        "map_at_3": wide
-    }
+def test_the_table_says_what_its_intervals_range_over(page):
+    assert "95 % interval over clips" in visible(render_report(**page))
+    wide = {"value": 0.9, "low": 0.7, "high": 0.99, "over": "recordings"}
+    none = {"value": 0.8, "why_no_interval": "too few recordings per class"}
+    found = {**page["scores"]["ensemble"]["out_of_fold"], "map_at_3": wide, "macro_f1": none}
+    found["accuracy"] = wide
+    page["scores"]["ensemble"]["out_of_fold"] = found
     text = visible(render_report(**page))
-    assert "[0.700, 0.990]<sup>r</sup>" in text
-    assert "or, if wider, over the recordings that they were cut from (<sup>r</sup>)" in text
+    assert "[0.700, 0.990]" in text
+    assert "95 % interval over recordings. macro F1: no interval, too few recordings per" in text
 
 
 def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
@@ -223,7 +228,7 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     task = Task(list("abc"), is_multi_label, [])
     predictions = Predictions("ensemble", task, pd.DataFrame(columns), targets, probabilities)
     values, reliability, coverage = calibration_report(
-        predictions, 1.5, rejection_threshold=rejection_threshold, seed=0, n_resamples=20
+        predictions, 1.5, rejection_threshold=rejection_threshold
     )
     return {"calibration": values, "reliability": reliability, "coverage": coverage}
 

@@ -105,7 +105,8 @@ def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     assert metadata["preparation"]["rejection_threshold"] == 0.4
     assert "thresholds" not in metadata
     accuracy = scores["ensemble"]["out_of_fold"]["accuracy"]
-    assert accuracy["low_by_source"] <= accuracy["value"]
+    assert accuracy["over"] == "recordings"
+    assert " over recordings; data/report" in evaluate.closing_line(scores)
     assert scores["gain"]["n_groups"] == 30
     assert len(csv(layout, "confusion")) == 60
     assert csv(layout, "submission")["label"].str.split(" ").map(len).eq(3).all()
@@ -134,7 +135,7 @@ def test_corrected_labels_are_scored_beside_the_given_ones(tmp_path, n_tags):
     ensemble.run(params(metric=metric), layout)
     before = evaluate.run(params(metric=metric), layout)
     assert AS_GIVEN not in before["ensemble"]
-    assert "as given" not in evaluate.headline(before)
+    assert "as given" not in evaluate.closing_line(before)
     assert "labels as given" not in (layout.report / "index.html").read_text()
     folds = read_table(layout.folds)
     folds.loc[0, "label"] = next(tag for tag in TAGS if tag not in folds.loc[0, "label"])
@@ -157,7 +158,7 @@ def test_corrected_labels_are_scored_beside_the_given_ones(tmp_path, n_tags):
         assert entry[AS_GIVEN][metric]["value"] != entry["out_of_fold"][metric]["value"]
     summary = read_json(layout.metrics / "summary.json")["ensemble"]
     assert summary[AS_GIVEN][metric] != summary["out_of_fold"][metric]
-    assert evaluate.headline(scores).endswith("as given")
+    assert " as given; " in evaluate.closing_line(scores)
     page = (layout.report / "index.html").read_text()
     assert page.index("labels as corrected") < page.index("out of fold, labels as given")
 
