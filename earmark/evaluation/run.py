@@ -21,6 +21,7 @@ from earmark.evaluation.scores import best_member, score_member, shown_metrics, 
 from earmark.evaluation.tables import predicted_tags, tag_tables
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.store import read_table
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
     ensemble = predictions[ENSEMBLE]
     metrics = shown_metrics(metric, ensemble.task)
     scores = _scores(predictions, metadata, params)
+    n_quarantined = len(read_table(layout.decoded / "quarantine.parquet"))
     calibration = calibration_report(
         ungrouped[ENSEMBLE],
         metadata["temperature"],
@@ -66,7 +68,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
         tags=ensemble.task.tags,
         metrics=metrics,
         scores=scores,
-        summary=summarise(scores, metrics),
+        summary=summarise(scores, calibration.values, n_quarantined=n_quarantined),
         calibration=calibration,
         tables={
             **tag_tables(ensemble.validation, metadata["temperature"]),

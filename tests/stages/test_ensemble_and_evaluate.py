@@ -111,7 +111,7 @@ def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
     assert metadata["weights"]["good"] > 0.8
     assert scores["models"]["good"]["out_of_fold"]["roc_auc"]["value"] > 0.9
     summary = read_json(layout.metrics / "summary.json")
-    assert next(iter(summary["ensemble"]["test"])) == "roc_auc"
+    assert list(summary["test"]) == ["roc_auc", "mean_average_precision"]
     assert csv(layout, "confusion").empty
     table = csv(layout, "per_class").set_index("tag")
     assert table["threshold"].to_dict() == pytest.approx(metadata["thresholds"])
