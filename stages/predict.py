@@ -8,11 +8,10 @@ Params: models.<group>.<model>.prediction, inference.n_crops, seed, runtime
 
 import sys
 
-from tqdm import tqdm
-
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
+from earmark.processes import progress
 from earmark.store import Store, StoreWriter, read_table
 from stages import stage
 
@@ -40,9 +39,8 @@ def run(
     with StoreWriter(
         layout.predictions(member, fold), row_shape=(n_tags,), dtype="float32", metadata=metadata
     ) as out:
-        for position in tqdm(
-            range(len(store)), desc=f"predict {member}", unit="clip", disable=None
-        ):
+        name, total = f"predict {member}-{fold}", len(store)
+        for position in progress(range(total), total=total, description=name):
             clip, variant = (store.index[name].iloc[position] for name in ("clip", "variant"))
             split = split_of.get(clip, "")  # a clip that the user dropped has none
             if variant or split not in ("validation", "test"):

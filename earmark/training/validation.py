@@ -88,7 +88,7 @@ def close_epoch(job: Job, state: State) -> None:
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss_sum / job.sampler.n_batches,
             **scores,
-            "learning_rate": job.learning_rate(replace(progress, step=progress.step - 1)),
+            **job.learning_rates(progress),
         }
     )
     is_lowered = progress.plateau.step(

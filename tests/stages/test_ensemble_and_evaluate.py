@@ -72,7 +72,10 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
                     total = odds.sum(axis=1, keepdims=True) if n_tags_per_clip == 1 else 1 + odds
                     store.append((odds / total).astype(np.float32), clip=names[i])
             curve = {"model": member, "fold": fold, "epoch": [0, 1], "train_loss": [1.0, 0.5]}
-            values = {"validation_loss": [1.0, 0.6], "map_at_3": [0.4, 0.6], "learning_rate": 0.001}
+            values = {"validation_loss": [1.0, 0.6], "map_at_3": [0.4, 0.6]}
+            values |= dict.fromkeys(
+                ("learning_rate", "learning_rate_low", "learning_rate_high"), 0.1
+            )
             write_table(layout.learning_curve(member, fold), pd.DataFrame(curve | values))
     nothing = pd.DataFrame({"clip": [], "reason": []})
     write_table(layout.decoded / "quarantine.parquet", nothing)
