@@ -21,7 +21,9 @@ def _steady(monkeypatch):
 def test_the_stages_are_those_of_the_pipeline_and_the_disk_is_that_of_the_demo(demo, tmp_path):
     done = cost_of(sound(demo), Layout(tmp_path))
     assert done is not None
-    assert done.n_stages == len(read_yaml(ROOT / "dvc.lock")["stages"])
+    known = read_yaml(ROOT / "dvc.yaml")["stages"]
+    locked = read_yaml(ROOT / "dvc.lock")["stages"]
+    assert done.n_stages == sum(name.split("@")[0] in known for name in locked)
     assert done.n_bytes == pytest.approx(1.15e9, rel=0.1)  # `du data models` shows 1.16 GB
 
 
@@ -36,9 +38,7 @@ def test_time_follows_epochs_and_folds(demo, tmp_path, key):
         for changes in (usual, {**usual, **double})
     ]
     one, two = (done.training_seconds for done in costs if done is not None)
-    # Four folds leave three quarters of the clips for training instead of half of them.
-    low, high = {"epochs": (1.99, 2.01), "folds": (2.0, 3.0)}[key]
-    assert low < two / one < high
+    assert two / one == pytest.approx(2)
 
 
 def test_every_network_of_the_roster_takes_its_step(demo, tmp_path, monkeypatch):
