@@ -156,10 +156,10 @@ class _Network(NamedTuple):
 def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
     device = Device.choose(params.runtime)
     waveform = np.zeros(int(corpus.seconds * params.decode.sample_rate), np.int16)
-    for entry in params.extractors.values():
+    for extractor in params.extractors.values():
         patches = _feature(params, PATCHES)
-        n_rows = min(len(extract(waveform, patches)), entry.max_patches)
-        yield _network_cost(params, corpus, entry, patches, n_rows, n_rows, device)
+        n_rows = min(len(extract(waveform, patches)), extractor.max_patches)
+        yield _network_cost(params, corpus, extractor, patches, n_rows, n_rows, device)
     seen: dict[str, _Network] = {}
     for group, models in params.models.items():
         for name, entry in models.items():

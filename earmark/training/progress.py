@@ -36,9 +36,8 @@ class EpochProgress:
 
     def close_epoch(self, history: list[dict[str, float]]) -> None:
         """Show the last row of a training's history; patience may end it before the time left."""
-        name, choose = self._recipe.monitor, max
-        if name == "loss":
-            name, choose = "validation_loss", min
+        by_loss = self._recipe.monitor == "loss"
+        name, choose = ("validation_loss", min) if by_loss else (self._recipe.monitor, max)
         last, best = history[-1][name], choose(row[name] for row in history)
         self._bar.set_postfix({f"best {name}": f"{best:.3f}"})
         self._bar.update()
