@@ -171,7 +171,7 @@ def test_a_duration_has_its_two_largest_units(seconds, text):
 
 def test_a_loop_in_a_log_says_twice_a_minute_how_far_it_is(monkeypatch, caplog):
     clock = iter(range(0, 1000, 20))  # 20 s a clip
-    monkeypatch.setattr(processes.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("earmark.processes.time.monotonic", lambda: next(clock))
     with caplog.at_level("INFO"):
         assert list(progress("abcde", total=5, description="features logmel")) == list("abcde")
     assert caplog.messages == [

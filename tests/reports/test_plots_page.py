@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 from dvc_render.html import HTML
@@ -24,7 +25,7 @@ console.log(JSON.stringify(Object.values(drawn).map((one) => one.innerHTML)));
 
 def page(template: str, rows: list[dict], x: str, y: str) -> str:
     """What DVC makes of rows by one of our templates."""
-    properties = {"template": template, "template_dir": str(PLOTS), "x": x, "y": y}
+    properties: dict[str, Any] = {"template": template, "template_dir": str(PLOTS), "x": x, "y": y}
     properties |= {"revs_with_datapoints": sorted({row["rev"] for row in rows})}
     html = HTML((PLOTS / "page.html").read_text())
     renderer = VegaRenderer(rows, "plot", **properties)
@@ -85,8 +86,7 @@ def test_cells_are_counted_and_bars_are_as_long_as_their_values():
     picture = drawn(page("counts", rows, "predicted", "actual"))
     counts = re.findall(r'text-anchor="middle"[^>]*>(\d+)<', picture)
     assert counts == ["1", "2", "1"]  # row by row of the actual tags
-    rows = [{"rev": "main", "tag": tag, "f1": f1} for tag, f1 in (("x", 0.5), ("y", 1.0))]
-    assert re.findall(r'width="(\d+)" fill', drawn(page("bars", rows, "f1", "tag"))) == [
-        "150",
-        "300",
-    ]
+    f1 = {"x": 0.5, "y": 1.0}
+    bars: list[dict[str, Any]] = [{"rev": "main", "tag": tag, "f1": f1[tag]} for tag in f1]
+    picture = drawn(page("bars", bars, "f1", "tag"))
+    assert re.findall(r'width="(\d+)" fill', picture) == ["150", "300"]

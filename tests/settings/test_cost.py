@@ -1,5 +1,7 @@
 """What a run will cost: stages, time and disk, before it is started."""
 
+from typing import Any
+
 import pytest
 
 from earmark.layout import Layout
@@ -30,12 +32,15 @@ def test_the_stages_are_those_of_the_pipeline_and_the_disk_is_that_of_the_demo(d
 @pytest.mark.usefixtures("_steady")
 @pytest.mark.parametrize("key", ["epochs", "folds"])
 def test_time_follows_epochs_and_folds(demo, tmp_path, key):
-    usual = {"model.epochs": 10, "cv.k": 2, "folds": [0, 1]}
+    usual: dict[str, Any] = {"model.epochs": 10, "cv.k": 2, "folds": [0, 1]}
     usual |= {"extractors": {}, "models.embedding": {}}  # which have epochs of their own
-    double = {"epochs": {"model.epochs": 20}, "folds": {"cv.k": 4, "folds": [0, 1, 2, 3]}}[key]
+    doubles: dict[str, Any] = {
+        "epochs": {"model.epochs": 20},
+        "folds": {"cv.k": 4, "folds": [0, 1, 2, 3]},
+    }
     costs = [
         cost_of(sound(changed(demo, changes)), Layout(tmp_path))
-        for changes in (usual, {**usual, **double})
+        for changes in (usual, {**usual, **doubles[key]})
     ]
     one, two = (done.training_seconds for done in costs if done is not None)
     assert two / one == pytest.approx(2)
@@ -45,7 +50,12 @@ def test_every_network_of_the_roster_takes_its_step(demo, tmp_path, monkeypatch)
     steps: list[object] = []
     monkeypatch.setattr(cost, "WHOLE_BATCH_SECONDS", 0.0)  # two clips are enough here
     measured = cost._step
-    monkeypatch.setattr(cost, "_step", lambda *given: (steps.append(given[0]), measured(*given)))
+
+    def noted(network: Any, *more: Any) -> None:
+        steps.append(network)
+        measured(network, *more)
+
+    monkeypatch.setattr(cost, "_step", noted)
     done = cost_of(sound(demo), Layout(tmp_path))
     assert done is not None
     assert done.training_seconds > 0

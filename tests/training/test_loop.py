@@ -84,9 +84,12 @@ def test_the_learning_rate_of_an_epoch_is_that_of_all_its_updates(
 ) -> None:
     rates: list[float] = []
     used = optimizers.set_learning_rate
-    monkeypatch.setattr(
-        optimizers, "set_learning_rate", lambda o, rate: (rates.append(rate), used(o, rate))
-    )
+
+    def noted(optimizer: torch.optim.Optimizer, rate: float) -> None:
+        rates.append(rate)
+        used(optimizer, rate)
+
+    monkeypatch.setattr(optimizers, "set_learning_rate", noted)
     changes = {"half_cycle_epochs": half_cycle_epochs, "lr_decay": 0.1}
     history = fit(make_job(store, recipe=recipe_with(**changes)), tmp_path / "c", Rows()).history
     for row, of_epoch in zip(history, np.array_split(rates, len(history)), strict=True):
