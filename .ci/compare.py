@@ -16,7 +16,7 @@ def main(expected_path: str, metrics_path: str) -> None:
 
 
 def line(key: str, expected: float, metrics: Any, tolerance: float) -> str:
-    """One line for a key such as `ensemble/test/map_at_3`; it ends with OFF where they differ."""
+    """One line for a key such as `ensemble/test/all/map_at_3/value`; it ends with OFF if it is."""
     value = metrics
     for part in key.split("/"):
         if part not in value:

@@ -8,12 +8,11 @@ Params: models.<group>.<model>.prediction, inference.n_crops, seed, runtime
 
 import sys
 
-from tqdm import tqdm
-
 from earmark.corpora.split_names import DROPPED, VALIDATION
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
+from earmark.processes import progress
 from earmark.store import Store, StoreWriter, read_json, read_table
 from stages import stage
 
@@ -43,9 +42,8 @@ def run(
     with StoreWriter(
         layout.predictions(member, fold), row_shape=(n_tags,), dtype="float32", metadata=metadata
     ) as out:
-        for position in tqdm(
-            range(len(store)), desc=f"predict {member}", unit="clip", disable=None
-        ):
+        name, total = f"predict {member}-{fold}", len(store)
+        for position in progress(range(total), total=total, description=name):
             row = store.index.iloc[position]
             split = split_of.get(row["clip"], "")
             if row["variant"] or split not in (VALIDATION, "test", DROPPED):

@@ -229,6 +229,12 @@ def test_every_dep_is_an_out_a_setting_or_a_folder_of_several_outs():
             assert any(re.fullmatch(out, generic) for out in made), f"{name}: no stage makes {dep}"
 
 
+def test_dvc_compares_the_figures_of_the_summary_and_no_others():
+    metrics = [one for stage in dvc_stages().values() for one in stage.get("metrics", [])]
+    assert metrics == [{"metrics/summary.json": {"cache": False}}]
+    assert len(flattened(json.loads((ROOT / "metrics/summary.json").read_text()))) <= 15
+
+
 def header_of(module: Path) -> dict[str, str]:
     """The lines `Reads: ...` and so on of a stage's docstring, each with what is indented under."""
     header: dict[str, str] = {}
@@ -355,7 +361,8 @@ def test_ci_expects_a_figure_of_every_member_of_its_profile(tmp_path):
     params, problems = parse_params(read_yaml(layout.params), "params.yaml")
     assert params is not None, problems
     expected = json.loads((ROOT / ".ci/expected.json").read_text())["values"]
-    assert {key.split("/")[0] for key in expected} == {"ensemble", *members_of(params)}
+    named = {key.removeprefix("models/").split("/")[0] for key in expected}
+    assert named == {"ensemble", *members_of(params)}
 
 
 def test_the_hooks_of_a_commit_run_what_make_lint_runs():

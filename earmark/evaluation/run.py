@@ -22,6 +22,7 @@ from earmark.evaluation.scores import best_member, score_member, shown_metrics, 
 from earmark.evaluation.tables import aggregation_table, predicted_tags, tag_tables
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.store import read_table
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
     metrics = shown_metrics(metric, ensemble.task)
     curves = _learning_curves(layout)
     scores = _scores(predictions, given, metadata, curves, params)
+    n_quarantined = len(read_table(layout.decoded / "quarantine.parquet"))
     calibration = calibration_report(
         ungrouped[ENSEMBLE],
         metadata["temperature"],
@@ -71,7 +73,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
         tags=ensemble.task.tags,
         metrics=metrics,
         scores=scores,
-        summary=summarise(scores, metrics),
+        summary=summarise(scores, calibration.values, n_quarantined=n_quarantined),
         calibration=calibration,
         tables={
             **tag_tables(ensemble.validation, calibration.values["temperature_out_of_fold"]),

@@ -78,20 +78,41 @@ def shown_metrics(metric: str, task: Task) -> list[str]:
     return [metric, *(name for name in metrics_of(task) if name != metric)]
 
 
-def summarise(scores: Mapping[str, Any], metrics: list[str]) -> dict[str, Any]:
-    """The few values that `dvc metrics diff` should show, of the ensemble and each model."""
+def summarise(
+    scores: Mapping[str, Any], calibration: Mapping[str, Any], *, n_quarantined: int
+) -> dict[str, Any]:
+    """The dozen figures of metrics/summary.json, which `dvc metrics diff` and `dvc exp show` show.
 
-    def values(entry: Mapping[str, Any]) -> dict[str, Any]:
-        sets = {key: entry[key] for key in ("out_of_fold", AS_GIVEN) if key in entry}
-        if "test" in entry:
-            sets["test"] = entry["test"]["all"]
-        return {
-            key: {name: round(estimates[name]["value"], 6) for name in metrics}
-            for key, estimates in sets.items()
-        }
+    Args:
+        scores: the content of metrics/scores.json.
+        calibration: the content of metrics/calibration.json.
+        n_quarantined: how many recordings could not be used.
 
-    models = {name: values(entry) for name, entry in scores["models"].items()}
-    return {"ensemble": values(scores["ensemble"]), **models}
+    Returns:
+        Of the ensemble, out of fold (on labels as given too, if some were corrected) and on the
+        test set, the metric that counts and the accuracy
+        (mean average precision where clips have several tags), and out of fold the calibration
+        error; the metric of each member out of fold; how many clips were scored.
+    """
+    metric, ensemble = scores["metric"], scores["ensemble"]
+    sets = {key: ensemble[key] for key in ("out_of_fold", AS_GIVEN) if key in ensemble}
+    if "test" in ensemble:
+        sets["test"] = ensemble["test"]["all"]
+    second = "accuracy" if "accuracy" in sets["out_of_fold"] else "mean_average_precision"
+
+    def rounded(estimate: Mapping[str, float]) -> float:
+        return round(estimate["value"], 6)
+
+    summary: dict[str, dict[str, float]] = {
+        key: {name: rounded(estimates[name]) for name in dict.fromkeys((metric, second))}
+        for key, estimates in sets.items()
+    }
+    error = calibration["out_of_fold"]["ece_after"]
+    summary["out_of_fold"]["ece"] = rounded(error)
+    members = scores["models"].items()
+    summary["members"] = {name: rounded(one["out_of_fold"][metric]) for name, one in members}
+    n_clips = {key: estimates["n_clips"] for key, estimates in sets.items()}
+    return {**summary, "clips": {**n_clips, "quarantined": n_quarantined}}
 
 
 def best_member(models: Mapping[str, Any], metric: str) -> str:

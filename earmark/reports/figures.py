@@ -59,7 +59,8 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
 
     Args:
         history: one row per epoch, with the columns epoch, train_loss, validation_loss, the
-            metric, learning_rate and, where there are several, model and fold.
+            metric, learning_rate (the mean over an epoch's updates), learning_rate_low and _high
+            (a band about it) and, where there are several, model and fold.
         metric: a key of METRIC_NAMES.
     """
     history = history.assign(
@@ -75,6 +76,8 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
             row[0].plot(run["epoch"], run["validation_loss"], color=ACCENT, **style)
             row[1].plot(run["epoch"], run[metric], color=ACCENT, **style)
             row[2].plot(run["epoch"], run["learning_rate"], color=INK, **style)
+            ends = (run["learning_rate_low"], run["learning_rate_high"])
+            row[2].fill_between(run["epoch"], *ends, color=PALE, alpha=0.5, linewidth=0)
         row[0].set_ylabel(model, fontsize=9, parse_math=False)
         row[0].set_ylim(bottom=0)
         row[1].set_ylim(min(0.5, history[metric].min()), 1.01)

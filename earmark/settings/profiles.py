@@ -16,6 +16,11 @@ from earmark.params.reading import flattened, parse_params, read_yaml
 from earmark.store import whole_file
 
 BASE = "base"
+QUICK_FOLDS, QUICK_EPOCHS = 2, 2
+QUICK = (
+    f"quick: at most {QUICK_FOLDS} folds and {QUICK_EPOCHS} epochs of each network, to see that "
+    "everything runs; the scores will say nothing, use the profile without --quick for those"
+)
 
 
 def available(layout: Layout) -> dict[str, str]:
@@ -28,8 +33,17 @@ def available(layout: Layout) -> dict[str, str]:
     }
 
 
-def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[str]:
+def use(
+    layout: Layout, name: str, *, root: str, table: str, cwd: Path, quick: bool = False
+) -> list[str]:
     """Write params.yaml; returns one line for each value that changed.
+
+    Args:
+        name: of the profile.
+        root: the folder of the recordings; "" for that of the profile.
+        table: a csv in it; "" for a folder of class folders, or that of the profile.
+        cwd: what relative paths start from.
+        quick: shorten it to a few folds and epochs.
 
     Raises:
         UserError: there is no such profile, or the params that it makes are wrong.
@@ -45,6 +59,8 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
         overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
     elif not document["corpus"]["root"]:
         raise UserError(f"profile {name}: has no recordings; add --root DIR")
+    if quick:
+        shorten(document)
     buffer = io.StringIO()
     yaml.dump(document, buffer)
     text = _laid_out(buffer.getvalue())
@@ -136,6 +152,20 @@ def corpus_settings(
         "cv": {"scheme": scheme, "k": k},
         "folds": document["folds"] if scheme == "first_last" else _in_one_line(list(range(k))),
     }
+
+
+def shorten(document: Any) -> None:
+    """Leave few folds and epochs, in place; networks, features and clips stay."""
+    document["folds"] = _in_one_line(list(document["folds"])[:QUICK_FOLDS])
+    recipes = [document["model"], document["finetune"]]
+    for entries in (*document["models"].values(), document["extractors"]):
+        for entry in entries.values():
+            own = entry.get("training", {})
+            recipes += [own] if "epochs" in own else []
+    for recipe in recipes:
+        recipe["epochs"] = min(recipe["epochs"], QUICK_EPOCHS)
+    if document["cv"]["scheme"] in ("stratified", "grouped"):  # else the corpus has its own folds
+        document["cv"]["k"] = QUICK_FOLDS
 
 
 def _in_one_line(values: list[int]) -> CommentedSeq:

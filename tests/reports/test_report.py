@@ -59,6 +59,8 @@ def page() -> dict:
             "validation_loss": [1.0, 0.6, 1.1, 1.0],
             "map_at_3": [0.5, 0.8, 0.5, 0.4],
             "learning_rate": 1e-3,
+            "learning_rate_low": 1e-4,
+            "learning_rate_high": [2e-3, 2e-3, 3e-3, 2e-3],
         }
     )
     models = {"one": entry(0.81) | folds(0.805), "two": entry(0.84) | folds(0.835)}
@@ -340,6 +342,8 @@ def test_learning_curves_have_a_row_per_model_and_a_line_per_fold(page):
     assert len(figure.axes) == 6
     assert (len(loss.lines), len(map_at_3.lines), len(rate.lines)) == (4, 2, 2)
     assert map_at_3.lines[0].get_ydata().tolist() == [0.5, 0.8]
+    band = rate.collections[1].get_paths()[0].vertices[:, 1]  # of the updates within an epoch
+    assert (band.min(), band.max()) == (1e-4, 3e-3)
 
 
 def test_the_history_of_one_run_needs_neither_model_nor_fold(page):

@@ -8,6 +8,7 @@ import pytest
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import load_params, read_yaml
+from earmark.params.roster import entries_of, recipe_of
 from earmark.settings import profiles
 from earmark.settings.validation import option_problems, stage_problems
 from tests.corpora import corpus_trees
@@ -238,3 +239,23 @@ def test_params_are_laid_out_with_a_blank_line_before_each_section(layout):
     assert not any("  #" in line.lstrip() for line in lines)
     base = (layout.root / "profiles" / "base.yaml").read_text().splitlines()
     assert [line for line in base if line.lstrip().startswith("#") and line not in lines] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folds"),
+    [("demo", ["0", "1"]), ("xu2018", ["first", "last"]), ("esc10", ["0", "1"])],
+)
+def test_a_quick_profile_has_the_same_networks_with_few_folds_and_epochs(layout, name, folds):
+    use(layout, name)
+    usual = load_params(layout.params)
+    profiles.use(layout, name, root="", table="", cwd=layout.root, quick=True)
+    quick = load_params(layout.params)
+    assert quick.fold_names == folds
+    assert quick.cv.k == (2 if name == "demo" else usual.cv.k)
+    epochs = {recipe_of(quick, entry).epochs for entry in entries_of(quick).values()}
+    assert epochs == {profiles.QUICK_EPOCHS}
+    usual_networks, networks = (
+        {k: e.network for k, e in entries_of(p).items()} for p in (usual, quick)
+    )
+    assert networks == usual_networks
+    assert quick.features == usual.features

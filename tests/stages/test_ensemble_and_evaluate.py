@@ -80,7 +80,8 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
             curve = {**keys, "epoch": [1, 2], "train_loss": [1.0, 0.5]}
             known = (*MULTI_CLASS_METRICS, *MULTI_LABEL_METRICS)
             metrics = {name: [0.4, 0.6] for name in known}
-            values = {"validation_loss": [1.0, 0.6], **metrics, "learning_rate": 0.001}
+            rates = dict.fromkeys(("learning_rate", "learning_rate_low", "learning_rate_high"), 0.1)
+            values = {"validation_loss": [1.0, 0.6], **metrics, **rates}
             write_table(layout.learning_curve(member, fold), pd.DataFrame(curve | values))
     nothing = pd.DataFrame({"clip": [], "reason": []})
     write_table(layout.decoded / "quarantine.parquet", nothing)
@@ -156,7 +157,7 @@ def test_corrected_labels_are_scored_beside_the_given_ones(tmp_path, n_tags):
             value = was["out_of_fold"]["map_at_3"]["value"]
             assert entry[AS_GIVEN]["map_at_3"]["value"] == pytest.approx(value)
         assert entry[AS_GIVEN][metric]["value"] != entry["out_of_fold"][metric]["value"]
-    summary = read_json(layout.metrics / "summary.json")["ensemble"]
+    summary = read_json(layout.metrics / "summary.json")
     assert summary[AS_GIVEN][metric] != summary["out_of_fold"][metric]
     assert " as given; " in evaluate.closing_line(scores)
     page = (layout.report / "index.html").read_text()
@@ -172,7 +173,7 @@ def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
     assert metadata["weights"]["good"] > 0.8
     assert scores["models"]["good"]["out_of_fold"]["roc_auc"]["value"] > 0.9
     summary = read_json(layout.metrics / "summary.json")
-    assert next(iter(summary["ensemble"]["test"])) == "roc_auc"
+    assert list(summary["test"]) == ["roc_auc", "mean_average_precision"]
     assert csv(layout, "confusion").empty
     table = csv(layout, "per_class").set_index("tag")
     assert table["threshold"].to_dict() == pytest.approx(metadata["thresholds"])
