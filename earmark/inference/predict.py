@@ -196,6 +196,6 @@ def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     if not (layout.ensemble / METADATA).exists():
         raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
     ensemble = Ensemble(runtime, layout)
-    if "aggregation" not in ensemble.metadata:
+    if "normalise" not in ensemble.metadata.get("preparation", {}).get("trim", {}):
         raise UserError("the ensemble here was made by an older earmark; run `dvc repro`")
     return ensemble

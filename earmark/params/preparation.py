@@ -49,10 +49,14 @@ class Decode(Section):
 
 
 class Trim(Section):
-    """What counts as silence at the ends of a clip, and the least that trimming may leave."""
+    """What counts as silence at the ends, the least that trimming may leave, and the level.
+
+    With `normalise` the peak of every clip is at full scale, as in Xu et al., section 3.1.
+    """
 
     top_db: Positive
     min_seconds: NotNegative
+    normalise: bool
 
 
 class CrossValidation(Section):

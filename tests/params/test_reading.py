@@ -29,7 +29,7 @@ OLD_SECTIONS = {
     "class_mixing": "",
 }
 # What stood in old params.yaml and has no old name: keys that are new.
-NEW_KEYS = ("extensions", "fusion", "seed", "training", "type")
+NEW_KEYS = ("drop_test_copies", "extensions", "fusion", "normalise", "seed", "training", "type")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,13 @@ def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordi
     assert stage_problems(params, layout) == []
 
 
+@pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
+def test_only_the_systems_of_xu_and_ours_normalise_peaks(layout, recordings, name):
+    use(layout, name, root=recordings if name == "folder" else "")
+    papers = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
+    assert load_params(layout.params).trim.normalise == (not name.startswith(papers))
+
+
 def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):
     tree = tmp_path / "a folder of any name"
     corpus_trees.magnatagatune(tree)

@@ -16,7 +16,7 @@ from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
 from earmark.store import Store, read_json, read_table
-from stages import decode, split, trim
+from stages import class_mixing, decode, split, trim
 from tests import waveforms
 from tests.source_graph import ROOT
 
@@ -284,6 +284,20 @@ def test_the_split_names_a_tag_that_is_wholly_quarantined(done, tmp_path):
     clips.assign(label=rare).to_parquet(layout.clips)
     with pytest.raises(UserError, match="class rare: all of its clips are in quarantine; fix"):
         split.run(params_of("recordings"), layout)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_mixture_is_at_full_scale_only_where_clips_are(tmp_path, normalise):
+    layout = Layout(tmp_path)
+    write_corpus(layout.root / "recordings")
+    changes = {"trim": {"normalise": normalise}, "class_mixing": {"same_class": {"copies": 1}}}
+    params = params_of("recordings", **changes)
+    for stage in (decode, trim, split, class_mixing):
+        stage.run(params, layout)
+    trimmed, mixed = Store.open(layout.trimmed), Store.open(layout.class_mixed)
+    for store in (trimmed, mixed):
+        peaks = [int(np.abs(store.rows(n).astype(int)).max()) for n in range(len(store))]
+        assert all(peak >= 32_766 for peak in peaks) == normalise
 
 
 def test_the_metrics_summarise_the_split(done):
