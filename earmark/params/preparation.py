@@ -60,11 +60,12 @@ class Trim(Section):
 
 
 class CrossValidation(Section):
-    """How clips are divided into folds, and which of them may validate."""
+    """How clips are divided into folds, and which of them may train and validate."""
 
     scheme: Scheme
     k: Annotated[int, Field(ge=2)]
     verified_validation_only: bool
+    drop_test_copies: bool
 
 
 class SameClass(Section):

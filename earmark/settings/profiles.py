@@ -126,15 +126,16 @@ def corpus_settings(
     if is_official and folds.nunique() == 1:
         raise UserError(f"{name}: column fold is {folds.iloc[0]} everywhere; delete it or fill it")
     scheme = "official" if is_official else document["cv"]["scheme"]
-    k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
+    k = int(document["cv"]["k"])
+    names = sorted(int(fold) for fold in folds.unique()) if is_official else list(range(k))
     return {
         "corpus": {
             "name": re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "corpus",
             "root": path,
             "table": name,
         },
-        "cv": {"scheme": scheme, "k": k},
-        "folds": document["folds"] if scheme == "first_last" else _in_one_line(list(range(k))),
+        "cv": {"scheme": scheme, "k": len(names)},
+        "folds": document["folds"] if scheme == "first_last" else _in_one_line(names),
     }
 
 

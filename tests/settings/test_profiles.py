@@ -160,7 +160,7 @@ def test_official_folds_are_detected(layout, recordings):
     write_table(recordings / "folds.csv", recordings, folds=3)
     use(layout, "folder", root=recordings, table="folds.csv")
     params = load_params(layout.params)
-    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 3, [0, 1, 2])
+    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 3, [1, 2, 3])
 
 
 def test_folds_of_only_some_clips_are_not_official(layout, recordings):

@@ -41,4 +41,4 @@ def test_slices_keep_their_recording_and_their_official_fold(tmp_path):
     assert row["path"] == "audio/fold7/710-1-0-1.wav"
     assert (clips.groupby("source")["fold"].nunique() == 1).all()
     folds = assign_folds(clips, scheme="official", k=10, seed=0)
-    assert (folds == clips["fold"] - 1).all()
+    assert (folds == clips["fold"]).all()
