@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
-from earmark.sound import class_mixing, sox
+from earmark.sound import class_mixing
 from earmark.sound.class_mixing import NewClip
 from earmark.sound.decoding import as_float, as_int16
 from earmark.sound.trimming import peak_normalise, without_clipping
@@ -53,7 +53,8 @@ def _make(
     rate = trimmed.metadata["sample_rate"]
     waveform = np.asarray(trimmed.rows(line_of[new.clip]))
     if new.variant == "pitch_fill":
-        return sox.apply(waveform, rate, "pitch", new.values)
+        shifted = class_mixing.shift_pitch(as_float(waveform), rate, new.values["semitones"])
+        return as_int16(shifted)
     partner = as_float(np.asarray(trimmed.rows(line_of[new.partner])))
     mixture = class_mixing.mix(as_float(waveform), partner, rate, new.values).astype(np.float32)
     # As loud as other clips: at full scale where they are, else only so low that nothing clips.
