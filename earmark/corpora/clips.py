@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from earmark.corpora.folds import check_names
+from earmark.corpora.split_names import check_names
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 from earmark.params import CrossValidation

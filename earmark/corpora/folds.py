@@ -8,7 +8,6 @@ Shapes: B clips, K tags.
 """
 
 import logging
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -82,18 +81,6 @@ def check_table(clips: pd.DataFrame) -> None:
         if len(blank):
             n_more = len(blank) - 1
             raise ValueError(f"clip {blank.iloc[0]} and {n_more} more have no {column}; fill it in")
-
-
-def check_names(folds: Sequence[str], valid: Sequence[str]) -> None:
-    """Refuse folds to run that are none of those that the clips are divided into.
-
-    Raises:
-        ValueError: with the valid names; those of official folds are numbers of the corpus.
-    """
-    if unknown := [fold for fold in folds if fold not in valid]:
-        raise ValueError(
-            f"folds: {', '.join(unknown)}: no such fold; choose from {', '.join(valid)}"
-        )
 
 
 def _deal(clips: pd.DataFrame, k: int, seed: int) -> NDArray[np.int64]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from earmark.corpora.folds import assign_folds, check_names, check_table
+from earmark.corpora.folds import assign_folds, check_table
 from earmark.corpora.sources import is_known, merged_sources
-from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION
+from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION, check_names
 from earmark.errors import UserError
 from earmark.labels import tags_of
 from earmark.params import CrossValidation, Scheme

@@ -13,6 +13,7 @@ from earmark.corpora.adapters import find
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import flattened, parse_params, read_yaml
+from earmark.settings.sample_rate import fit_sample_rate
 from earmark.store import whole_file
 
 BASE = "base"
@@ -29,7 +30,7 @@ def available(layout: Layout) -> dict[str, str]:
 
 
 def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[str]:
-    """Write params.yaml; returns one line for each value that changed.
+    """Write params.yaml; returns one line for each value that changed, after what was found.
 
     Raises:
         UserError: there is no such profile, or the params that it makes are wrong.
@@ -41,8 +42,11 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     yaml.width = 100
     document = yaml.load((layout.root / "profiles" / f"{BASE}.yaml").read_text())
     overlay(document, yaml.load((layout.root / "profiles" / f"{name}.yaml").read_text()) or {})
+    notes: list[str] = []
     if root or table:
         overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
+        if document["corpus"]["adapter"] == "folder":
+            notes = fit_sample_rate(document, layout.root / document["corpus"]["root"])
     elif not document["corpus"]["root"]:
         raise UserError(f"profile {name}: has no recordings; add --root DIR")
     buffer = io.StringIO()
@@ -55,7 +59,7 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     old = _written_before(layout.params)
     with whole_file(layout.params) as part:
         part.write_text(text)
-    return differences(old, new) or ["params.yaml: nothing changed"]
+    return [*notes, *(differences(old, new) or ["params.yaml: nothing changed"])]
 
 
 def _laid_out(text: str) -> str:

@@ -26,7 +26,7 @@ def clip_losses(
 ) -> Tensor:
     """Return `(B,)` for logits and targets `(B, K + A)`: tags first, then the auxiliary task.
 
-    Computed in float32, whatever the logits are. Chen & Gupta, section 1.3.2, add an auxiliary
+    Computed in float32, whatever the logits are. Chen & Gupta, section 1.3, add an auxiliary
     soft-max over sound events and give no weight.
     """
     tag_loss = soft_cross_entropy if activation == "softmax" else binary_cross_entropy

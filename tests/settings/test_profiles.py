@@ -3,7 +3,9 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from earmark.errors import UserError
 from earmark.layout import Layout
@@ -169,6 +171,33 @@ def test_folds_of_only_some_clips_are_not_official(layout, recordings):
     table.write_text(table.read_text().rstrip("123\n") + "\n")
     use(layout, "folder", root=recordings, table="folds.csv")
     assert load_params(layout.params).cv.scheme == "stratified"
+
+
+@pytest.mark.parametrize(
+    ("rates", "working", "f_max"),
+    [
+        ([22_050] * 3 + [44_100] * 2 + [48_000], 22_050, 11_025.0),
+        ([44_100] * 6, 44_100, 22_050.0),
+        ([48_000] * 6, 44_100, 22_050.0),
+        ([16_000] * 6, 16_000, 8000.0),
+        ([8000] * 4 + [4000] * 2, 8000, 4000.0),
+        ([], 44_100, 22_050.0),
+    ],
+)
+def test_a_folder_is_decoded_at_the_rate_of_most_of_its_recordings(
+    layout, recordings, rates, working, f_max
+):
+    for path, rate in zip(sorted(recordings.glob("*/*.wav")), rates, strict=False):
+        soundfile.write(path, np.zeros(10), rate)
+    lines = use(layout, "folder", root=recordings)
+    said = [line for line in lines if line.startswith(f"decode.sample_rate is {working} Hz, since")]
+    assert len(said) == bool(rates)
+    assert all(f"{rates.count(rate)} at {rate} Hz" in said[0] for rate in rates)
+    params = load_params(layout.params)
+    assert params.decode.sample_rate == working
+    assert params.features["logmel"].options["f_max_hz"] == f_max
+    assert params.features["wave16k"].options["target_hz"] == min(16_000, working)
+    assert option_problems(params) == []
 
 
 def test_first_and_last_stay_the_folds_of_a_profile_that_names_them(layout, recordings):

@@ -1,8 +1,11 @@
 """Decode, trim and split on a small corpus of good and bad recordings."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +18,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
+from earmark.sound.decoding import as_float, as_int16
 from earmark.store import Store, read_json, read_table
 from stages import class_mixing, decode, split, trim
 from tests import waveforms
@@ -298,6 +302,22 @@ def test_a_mixture_is_at_full_scale_only_where_clips_are(tmp_path, normalise):
     for store in (trimmed, mixed):
         peaks = [int(np.abs(store.rows(n).astype(int)).max()) for n in range(len(store))]
         assert all(peak >= 32_766 for peak in peaks) == normalise
+
+
+def test_classes_are_filled_with_pitches_by_librosa(done, tmp_path):
+    shutil.copytree(done.data, tmp_path / "data")
+    layout = Layout(tmp_path)
+    class_mixing.run(params_of("recordings", class_mixing={"pitch_fill": {"up_to": 6}}), layout)
+    trimmed, filled = Store.open(layout.trimmed), Store.open(layout.class_mixed)
+    line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
+    assert len(filled) == 3  # there are 5 cats and 4 dogs to train on
+    for line, (clip, drawn) in enumerate(filled.index[["clip", "drawn"]].to_numpy()):
+        waveform = as_float(np.asarray(trimmed.rows(line_of[clip])))
+        semitones = json.loads(drawn)["semitones"]
+        shifted = librosa.effects.pitch_shift(waveform, sr=RATE, n_steps=semitones)
+        expected = as_int16(shifted / max(1, np.abs(shifted).max()))
+        assert semitones == round(semitones) != 0
+        assert np.abs(filled.rows(line) - expected.astype(int)).max() <= 1
 
 
 def test_the_metrics_summarise_the_split(done):
