@@ -1,4 +1,4 @@
-"""Cut the silence off both ends of every clip, and scale its peak to full scale.
+"""Cut the silence off both ends of every clip; scale its peak to full scale if that is wanted.
 
 Reads: data/decoded/
 Writes: data/trimmed/

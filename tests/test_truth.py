@@ -290,7 +290,7 @@ COMES_WITH_THE_DATA = {"decode.sample_rate"}
 # Read to refuse, to name a run, or on the way to the entry of another stage. The stages of fusion
 # depend on the folders of the two features that `fusion` names.
 READ_WITHOUT_EFFECT = {
-    "decode": {"cv"},
+    "decode": {"cv", "folds"},
     "train": {"corpus.name", "finetune", "extractors", "fusion"},
     "finetune": {"corpus.name", "model"},
     "predict": {"fusion"},

@@ -225,6 +225,8 @@ def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     if not (layout.ensemble / METADATA).exists():
         raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
     ensemble = Ensemble(runtime, layout)
-    if not {"fold_mean", "calibration"} <= ensemble.metadata.keys():
+    preparation = ensemble.metadata.get("preparation", {})
+    is_known = {"fold_mean", "calibration"} <= ensemble.metadata.keys()
+    if not is_known or "normalise" not in preparation.get("trim", {}):
         raise UserError("the ensemble here was made by an older earmark; run `dvc repro`")
     return ensemble

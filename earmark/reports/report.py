@@ -127,6 +127,8 @@ def _folds(split: Mapping[str, Any] | None) -> list[str]:
         f"Split: {split['scheme']}, {counted(len(split['folds']), 'fold')}{official}; "
         f"{split['train_clips']} training clips and {split['test_clips']} test clips."
     ]
+    if n_copies := split.get("test_copies_dropped"):
+        texts.append(f"{counted(n_copies, 'training clip')} equal to test clips did not train.")
     leaks = {
         "sources_across_folds": ("recording has", "recordings have", "clips in several folds"),
         "equal_recordings_across_folds": ("pair", "pairs", "of equal clips in different folds"),

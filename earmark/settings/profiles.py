@@ -13,6 +13,7 @@ from earmark.corpora.adapters import find
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import flattened, parse_params, read_yaml
+from earmark.settings.sample_rate import fit_sample_rate
 from earmark.store import whole_file
 
 BASE = "base"
@@ -36,7 +37,7 @@ def available(layout: Layout) -> dict[str, str]:
 def use(
     layout: Layout, name: str, *, root: str, table: str, cwd: Path, quick: bool = False
 ) -> list[str]:
-    """Write params.yaml; returns one line for each value that changed.
+    """Write params.yaml; returns one line for each value that changed, after what was found.
 
     Args:
         name: of the profile.
@@ -55,8 +56,11 @@ def use(
     yaml.width = 100
     document = yaml.load((layout.root / "profiles" / f"{BASE}.yaml").read_text())
     overlay(document, yaml.load((layout.root / "profiles" / f"{name}.yaml").read_text()) or {})
+    notes: list[str] = []
     if root or table:
         overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
+        if document["corpus"]["adapter"] == "folder":
+            notes = fit_sample_rate(document, layout.root / document["corpus"]["root"])
     elif not document["corpus"]["root"]:
         raise UserError(f"profile {name}: has no recordings; add --root DIR")
     if quick:
@@ -71,7 +75,7 @@ def use(
     old = _written_before(layout.params)
     with whole_file(layout.params) as part:
         part.write_text(text)
-    return differences(old, new) or ["params.yaml: nothing changed"]
+    return [*notes, *(differences(old, new) or ["params.yaml: nothing changed"])]
 
 
 def _laid_out(text: str) -> str:
@@ -142,15 +146,16 @@ def corpus_settings(
     if is_official and folds.nunique() == 1:
         raise UserError(f"{name}: column fold is {folds.iloc[0]} everywhere; delete it or fill it")
     scheme = "official" if is_official else document["cv"]["scheme"]
-    k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
+    k = int(document["cv"]["k"])
+    names = sorted(int(fold) for fold in folds.unique()) if is_official else list(range(k))
     return {
         "corpus": {
             "name": re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "corpus",
             "root": path,
             "table": name,
         },
-        "cv": {"scheme": scheme, "k": k},
-        "folds": document["folds"] if scheme == "first_last" else _in_one_line(list(range(k))),
+        "cv": {"scheme": scheme, "k": len(names)},
+        "folds": document["folds"] if scheme == "first_last" else _in_one_line(names),
     }
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
 from earmark.ensemble.combining import mean_over_folds
 from earmark.errors import UserError
@@ -12,6 +13,7 @@ from earmark.inference.predict import Ensemble, Prediction, load_ensemble
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.store import write_json
+from tests.waveforms import tone
 
 TAGS = ["bark", "bell", "cello"]
 COMBINED = np.array([0.1, 0.64, 0.26])
@@ -112,6 +114,30 @@ def test_thresholds_are_of_the_calibrated_probabilities():
     )
     assert prediction.probabilities == pytest.approx([tempered])
     assert prediction.answer == ["bark"]
+
+
+class _StopError(Exception):
+    """What comes after the waveform does not matter."""
+
+
+@pytest.mark.parametrize(("normalise", "peak"), [(True, 32_767), (False, 3_276)])
+def test_a_recording_is_as_loud_as_the_clips_that_were_trained_on(
+    tmp_path, monkeypatch, normalise, peak
+):
+    soundfile.write(tmp_path / "a.wav", tone(500, seconds=0.5, rate=16_000, level=0.1), 16_000)
+    trim = {"top_db": 60.0, "min_seconds": 0.1, "normalise": normalise}
+    peaks = []
+
+    def stop(waveform):
+        peaks.append(int(np.abs(waveform).max()))
+        raise _StopError
+
+    monkeypatch.setattr(predict, "WaveformFeatures", stop)
+    preparation = {"sample_rate": 16_000, "trim": trim}
+    monkeypatch.setattr(Ensemble, "metadata", metadata(preparation=preparation))
+    with pytest.raises(_StopError):
+        Ensemble(runtime=None, layout=Layout(tmp_path)).tag(tmp_path / "a.wav")
+    assert peaks == [pytest.approx(peak, abs=2)]
 
 
 def test_json_holds_the_answer_and_the_likeliest_tags():

@@ -3,7 +3,9 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from earmark.errors import UserError
 from earmark.layout import Layout
@@ -81,6 +83,13 @@ def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordi
     assert stage_problems(params, layout) == []
 
 
+@pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
+def test_only_the_systems_of_xu_and_ours_normalise_peaks(layout, recordings, name):
+    use(layout, name, root=recordings if name == "folder" else "")
+    papers = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
+    assert load_params(layout.params).trim.normalise == (not name.startswith(papers))
+
+
 def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):
     tree = tmp_path / "a folder of any name"
     corpus_trees.magnatagatune(tree)
@@ -154,7 +163,7 @@ def test_official_folds_are_detected(layout, recordings):
     write_table(recordings / "folds.csv", recordings, folds=3)
     use(layout, "folder", root=recordings, table="folds.csv")
     params = load_params(layout.params)
-    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 3, [0, 1, 2])
+    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 3, [1, 2, 3])
 
 
 def test_folds_of_only_some_clips_are_not_official(layout, recordings):
@@ -163,6 +172,33 @@ def test_folds_of_only_some_clips_are_not_official(layout, recordings):
     table.write_text(table.read_text().rstrip("123\n") + "\n")
     use(layout, "folder", root=recordings, table="folds.csv")
     assert load_params(layout.params).cv.scheme == "stratified"
+
+
+@pytest.mark.parametrize(
+    ("rates", "working", "f_max"),
+    [
+        ([22_050] * 3 + [44_100] * 2 + [48_000], 22_050, 11_025.0),
+        ([44_100] * 6, 44_100, 22_050.0),
+        ([48_000] * 6, 44_100, 22_050.0),
+        ([16_000] * 6, 16_000, 8000.0),
+        ([8000] * 4 + [4000] * 2, 8000, 4000.0),
+        ([], 44_100, 22_050.0),
+    ],
+)
+def test_a_folder_is_decoded_at_the_rate_of_most_of_its_recordings(
+    layout, recordings, rates, working, f_max
+):
+    for path, rate in zip(sorted(recordings.glob("*/*.wav")), rates, strict=False):
+        soundfile.write(path, np.zeros(10), rate)
+    lines = use(layout, "folder", root=recordings)
+    said = [line for line in lines if line.startswith(f"decode.sample_rate is {working} Hz, since")]
+    assert len(said) == bool(rates)
+    assert all(f"{rates.count(rate)} at {rate} Hz" in said[0] for rate in rates)
+    params = load_params(layout.params)
+    assert params.decode.sample_rate == working
+    assert params.features["logmel"].options["f_max_hz"] == f_max
+    assert params.features["wave16k"].options["target_hz"] == min(16_000, working)
+    assert option_problems(params) == []
 
 
 def test_first_and_last_stay_the_folds_of_a_profile_that_names_them(layout, recordings):
