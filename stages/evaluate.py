@@ -14,6 +14,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.reports.report import render_report
 from earmark.store import read_json, read_table, whole_folder, write_json, write_table
+from earmark.tracking.evaluation import track_evaluation
 from stages import stage
 
 
@@ -54,6 +55,7 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> str:
 if __name__ == "__main__":
     with stage("evaluate") as s:
         scores = run(s.params, s.layout)
+        track_evaluation(s.params, s.layout)
         metric = scores["metric"]
         estimate = scores["ensemble"]["out_of_fold"][metric]
         s.log.info(
