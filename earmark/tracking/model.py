@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import earmark
 from earmark.evaluation.predictions import METADATA, read_metadata
@@ -113,5 +113,5 @@ def _signature(tags: list[str]) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    outputs = [ColSpec("double", tag) for tag in tags]
+    outputs: list[Any] = [ColSpec("double", tag) for tag in tags]
     return ModelSignature(Schema([ColSpec("string", "path")]), Schema(outputs))

@@ -1,6 +1,7 @@
 """One run per training, under the parent of its experiment."""
 
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -143,11 +144,10 @@ def _system_metrics(run_id: str, uri: str) -> "SystemMetricsMonitor | None":
 
     A shorter run has none of them. MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false turns it off.
     """
-    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as IS_ON
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    if IS_ON.is_set() and not IS_ON.get():
+    if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "").lower() in ("false", "0"):
         return None
-    monitor = SystemMetricsMonitor(run_id, tracking_uri=uri)
-    monitor.start()
+    monitor = SystemMetricsMonitor(run_id, tracking_uri=uri)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
     return monitor

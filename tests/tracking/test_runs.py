@@ -194,7 +194,7 @@ def test_a_monitor_that_waits_for_a_server_does_not_hold_the_end_of_a_training(
     monkeypatch.setattr("earmark.tracking.runs.MONITOR_SECONDS", 0.1)
     with tracked(layout, params, **NAMES) as run:
         assert run._monitor is not None
-        run._monitor.finish = lambda: time.sleep(60)
+        monkeypatch.setattr(run._monitor, "finish", lambda: time.sleep(60))
         started = time.monotonic()
     assert time.monotonic() - started < 30
     assert client_of(layout).get_run(run.run_id).info.status == "FINISHED"
