@@ -38,7 +38,7 @@ docs: setup ## the API reference of docs/api.txt, as pages in docs/api/
 	@echo "docs: see docs/api/index.html"
 
 mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKING_URI
-	mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
+	MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
 
 setup: .venv/.installed
 	@command -v sox >/dev/null || { echo "setup: installing the sox program"; \

@@ -295,8 +295,8 @@ def code(
 
 @app.command()
 def mlflow_uri() -> None:
-    """Make the MLflow store if it is not there, and print its address (for `make mlflow`)."""
-    from earmark.training.tracking import prepare_store
+    """Make the MLflow store, or follow where it was moved, and print its address."""
+    from earmark.tracking.store import prepare_store
 
     layout = Layout.here()
     try:

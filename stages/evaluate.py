@@ -16,6 +16,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.reports.report import render_report
 from earmark.store import read_json, read_table, whole_folder, write_json, write_table
+from earmark.tracking.evaluation import track_evaluation
 from stages import stage
 
 
@@ -70,4 +71,6 @@ def closing_line(scores: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     with stage("evaluate") as s:
-        s.log.info(closing_line(run(s.params, s.layout)))
+        scores = run(s.params, s.layout)
+        track_evaluation(s.params, s.layout)
+        s.log.info(closing_line(scores))

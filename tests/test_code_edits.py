@@ -198,7 +198,7 @@ TABLE = [
     Row("a message of an error", append("earmark/errors.py"), NOTHING),
     Row("a path of the layout", append("earmark/layout.py"), NOTHING),
     Row("a declaration of params", append("earmark/params/recipe.py"), NOTHING),
-    Row("what MLflow is told", append("earmark/training/tracking.py"), NOTHING),
+    Row("what MLflow is told", append("earmark/tracking/runs.py"), NOTHING),
     Row("the command line", append("earmark/__main__.py"), NOTHING),
     Row("a renamed local", append("stages/plan.py", "_OTHER = 1\n"), {"plan"}),
     Row("a network with its entry, no model", both(NEW_NETWORK, entry("new")), NOTHING),

@@ -159,6 +159,11 @@ def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> Non
     assert len(parents) == 1
     assert len(children) == 8
     assert {run.info.status for run in runs} == {"FINISHED"}
+    scores = json.loads((workspace.root / "metrics/scores.json").read_text())
+    estimate = scores["ensemble"]["out_of_fold"]["map_at_3"]
+    assert parents[0].data.metrics["out_of_fold.map_at_3"] == pytest.approx(estimate["value"])
+    assert parents[0].data.metrics["out_of_fold.map_at_3.low"] == pytest.approx(estimate["low"])
+    assert len(parents[0].outputs.model_outputs) == 1
     commit = workspace.run("git", "rev-parse", "HEAD~1").strip()
     for run in children:
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
