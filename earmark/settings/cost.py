@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ SOUND_SECONDS = 0.02  # to make, decode, trim and audit a second of sound
 WHOLE_BATCH_SECONDS = 3.0  # a step of more than that is measured on two clips
 N_TAGS = 50  # of networks that are measured
 FORWARD = 1 / 3  # of a step of training
+PARALLEL = 0.8  # how much of a second thread a step uses
 AROUND = 1.3  # a step with its batch and the optimiser, to the network's share of it
 N_FILES = 30  # whose headers are read
 SINGLE_STAGES = 11  # those of dvc.yaml without a matrix
@@ -60,8 +62,8 @@ class Cost(NamedTuple):
     def __str__(self) -> str:
         total, training = (duration(_rounded(s)) for s in (self.seconds, self.training_seconds))
         return (
-            f"a run from nothing: {self.n_stages} stages, about {total} on this machine, as busy "
-            f"as it is ({training} of training, if no patience ends it), "
+            f"a run from nothing: {self.n_stages} stages, about {total} on this machine if it is "
+            f"idle ({training} of training, if no patience ends it), "
             f"{self.n_bytes / 1e9:.1f} GB of disk"
         )
 
@@ -76,8 +78,8 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
     """Estimate the cost of params that are sound; None where there are no recordings yet.
 
     Args:
-        params: whose roster, recipes, features and effects count. Networks take a step each, on
-            random input, with as many threads as the process has.
+        params: whose roster, recipes, features and effects count. Networks take a few steps
+            each, on random input.
         layout: where the recordings are looked for; some of their headers are read.
     """
     corpus = corpus_of(params, layout)
@@ -135,11 +137,15 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
     seconds = 0.0
     for effect, options in params.augment.items():
         values = sox.draw(effect, options, rng_for(params.seed, "cost"))
-        seconds += corpus.n_train * _timed(partial(sox.apply, waveform, rate, effect, values))
+        seconds += corpus.n_train * _processor_seconds(
+            partial(sox.apply, waveform, rate, effect, values)
+        )
     for name in params.features:
         feature = _feature(params, name)
         rows = extract(waveform, feature)  # the first time tables are made, which are kept
-        seconds += (n_clips + n_varied + n_mixed) * _timed(partial(extract, waveform, feature))
+        seconds += (n_clips + n_varied + n_mixed) * _processor_seconds(
+            partial(extract, waveform, feature)
+        )
         n_bytes += rows.nbytes * (n_clips + n_varied + n_mixed)
     seconds = seconds / params.runtime.workers
     return _Sound(seconds + SOUND_SECONDS * n_clips * corpus.seconds, n_bytes)
@@ -193,7 +199,7 @@ def _network_cost(
     def seconds_a_clip(n_clips: int) -> float:
         shape = (n_clips * length, 1) if is_extractor else (n_clips, length)
         x = feature.network_view(torch.randn(*shape, *feature.row_shape)).to(device.name)
-        return _timed(partial(_step, network, x, device)) / n_clips
+        return _step_seconds(network, x, device) / n_clips
 
     trial = seconds_a_clip(2)  # a whole batch is proportionally faster, but may take long
     n_clips = recipe.batch_size if trial * recipe.batch_size < WHOLE_BATCH_SECONDS else 2
@@ -220,6 +226,17 @@ def _step(network: Network, x: Any, device: Device) -> None:
     logits.sum().item()  # waits for a GPU
 
 
+def _step_seconds(network: Network, x: Any, device: Device) -> float:
+    """How long a step takes; on processors by the time of one thread, whatever else is running."""
+    if device.name != "cpu":
+        return _timed(partial(_step, network, x, device))
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = _processor_seconds(partial(_step, network, x, device))
+    torch.set_num_threads(n_threads)
+    return seconds / (1 + PARALLEL * (n_threads - 1))
+
+
 def _feature(params: Params, name: str) -> FeatureType:
     """A named feature, or the embeddings of the first extractor."""
     rate = params.decode.sample_rate
@@ -229,6 +246,15 @@ def _feature(params: Params, name: str) -> FeatureType:
         return features.build(EMBEDDING, {"dims": dims}, sample_rate=rate)
     feature = params.features[name]
     return features.build(feature.type, feature.options, sample_rate=rate)
+
+
+def _processor_seconds(act: Callable[[], Any]) -> float:
+    """Of this thread and the programs that it waits for."""
+    start, children = time.thread_time(), getrusage(RUSAGE_CHILDREN)
+    act()
+    after = getrusage(RUSAGE_CHILDREN)
+    others = after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
+    return time.thread_time() - start + others
 
 
 def _timed(act: Callable[[], Any]) -> float:

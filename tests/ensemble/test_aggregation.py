@@ -19,6 +19,7 @@ def predictions(skill: list[float], *, sharpness: float = 1.0, seed: int = 0) ->
     groups = np.repeat(["0", "1", "2", ""], 20)
     split = np.where(groups == "", "test", "validation")
     clips = pd.DataFrame({"label": labels, "split": split, "cross_fit_group": groups})
+    clips["verified"] = True
     margin = np.repeat([*skill, 1.0], 20) + rng.normal(size=len(clips))
     right = 1 / (1 + np.exp(-sharpness * margin))
     is_cat = labels == "cat"

@@ -93,12 +93,12 @@ def predictions_of(probabilities, targets) -> Predictions:
 def test_the_interval_of_the_error_holds_its_value_in_a_large_set():
     """40,000 clips tell the error of this tagger to a few thousandths; 400 should cover that."""
     large = Confidences.of(
-        *overconfident(1.5, is_multi_label=False, n_clips=40_000), is_multi_label=False
+        *overconfident(3.0, is_multi_label=False, n_clips=40_000), is_multi_label=False
     )
     truth = calibration_error(large, equal_mass=True).value
     n_covered = 0
     for seed in range(60):
-        some = overconfident(1.5, is_multi_label=False, seed=1 + seed, n_clips=400)
+        some = overconfident(3.0, is_multi_label=False, seed=1 + seed, n_clips=400)
         confidences = Confidences.of(*some, is_multi_label=False)
         error = calibration_error(confidences, equal_mass=True)
         n_covered += error.low <= truth <= error.high

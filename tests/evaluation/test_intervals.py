@@ -78,7 +78,11 @@ def test_scores_do_not_depend_on_the_order_of_clips_and_stay_in_range(seed, n_cl
     ours = score_classes(probabilities, labels, tags=tags)
     order = np.random.default_rng(seed).permutation(n_clips)
     again = score_classes(probabilities[order], labels[order], tags=tags)
-    assert ours == again
+    for name, estimate in ours.estimates.items():  # sums of another order differ in last bits
+        same = again[name]
+        assert (estimate.over, estimate.why_no_interval) == (same.over, same.why_no_interval)
+        ends = [(e.value, e.low or 0, e.high or 0) for e in (estimate, same)]
+        assert ends[0] == pytest.approx(ends[1])
     for name in CLASS_METRICS:
         estimate = ours[name]
         if estimate.why_no_interval is None:

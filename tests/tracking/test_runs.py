@@ -18,7 +18,8 @@ from tests.source_graph import ROOT
 from tests.tracking.runs import NAMES, changed, client_of, parents_of, runs_of
 from tests.training.test_run import tiny_params, write_features
 
-CURVES = {"validation_loss": 1.0, "learning_rate": 0.1}
+RATES = dict.fromkeys(("learning_rate", "learning_rate_low", "learning_rate_high"), 0.1)
+CURVES = {"validation_loss": 1.0, **RATES}
 EPOCHS = [
     {"epoch": 1, "train_loss": 1.5, "map_at_3": 0.5, **CURVES},
     {"epoch": 2, "train_loss": 1.0, "map_at_3": 0.7, **CURVES},
@@ -93,11 +94,11 @@ def test_a_run_has_its_curves_from_epoch_1_and_beside_them_the_kept_epoch(
 def test_a_training_of_a_stage_is_tracked_with_its_tags_and_what_it_kept(layout: Layout) -> None:
     write_features(layout)
     train_model(tiny_params(), layout, "logmel", "densenet", "0", None, code="5f0c")
-    best = read_json(layout.model("densenet", "0") / "model.json")["best"]
+    kept = read_json(layout.model("densenet", "0") / "model.json")["kept"]
     (run,) = [run for run in runs_of(layout, "earmark/tiny") if "stage" in run.data.tags]
     assert NAMES["tags"].items() <= run.data.tags.items()
-    assert run.data.metrics["kept.epoch"] == best["epoch"]
-    assert run.data.metrics["kept.map_at_3"] == pytest.approx(best["map_at_3"])
+    assert run.data.metrics["kept.epoch"] == kept["epoch"]
+    assert run.data.metrics["kept.map_at_3"] == pytest.approx(kept["map_at_3"])
     figures = {artifact.path for artifact in client_of(layout).list_artifacts(run.info.run_id)}
     assert figures == {"confusion_matrix.png", "learning_curve.png"}
 

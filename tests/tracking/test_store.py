@@ -13,7 +13,8 @@ from earmark.tracking.runs import tracked
 from earmark.tracking.store import prepare_store
 from tests.tracking.runs import NAMES, client_of
 
-CURVES = ("train_loss", "validation_loss", "map_at_3", "learning_rate")
+RATES = ("learning_rate", "learning_rate_low", "learning_rate_high")
+CURVES = ("train_loss", "validation_loss", "map_at_3", *RATES)
 HISTORY = [{"epoch": 1, **dict.fromkeys(CURVES, 0.5)}]
 
 
