@@ -37,7 +37,7 @@ class Sampler:
 
     Attributes:
         max_patches: if given, a batch holds every row of its clips, at most so many of each, drawn
-            at random (the patches of Xu et al., section 3.3).
+            at random (the patches of Xu et al., section 2.2).
     """
 
     examples: Examples
@@ -67,7 +67,7 @@ class Sampler:
 
         Shuffled: every unit once, shared out evenly, so that no batch is a small remainder.
         Class-balanced: the tags in turn, the units of each without replacement and reshuffled when
-        they are used up (Xu et al., section 3.3; Kong et al. 2018).
+        they are used up (Xu et al., section 2.2; Kong et al. 2018).
         """
         if self.recipe.sampler == "shuffled":
             return np.array_split(rng.permutation(len(self.units)), self.n_batches)
