@@ -36,6 +36,6 @@ if __name__ == "__main__":
         s.log.info(
             "split: %d clips in folds %s, %d test clips",
             (folds["split"] == "train").sum(),
-            ", ".join(name.removeprefix("fold_") for name in folds if name.startswith("fold_")),
+            ", ".join(str(name)[5:] for name in folds if str(name).startswith("fold_")),
             (folds["split"] == "test").sum(),
         )

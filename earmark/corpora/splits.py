@@ -57,7 +57,7 @@ def split_training_clips(
             seed=seed,
             verified_validation_only=cv.verified_validation_only,
         )
-        check_names(folds, list(table))
+        check_names(folds, [str(name) for name in table])
         return table
     except ValueError as error:
         raise UserError(str(error)) from error
