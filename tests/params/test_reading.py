@@ -29,7 +29,16 @@ OLD_SECTIONS = {
     "class_mixing": "",
 }
 # What stood in old params.yaml and has no old name: keys that are new.
-NEW_KEYS = "adam_epsilon extensions fold_mean fusion mixup_draw seed training type".split()
+NEW_KEYS = [
+    "adam_epsilon",
+    "extensions",
+    "fold_mean",
+    "fusion",
+    "mixup_draw",
+    "seed",
+    "training",
+    "type",
+]
 
 
 @pytest.mark.parametrize(
