@@ -38,6 +38,7 @@ docs: setup ## the API reference of docs/api.txt, as pages in docs/api/
 	@echo "docs: see docs/api/index.html"
 
 mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKING_URI
+	@echo "mlflow: open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
 
 setup: .venv/.installed
