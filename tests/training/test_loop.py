@@ -1,5 +1,6 @@
 """The loop: it learns, stops, keeps the best, and ends the same after a kill."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_every_epoch_holds_the_training_clips_alone_in_an_order_of_its_own(
     batches = watch_gather(monkeypatch)
     job = make_job(store)
     fit(job, tmp_path / "checkpoint", Rows())
-    epochs = [sum(batches[i : i + 3], []) for i in (0, 3, 6)]
+    epochs = [[*chain(*batches[i : i + 3])] for i in (0, 3, 6)]
     assert len(batches) == 9
     assert all(sorted(epoch) == sorted(job.train.clips) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
