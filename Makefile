@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test quick lint ci docs mlflow setup
+.PHONY: repro test quick lint ci experiments docs mlflow setup
 
 repro: setup ## run the pipeline of params.yaml to its metrics and report
 	python -m earmark validate
@@ -29,13 +29,16 @@ ci: test ## what pull requests pass: tests, the gate, and a retrain of a small p
 	.ci/gate
 	.ci/retrain
 
+experiments: setup ## what differs between experiments: params and the figures of metrics/summary.json
+	dvc exp show --only-changed --drop '.*/|(earmark|stages|requirements.txt)$$'
+
 docs: setup ## the API reference of docs/api.txt, as pages in docs/api/
 	python -m pdoc --docformat google --no-show-source -o docs/api \
 	  $$(grep -oE '^[a-z_.]+' docs/api.txt | sort -u)
 	@echo "docs: see docs/api/index.html"
 
 mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKING_URI
-	mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
+	MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
 
 setup: .venv/.installed
 	@command -v sox >/dev/null || { echo "setup: installing the sox program"; \

@@ -36,12 +36,12 @@ def figures(workspace: Path) -> dict[str, dict[str, float]]:
 
     Keys are such as `ensemble/test/map_at_3` and `samplecnn-0/2/train_loss`, of epoch 2.
     """
-    summary = json.loads((workspace / "metrics" / "summary.json").read_text())
-    scores = {
-        f"{name}/{split}/map_at_3": entry[split]["map_at_3"]
-        for name, entry in summary.items()
-        for split in ("out_of_fold", "test")
-    }
+    scored = json.loads((workspace / "metrics" / "scores.json").read_text())
+    scores = {}
+    for name, entry in {**scored["models"], "ensemble": scored["ensemble"]}.items():
+        splits = {"out_of_fold": entry["out_of_fold"], "test": entry["test"]["all"]}
+        for split, values in splits.items():
+            scores[f"{name}/{split}/map_at_3"] = values["map_at_3"]["value"]
     curves = {}
     for path in sorted((workspace / "data" / "training").glob("*.csv")):
         for row in pd.read_csv(path).head(FIRST_EPOCHS).to_dict("records"):

@@ -16,7 +16,7 @@ import torch
 from benchmarks.batch_source import base_recipe
 from earmark.corpora.adapters import find
 from earmark.corpora.synthetic.corpus import DemoOptions, plan_clips, render_clip
-from earmark.evaluation.intervals import Scores, score_classes
+from earmark.evaluation.intervals import Scores, interval_text, score_classes
 from earmark.features import build
 from earmark.labels import Task
 from earmark.params import Recipe
@@ -34,7 +34,6 @@ from earmark.training.validation import validate
 SEED, RATE = 0, 44_100  # of the clips and their splits; of the waveforms
 TRAINING_SEEDS = (0, 1, 2)
 SEGMENT_SECONDS = 1.0
-N_RESAMPLES = 2000
 LOG_MEL = {"n_fft": 2048, "hop_length": 512, "n_mels": 80, "f_min_hz": 0.0, "f_max_hz": RATE / 2}
 NETWORK = {"growth": 8, "stem_channels": 16, "units": 2}  # of a DenseNet
 RECIPE = {"epochs": 24, "patience": 24, "batch_size": 16}
@@ -58,7 +57,7 @@ class Unwatched:
 
 
 def check(corpus: str | None, device: str) -> None:
-    """Print the test scores of both precisions, each with its 95 % interval over clips."""
+    """Print the test scores of both precisions, each with its 95 % interval."""
     logging.getLogger("earmark").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -101,7 +100,7 @@ def train_and_score(
     fitted = fit(job, checkpoint, Unwatched())
     probabilities = validate(fitted.tagger, test, device, job.recipe).astype(np.float64)
     labels = test.tag_targets.argmax(axis=1)
-    return score_classes(probabilities, labels, tags=tags, seed=SEED, n_resamples=N_RESAMPLES)
+    return score_classes(probabilities, labels, tags=tags)
 
 
 def recipe_of(seed: int) -> Recipe:
@@ -109,9 +108,9 @@ def recipe_of(seed: int) -> Recipe:
 
 
 def shown(scores: Scores) -> str:
-    """Each metric with its 95 % interval over clips."""
+    """Each metric with its 95 % interval."""
     return "  ".join(
-        f"{metric} {scores[metric].value:.3f} [{scores[metric].low:.3f}, {scores[metric].high:.3f}]"
+        f"{metric} {scores[metric].value:.3f}, {interval_text(scores[metric].to_json())}"
         for metric in METRICS
     )
 

@@ -11,6 +11,7 @@ import typer
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.layout import Layout
+from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -49,6 +50,19 @@ def validate(
     for warning in weight_warnings(params) if params else ():
         typer.echo(f"warning: {warning}", err=True)
     typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
+    if params is not None and not params_only:
+        _say_cost(params, layout)
+
+
+def _say_cost(params: Params, layout: Layout) -> None:
+    from earmark.processes import set_up_process
+
+    set_up_process(threads=params.runtime.threads)  # as a stage does, before torch is imported
+    from earmark.settings.cost import cost_of
+
+    cost = cost_of(params, layout)
+    unknown = f"what a run will cost is known when the recordings are in {params.corpus.root}"
+    typer.echo(unknown if cost is None else str(cost))
 
 
 @profile_app.command("list")
@@ -65,12 +79,17 @@ def profile_use(
     name: str,
     root: Annotated[str, typer.Option(help="The folder of the recordings.")] = "",
     table: Annotated[str, typer.Option(help="A csv with columns path and label.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="A short run, to try it out.")] = False,
 ) -> None:
-    """Write params.yaml for a profile, and say what changed."""
-    from earmark.settings.profiles import use
+    """Write params.yaml for a profile, and say what changed and what a run will cost."""
+    from earmark.settings.profiles import QUICK, use
 
-    for line in use(Layout.here(), name, root=root, table=table, cwd=Path.cwd()):
+    layout = Layout.here()
+    for line in use(layout, name, root=root, table=table, cwd=Path.cwd(), quick=quick):
         typer.echo(line)
+    if quick:
+        typer.echo(QUICK)
+    _say_cost(load_params(layout.params), layout)
 
 
 @app.command()
@@ -117,8 +136,9 @@ def predict(
 ) -> None:
     """Tag recordings with the trained ensemble, and say how confident it is.
 
-    The answer comes first, the next likely tags after a bar. Probabilities are calibrated on clips
-    that no network had seen; below evaluate.rejection_threshold the answer is "unknown".
+    The answer comes first, the next likely tags after a bar. Probabilities are tempered on clips
+    that no network had seen; how well they are calibrated is said first. Below
+    evaluate.rejection_threshold the answer is "unknown".
     """
     from earmark.processes import set_up_process
 
@@ -129,6 +149,7 @@ def predict(
     from earmark.sound.decoding import UnusableAudio
 
     ensemble = load_ensemble(params.runtime, layout)
+    typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
     unusable = 0
     for path in recordings(files):
         try:
@@ -274,8 +295,8 @@ def code(
 
 @app.command()
 def mlflow_uri() -> None:
-    """Make the MLflow store if it is not there, and print its address (for `make mlflow`)."""
-    from earmark.training.tracking import prepare_store
+    """Make the MLflow store, or follow where it was moved, and print its address."""
+    from earmark.tracking.store import prepare_store
 
     layout = Layout.here()
     try:

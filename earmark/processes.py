@@ -1,4 +1,4 @@
-"""Set up this process, and spread work over several: threads, memory, one progress bar per loop."""
+"""Set up this process, and spread work over several: threads, memory, progress of each loop."""
 
 import ctypes
 import logging
@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -17,6 +17,10 @@ from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 30.0  # between two lines of a loop's progress, where there is no bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -115,6 +119,31 @@ def _process(pid: int) -> tuple[str, int]:
     return name, int(rest.split()[1])
 
 
+def progress(items: Iterable[Item], *, total: int, description: str) -> Iterator[Item]:
+    """Yield items, one a clip, behind a bar, or a line every half minute if stderr is a log."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=description, unit="clip")
+        return
+    start = last = time.monotonic()
+    for n_done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= LINE_SECONDS and n_done < total:
+            last, left = now, duration((now - start) / n_done * (total - n_done))
+            logger.info("%s: %d of %d clips, %s left", description, n_done, total, left)
+
+
+def duration(seconds: float) -> str:
+    """A time in the two largest units that matter: "8 s", "2 min 10 s", "3 h 5 min"."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    (large, small), names = divmod(whole, 60), ("min", "s")
+    if large >= 60:
+        (large, small), names = divmod(round(whole / 60), 60), ("h", "min")
+    return f"{large} {names[0]} {small} {names[1]}" if small else f"{large} {names[0]}"
+
+
 _work: Callable[[Any], Any]  # what this worker applies; set once, never sent with each task
 
 
@@ -140,22 +169,20 @@ def map_ordered(
     which then also computes with one thread.
 
     Args:
-        description: of the progress bar.
+        description: what the bar, or each line of progress, begins with.
         chunk: how many items a worker gets at a time. Only a few chunks per worker are in flight,
             so results never pile up in memory.
     """
-    bar = tqdm(total=len(items), desc=description, unit="clip", disable=None)
-    with bar:
-        if workers <= 1:
-            for item in items:
-                with one_thread():
-                    result = function(item)
-                yield result
-                bar.update()
-            return
-        for result in _from_pool(function, items, workers, chunk):
-            yield result
-            bar.update()
+    alone = workers <= 1
+    results = _here(function, items) if alone else _from_pool(function, items, workers, chunk)
+    return progress(results, total=len(items), description=description)
+
+
+def _here(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    for item in items:
+        with one_thread():
+            result = function(item)
+        yield result
 
 
 def _from_pool(

@@ -28,7 +28,7 @@ def markdown(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> str:
 
 
 def _headline(plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[str]:
-    brackets = "Brackets: 95 % intervals over clips."
+    brackets = "Brackets: 95 % intervals over clips, or over recordings (r) cut into several clips."
     if not plan.is_small:
         return [f"Corpus: {plan.corpus}. {brackets}"]
     lines = [
@@ -55,11 +55,18 @@ def _cells(row: Row, plan: Plan, scores: Mapping[str, dict[str, Any]]) -> list[s
 def _ours(row: Row, column: Column, run: dict[str, Any], is_small: bool) -> str:
     entry = run["ensemble"] if row.member == ENSEMBLE else run["models"][row.member]
     estimate = _part(entry, column, row, is_small)[column.metric]
-    text = f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    text = f"{estimate['value']:.3f} ({_ends(estimate)})"
     if not column.over_folds:
         return text
     mean, std = (entry["folds"][key][column.metric] for key in ("mean", "std"))
     return f"{mean:.3f} ± {std:.3f}; of all clips {text}"
+
+
+def _ends(estimate: Mapping[str, Any]) -> str:
+    if "why_no_interval" in estimate:
+        return f"no interval: {estimate['why_no_interval']}"
+    mark = "; r" if estimate["over"] == "recordings" else ""
+    return f"{estimate['low']:.3f} to {estimate['high']:.3f}{mark}"
 
 
 def _part(entry: dict[str, Any], column: Column, row: Row, is_small: bool) -> dict[str, Any]:

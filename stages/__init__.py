@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, read_yaml
-from earmark.processes import die_with_parent, set_up_process
+from earmark.processes import die_with_parent, duration, set_up_process
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Stage:
 
 @contextmanager
 def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[Stage]:
-    """Load and check params and code, and set up the process; user errors end in one line.
+    """Load and check params and code, and set up the process; say at the end how long it took.
+
+    User errors end in one line.
 
     Args:
         name: of the stage, which is its key in code.json.
@@ -39,7 +42,7 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
     Raises:
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
     """
-    title = title or name
+    title, start = title or name, time.monotonic()
     layout = Layout.here()
     try:
         params = load_params(layout.params)
@@ -50,7 +53,9 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
         code = ""
         if name != "code":
             code = check(layout.root, read_yaml(layout.params), name, item or "")
-        yield Stage(params, layout, code, logging.getLogger(f"earmark.{title}"))
+        log = logging.getLogger(f"earmark.{title}")
+        yield Stage(params, layout, code, log)
+        log.info("%s: %s", title, duration(time.monotonic() - start))
     except UserError as error:
         sys.exit("\n".join(f"{title}: {problem}" for problem in error.problems))
     except OSError as error:

@@ -2,7 +2,7 @@
 
 Reads: data/trimmed/, data/folds.parquet
 Writes: data/class_mixed/
-Params: class_mixing, seed
+Params: class_mixing, trim.normalise, seed
 """
 
 import json
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
-from earmark.sound import class_mixing, sox
+from earmark.sound import class_mixing
 from earmark.sound.class_mixing import NewClip
 from earmark.sound.decoding import as_float, as_int16
-from earmark.sound.trimming import peak_normalise
+from earmark.sound.trimming import peak_normalise, without_clipping
 from earmark.store import Store, StoreWriter, read_table
 from stages import stage
 
@@ -32,7 +32,7 @@ def run(params: Params, layout: Layout) -> int:
     ]
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
     made = map_ordered(
-        partial(_make, trimmed, line_of),
+        partial(_make, trimmed, line_of, params.trim.normalise),
         plan,
         workers=params.runtime.workers,
         description="class_mixing",
@@ -47,14 +47,18 @@ def run(params: Params, layout: Layout) -> int:
     return len(plan)
 
 
-def _make(trimmed: Store, line_of: dict[str, int], new: NewClip) -> NDArray[np.int16]:
+def _make(
+    trimmed: Store, line_of: dict[str, int], normalise: bool, new: NewClip
+) -> NDArray[np.int16]:
     rate = trimmed.metadata["sample_rate"]
     waveform = np.asarray(trimmed.rows(line_of[new.clip]))
     if new.variant == "pitch_fill":
-        return sox.apply(waveform, rate, "pitch", new.values)
+        shifted = class_mixing.shift_pitch(as_float(waveform), rate, new.values["semitones"])
+        return as_int16(shifted)
     partner = as_float(np.asarray(trimmed.rows(line_of[new.partner])))
-    mixture = class_mixing.mix(as_float(waveform), partner, rate, new.values)
-    return as_int16(peak_normalise(mixture.astype(np.float32)))
+    mixture = class_mixing.mix(as_float(waveform), partner, rate, new.values).astype(np.float32)
+    # As loud as other clips: at full scale where they are, else only so low that nothing clips.
+    return as_int16(peak_normalise(mixture) if normalise else without_clipping(mixture))
 
 
 if __name__ == "__main__":

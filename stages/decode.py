@@ -21,7 +21,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     corpus, rate = params.corpus, params.decode.sample_rate
     root = layout.root / corpus.root
     clips = find(corpus.adapter).read_clips(root, corpus.table)
-    check_clips(clips, root=root, cv=params.cv)
+    check_clips(clips, root=root, cv=params.cv, folds=params.fold_names)
     decoded = decode_clips(clips, root, sample_rate=rate, workers=params.runtime.workers)
     with StoreWriter(
         layout.decoded,

@@ -8,11 +8,11 @@ Params: runtime
 import sys
 
 import numpy as np
-from tqdm import tqdm
 
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import PATCHES
+from earmark.processes import progress
 from earmark.store import Store, StoreWriter, read_json
 from stages import stage
 
@@ -33,11 +33,13 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
     with StoreWriter(
         layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", metadata=metadata
     ) as out:
-        for position in tqdm(range(len(store)), desc="embed", unit="clip", disable=None):
+        name, total = f"embed {extractor}-{fold}", len(store)
+        for position in progress(range(total), total=total, description=name):
             row = store.index.iloc[position]
             patches = store.rows(position)[:, np.newaxis]  # segments of one patch
             rows = tagger.embeddings(patches, device, batch_size=BATCH)
-            out.append(rows, **{key: row[key] for key in ("clip", "split", "variant", "partner")})
+            columns = ("clip", "split", "variant", "partner", "sha256")
+            out.append(rows, **{key: row[key] for key in columns})
     return len(store)
 
 

@@ -7,16 +7,9 @@ Params: ensemble, inference, trim, decode.sample_rate, evaluate.rejection_thresh
 
 from typing import Any
 
-from earmark.ensemble.members import (
-    aggregation_of,
-    combine_members,
-    random_start_of,
-    read_members,
-    select_clips,
-)
-from earmark.evaluation.predictions import Predictions, write_predictions
-from earmark.evaluation.temperature import fit_temperature, temper
-from earmark.evaluation.thresholds import tune
+from earmark.ensemble.members import combine_members, read_members, read_networks, select_clips
+from earmark.ensemble.tuning import tune_ensemble, tuning_notes, unlabelled_clips
+from earmark.evaluation.predictions import write_predictions
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json, read_table
@@ -26,7 +19,7 @@ from stages import stage
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     plan, folds = read_json(layout.plan), read_table(layout.folds)
     clips = select_clips(folds, read_table(layout.clips), plan["folds"])
-    members = read_members(
+    read = read_members(
         layout.all_predictions,
         plan,
         clips,
@@ -34,21 +27,31 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         confidence=params.inference.confidence,
         fold_mean=params.ensemble.fold_mean,
     )
+    members = {name: member.predictions for name, member in read.items()}
     ensemble, weights, notes = combine_members(members, params.ensemble.weights)
+    networks = read_networks(
+        layout.all_predictions,
+        plan["folds"],
+        read,
+        unlabelled_clips(ensemble),
+        confidence=params.inference.confidence,
+    )
+    tuned = tune_ensemble(ensemble, members, weights, networks)
     metadata = {
         "members": list(members),
-        "aggregation": {
-            name: aggregation_of(layout.predictions(name, plan["folds"][0])) for name in members
-        },
-        "random_starts": {
-            name: random_start_of(layout.predictions(name, plan["folds"][0])) for name in members
-        },
+        "aggregation": {name: member.aggregation for name, member in read.items()},
+        "aggregations": {name: member.compared for name, member in read.items()},
+        "random_starts": {name: member.random_start for name, member in read.items()},
         "weights": weights,
         "fold_mean": params.ensemble.fold_mean,
-        "notes": notes,
+        "notes": [
+            *notes,
+            *tuning_notes(tuned["calibration"]),
+            *(note for member in read.values() for note in member.notes),
+        ],
         "tags": ensemble.task.tags,
         "is_multi_label": ensemble.task.is_multi_label,
-        **_tuned_on_validation(ensemble),
+        **tuned,
         "preparation": {
             "sample_rate": params.decode.sample_rate,
             "trim": params.trim.model_dump(),
@@ -59,18 +62,6 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     }
     write_predictions(layout.ensemble, [*members.values(), ensemble], metadata)
     return metadata
-
-
-def _tuned_on_validation(ensemble: Predictions) -> dict[str, Any]:
-    """A temperature for the ensemble's probabilities, and thresholds for the tempered ones."""
-    probabilities, targets = ensemble.validation.probabilities, ensemble.validation.targets
-    is_multi_label = ensemble.task.is_multi_label
-    temperature = fit_temperature(probabilities, targets, is_multi_label=is_multi_label)
-    if not is_multi_label:
-        return {"temperature": temperature}
-    thresholds = tune(temper(probabilities, temperature, is_multi_label=True), targets)
-    by_tag = dict(zip(ensemble.task.tags, thresholds.by_tag.tolist(), strict=True))
-    return {"temperature": temperature, "thresholds": by_tag}
 
 
 if __name__ == "__main__":

@@ -2,18 +2,21 @@
 
 Reads: data/ensemble/, data/decoded/ (quarantine), data/training/, metrics/split.json
 Writes: metrics/scores.json, summary.json, calibration.json, reliability.csv, coverage.csv,
-    learning_curves.csv, per_class.csv, confusion.csv, confusion_pairs.csv, submission.csv,
-    test_predictions.csv; data/report/
+    aggregation.csv, learning_curves.csv, per_class.csv, confusion.csv, confusion_pairs.csv,
+    submission.csv, test_predictions.csv; data/report/
 Params: evaluate, corpus, seed
 """
 
 from typing import Any
 
+from earmark.evaluation.intervals import interval_text
 from earmark.evaluation.run import Evaluation, evaluate
+from earmark.evaluation.scores import AS_GIVEN
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.reports.report import render_report
 from earmark.store import read_json, read_table, whole_folder, write_json, write_table
+from earmark.tracking.evaluation import track_evaluation
 from stages import stage
 
 
@@ -47,19 +50,27 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> str:
         calibration=evaluation.calibration.values,
         reliability=evaluation.calibration.reliability,
         coverage=evaluation.calibration.coverage,
+        aggregation=evaluation.tables["aggregation"],
         split=read_json(split) if split.exists() else None,
     )
+
+
+def closing_line(scores: dict[str, Any]) -> str:
+    """The ensemble's score with its interval, on both labels where some were corrected."""
+    metric, ensemble = scores["metric"], scores["ensemble"]
+
+    def shown(key: str) -> str:
+        estimate = ensemble[key][metric]
+        return f"{estimate['value']:.3f}, {interval_text(estimate)}"
+
+    text = f"evaluate: ensemble {metric} out of fold {shown('out_of_fold')}"
+    if AS_GIVEN in ensemble:
+        text += f", on the labels as corrected; {shown(AS_GIVEN)} as given"
+    return f"{text}; data/report/index.html"
 
 
 if __name__ == "__main__":
     with stage("evaluate") as s:
         scores = run(s.params, s.layout)
-        metric = scores["metric"]
-        estimate = scores["ensemble"]["out_of_fold"][metric]
-        s.log.info(
-            "evaluate: ensemble %s %.3f (%.3f to %.3f) out of fold; data/report/index.html",
-            metric,
-            estimate["value"],
-            estimate["low"],
-            estimate["high"],
-        )
+        track_evaluation(s.params, s.layout)
+        s.log.info(closing_line(scores))

@@ -21,6 +21,9 @@ from stages import stage
 if TYPE_CHECKING:
     from earmark.features import FeatureType
 
+# sha256 is that of the trimmed sound: the key of its crops (variants are never predicted).
+COLUMNS = ("clip", "split", "variant", "partner", "sha256")
+
 
 def run(params: Params, layout: Layout, name: str) -> int:
     from earmark.features import build
@@ -48,8 +51,7 @@ def run(params: Params, layout: Layout, name: str) -> int:
     ) as out:
         for (which, i), extracted in zip(clips, rows, strict=True):
             row = stores[which].index.iloc[i]
-            columns = {key: row.get(key, "") for key in ("clip", "split", "variant", "partner")}
-            out.append(extracted, **columns)
+            out.append(extracted, **{key: row.get(key, "") for key in COLUMNS})
     return len(clips)
 
 

@@ -1,4 +1,4 @@
-"""Probabilities of every crop of every validation and test clip, by one model of one fold.
+"""Probabilities of every crop of every validation, dropped and test clip, by one model of one fold.
 
 Reads: data/features/<feature>/ (for fusion those of its backbones) or
     data/embeddings/<extractor>/<fold>/, models/<member>/<fold>/, data/folds.parquet
@@ -8,11 +8,11 @@ Params: models.<group>.<model>.prediction, inference.n_crops, seed, runtime
 
 import sys
 
-from tqdm import tqdm
-
+from earmark.corpora.split_names import DROPPED, VALIDATION
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
+from earmark.processes import progress
 from earmark.store import Store, StoreWriter, read_json, read_table
 from stages import stage
 
@@ -24,6 +24,7 @@ def run(
 ) -> int:
     from earmark.taggers.device import Device
     from earmark.taggers.fusion import open_fusion
+    from earmark.taggers.input import crop_rng, crops_of
     from earmark.taggers.tagger import Tagger
 
     member = member_name(model, extractor)
@@ -41,23 +42,22 @@ def run(
     with StoreWriter(
         layout.predictions(member, fold), row_shape=(n_tags,), dtype="float32", metadata=metadata
     ) as out:
-        for position in tqdm(
-            range(len(store)), desc=f"predict {member}", unit="clip", disable=None
-        ):
-            clip, variant = (store.index[name].iloc[position] for name in ("clip", "variant"))
-            split = split_of.get(clip, "")  # a clip that the user dropped has none
-            if variant or split not in ("validation", "test"):
+        name, total = f"predict {member}-{fold}", len(store)
+        for position in progress(range(total), total=total, description=name):
+            row = store.index.iloc[position]
+            split = split_of.get(row["clip"], "")
+            if row["variant"] or split not in (VALIDATION, "test", DROPPED):
                 continue
-            segments = tagger.input.prediction_segments(
-                store.rows(position),
-                aggregation=aggregation,
-                n_crops=params.inference.n_crops,
-                seed=params.seed,
-                clip=clip,
-            )
-            probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
-            out.append(probabilities, clip=clip, split=split)
-            n_crops += len(probabilities)
+            for crops in crops_of(aggregation):
+                segments = tagger.input.prediction_segments(
+                    store.rows(position),
+                    crops=crops,
+                    n_crops=params.inference.n_crops,
+                    rng=crop_rng(params.seed, member=member, fold=fold, sha256=row["sha256"]),
+                )
+                probabilities = tagger.clip_probabilities(segments, device, batch_size=BATCH)
+                out.append(probabilities, clip=row["clip"], split=split, crops=crops)
+                n_crops += len(probabilities)
     return n_crops
 
 

@@ -2,26 +2,26 @@
 
 Reads: data/clips.parquet, corpus.label_corrections (the user's decisions about labels)
 Writes: data/folds.parquet, metrics/split.json
-Params: cv, corpus.label_corrections, seed
+Params: cv, folds (to refuse wrong names), corpus.label_corrections, seed
 """
 
 import pandas as pd
 
 from earmark.corpora.corrections import apply_corrections
 from earmark.corpora.split_summary import summarise_split
-from earmark.corpora.splits import folds_table, split_training_clips
+from earmark.corpora.splits import folds_table, split_training_clips, usable_clips
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.params.roster import folds_of
 from earmark.store import read_table, write_json, write_table
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> pd.DataFrame:
     clips = read_table(layout.clips)
-    usable = clips[~clips["quarantined"]]
-    assigned = split_training_clips(clips, params.cv, seed=params.seed)
-    summary = summarise_split(usable, assigned, scheme=params.cv.scheme)
+    usable = usable_clips(clips, params.cv)
+    assigned = split_training_clips(clips, params.cv, folds=params.fold_names, seed=params.seed)
+    n_copies = int((~clips["quarantined"]).sum()) - len(usable)
+    summary = summarise_split(usable, assigned, scheme=params.cv.scheme, n_test_copies=n_copies)
     path = layout.root / params.corpus.label_corrections
     table = folds_table(usable, assigned, inner_share=params.cv.inner_share, seed=params.seed)
     folds, corrections = apply_corrections(table, clips, path)
@@ -37,6 +37,6 @@ if __name__ == "__main__":
         s.log.info(
             "split: %d clips in folds %s, %d test clips",
             (folds["split"] == "train").sum(),
-            ", ".join(folds_of(s.params.cv)),
+            ", ".join(str(name)[5:] for name in folds if str(name).startswith("fold_")),
             (folds["split"] == "test").sum(),
         )

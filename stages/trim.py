@@ -1,4 +1,4 @@
-"""Cut the silence off both ends of every clip, and scale its peak to full scale.
+"""Cut the silence off both ends of every clip; scale its peak to full scale if that is wanted.
 
 Reads: data/decoded/
 Writes: data/trimmed/
@@ -41,6 +41,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
                 split=split,
                 trimmed_start=trimmed.start,
                 kept_whole=trimmed.kept_whole,
+                sha256=trimmed.sha256,
             )
     n_cut = int(decoded.index["length"].sum()) - n_samples
     return {"clips": len(decoded), "kept_whole": n_whole, "seconds_cut": n_cut / rate}

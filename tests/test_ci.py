@@ -98,14 +98,19 @@ TOLERANCE = {"scores": 0.05, "curves": {"others": 0.01, "samplecnn": 0.1}}
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """What a retrain of one model and one fold leaves behind, and its expected figures."""
-    scores = {"out_of_fold": {"map_at_3": 0.7}, "test": {"map_at_3": 0.8}}
     (tmp_path / "metrics").mkdir()
-    summary = {"ensemble": scores, "densenet": scores}
-    (tmp_path / "metrics/summary.json").write_text(json.dumps(summary))
+    write_scores(tmp_path, out_of_fold=0.7)
     (tmp_path / "data/training").mkdir(parents=True)
     write_curve(tmp_path, [2.0, 1.5, 1.2])
     (tmp_path / "expected.json").write_text(json.dumps({"tolerance": TOLERANCE, "why": "tests"}))
     return tmp_path
+
+
+def write_scores(workspace: Path, *, out_of_fold: float) -> None:
+    of_test = {"all": {"map_at_3": {"value": 0.8}}}
+    of_one = {"out_of_fold": {"map_at_3": {"value": out_of_fold}}, "test": of_test}
+    scores = {"ensemble": of_one, "models": {"densenet": of_one}}
+    (workspace / "metrics/scores.json").write_text(json.dumps(scores))
 
 
 def write_curve(
@@ -140,12 +145,10 @@ def test_scores_curves_and_lost_trainings_beyond_the_tolerance_are_off(
     write_curve(workspace, [2.0, float("nan"), 1.2])
     assert compare.main(expected, workspace, is_recorded=False) == 1
     write_curve(workspace, [2.0, 1.5, 1.2])
-    summary = json.loads((workspace / "metrics/summary.json").read_text())
-    summary["densenet"]["out_of_fold"]["map_at_3"] = 0.76
-    (workspace / "metrics/summary.json").write_text(json.dumps(summary))
-    assert compare.main(expected, workspace, is_recorded=False) == 1
+    write_scores(workspace, out_of_fold=0.76)
+    assert compare.main(expected, workspace, is_recorded=False) == 2
     (workspace / "data/training/densenet-0.csv").unlink()
-    assert compare.main(expected, workspace, is_recorded=False) == 7
+    assert compare.main(expected, workspace, is_recorded=False) == 8
 
 
 def test_a_network_has_its_own_tolerance_and_the_learning_rate_none(compare, workspace: Path):

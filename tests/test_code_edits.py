@@ -166,7 +166,7 @@ NOTHING: set[str] = set()
 TRAIN, PREDICT = {"train_*"}, {"predict_*"}
 TRAINED = {*TRAIN, "finetune@*"}
 USES_NETWORKS = {*TRAINED, *PREDICT, "embed@*"}
-USES_SOX = {"augment", "class_mixing"}
+USES_SOX = {"augment"}
 USES_TORCH = {*USES_NETWORKS, "features@*"}
 NEW_NETWORK = put("earmark/networks/new.py", "import torch\n\n\nclass New: ...\n")
 OWN_NETWORK = put("extensions/own.py", "import torch\n\n\nclass Own: ...\n")
@@ -198,7 +198,7 @@ TABLE = [
     Row("a message of an error", append("earmark/errors.py"), NOTHING),
     Row("a path of the layout", append("earmark/layout.py"), NOTHING),
     Row("a declaration of params", append("earmark/params/recipe.py"), NOTHING),
-    Row("what MLflow is told", append("earmark/training/tracking.py"), NOTHING),
+    Row("what MLflow is told", append("earmark/tracking/runs.py"), NOTHING),
     Row("the command line", append("earmark/__main__.py"), NOTHING),
     Row("a renamed local", append("stages/plan.py", "_OTHER = 1\n"), {"plan"}),
     Row("a network with its entry, no model", both(NEW_NETWORK, entry("new")), NOTHING),
@@ -300,6 +300,7 @@ TABLE = [
     ),
     Row("torch", upgrade("torch", "2.12.0"), USES_TORCH),
     Row("the sox program", upgrade("sox", "14.4.3"), USES_SOX),
+    Row("librosa, which shifts Xu's pitches", upgrade("librosa", "0.12"), {"class_mixing"}),
     Row("Python", upgrade("python", "3.12"), {"*"}),
     Row("how often a checkpoint is kept", set_param("runtime.checkpoint_seconds", 5.0), NOTHING),
     Row("how many may be unusable", set_param("corpus.max_quarantined", 0.5), NOTHING),

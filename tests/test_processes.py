@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from earmark import processes
-from earmark.processes import map_ordered, set_up_process
+from earmark.processes import duration, map_ordered, progress, set_up_process
+from stages import stage
 from tests.source_graph import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked")
@@ -153,11 +154,48 @@ def test_a_stage_dies_with_what_started_the_shell_that_it_runs_in(tmp_path):
     assert wait_until(lambda: not is_running(pid))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (130, "2 min 10 s"),
+        (7199, "2 h"),
+        (11100, "3 h 5 min"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_loop_in_a_log_says_twice_a_minute_how_far_it_is(monkeypatch, caplog):
+    clock = iter(range(0, 1000, 20))  # 20 s a clip
+    monkeypatch.setattr("earmark.processes.time.monotonic", lambda: next(clock))
+    with caplog.at_level("INFO"):
+        assert list(progress("abcde", total=5, description="features logmel")) == list("abcde")
+    assert caplog.messages == [
+        "features logmel: 2 of 5 clips, 1 min left",
+        "features logmel: 4 of 5 clips, 20 s left",
+    ]
+
+
+def test_a_stage_closes_with_its_duration(monkeypatch, caplog):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("stages._check_networks", lambda *_: None)
+    monkeypatch.setattr("stages.check", lambda *_: "")
+    monkeypatch.setattr("stages.set_up_process", lambda **_: None)
+    with caplog.at_level("INFO"), stage("train", "dense", title="train_logmel dense-0"):
+        pass
+    assert caplog.messages == ["train_logmel dense-0: 0 s"]
+
+
 THREADS = """
 import json, sys
 from threadpoolctl import threadpool_info
 {before}
-from earmark.processes import map_ordered, set_up_process
+from earmark.processes import duration, map_ordered, progress, set_up_process
+from stages import stage
 set_up_process(threads={threads})
 import torch, numpy, scipy.linalg
 

@@ -22,6 +22,7 @@ from earmark.analyses.trained import load_trained, trained_folds
 from earmark.ensemble.crops import aggregate_clip
 from earmark.errors import UserError
 from earmark.evaluation.points import average_precision_at
+from earmark.evaluation.predictions import read_metadata
 from earmark.labels import label_indices
 from earmark.layout import Layout
 from earmark.networks import Network
@@ -30,7 +31,7 @@ from earmark.params.roster import FUSION, model_of
 from earmark.store import read_table
 from earmark.taggers.device import Device
 from earmark.taggers.fusion import open_fusion
-from earmark.taggers.input import FusionInput, FusionStore, Pair
+from earmark.taggers.input import FusionInput, FusionStore, Pair, crop_rng, crops_of
 from earmark.taggers.tagger import Tagger
 
 Floats = NDArray[np.floating[Any]]
@@ -173,6 +174,7 @@ def validation_predictions(
     fold: str,
     device: Device,
     *,
+    model: str,
     aggregation: Aggregation,
     params: Params,
 ) -> tuple[dict[str, Floats], list[str]]:
@@ -190,7 +192,12 @@ def validation_predictions(
             continue
         rows = store.rows(index)
         crops = fusion.input.prediction_segments(
-            rows, aggregation=aggregation, n_crops=options.n_crops, seed=params.seed, clip=clip
+            rows,
+            crops=crops_of(aggregation)[0],
+            n_crops=options.n_crops,
+            rng=crop_rng(
+                params.seed, member=model, fold=fold, sha256=store.index["sha256"].iloc[index]
+            ),
         )
         for name, of_crops in probabilities_of(fusion, backbones, crops, device).items():
             of_clip = aggregate_clip(
@@ -215,6 +222,8 @@ def write(
     tags = _load_fusion(layout, model, chosen[0], device).tags
     store, folds = open_fusion(layout, params.fusion), read_table(layout.folds)
     aggregation = model_of(params, FUSION, model).prediction.aggregation
+    if aggregation == "best_out_of_fold":
+        aggregation = read_metadata(layout.ensemble)["aggregation"][model]
     for one in chosen:
         fusion = _load_fusion(layout, model, one, device)
         backbones: dict[Backbone, Tagger] = {
@@ -222,7 +231,15 @@ def write(
             "spec": load_trained(layout, f"{model}_spec", one, device).tagger,
         }
         predictions, of_fold = validation_predictions(
-            fusion, backbones, store, folds, one, device, aggregation=aggregation, params=params
+            fusion,
+            backbones,
+            store,
+            folds,
+            one,
+            device,
+            model=model,
+            aggregation=aggregation,
+            params=params,
         )
         labels += of_fold
         for name in SYSTEMS:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from earmark.audit.findings import Finding
-from earmark.audit.label_noise import Floats, Ints, LabelNoise, estimate_label_noise
+from earmark.audit.label_noise import LabelNoise, Share, Skill, estimate_label_noise, skill_of
+from earmark.audit.label_posterior import Floats, Ints
 from earmark.audit.label_ranking import against_truth, true_labels
 from earmark.audit.result import LabelAudit
 from earmark.corpora.corrections import read_corrections
@@ -22,9 +23,9 @@ _NOISY = 0.1  # a class is named if the interval of its estimated noise lies abo
 
 
 def audit_labels(params: Params, layout: Layout, clips: pd.DataFrame) -> LabelAudit:
-    """Estimate the label noise of `clips`, if there is an ensemble and they have one tag each.
+    """Estimate the label noise of `clips`, if they have one tag each and an ensemble knows these.
 
-    Clips that corpus.label_corrections decides about count in the estimates, but are no issues.
+    What corpus.label_corrections decides about counts in the estimates, but is no issue.
 
     Raises:
         UserError: corpus.label_corrections cannot be read.
@@ -37,10 +38,24 @@ def audit_labels(params: Params, layout: Layout, clips: pd.DataFrame) -> LabelAu
     tags = read_json(layout.ensemble / "ensemble.json")["tags"]
     clips, probabilities = _out_of_fold(layout, clips, tags)
     labels = label_indices(list(clips["label"]), tags)
-    noise = estimate_label_noise(clips, probabilities, labels, tags, seed=params.seed)
-    truth = _compare_with_truth(params, layout, noise, clips, probabilities, labels)
+    skill = skill_of(probabilities, labels, clips["source"])
+    if not skill.is_clear:
+        return LabelAudit.skipped(_silence(skill))
     decided = read_corrections(layout.root / params.corpus.label_corrections)["clip"]
-    return LabelAudit(noise.without_clips(decided), tags, "", truth)
+    noise = estimate_label_noise(
+        clips, probabilities, labels, tags, decided=decided, seed=params.seed
+    )
+    truth = _compare_with_truth(params, layout, noise, clips, probabilities, labels)
+    return LabelAudit(noise, tags, "", truth)
+
+
+def _silence(skill: Skill) -> str:
+    return (
+        f"Silent because the ensemble agrees with {skill.accuracy:.0%} of the labels (95 % "
+        f"interval {skill.low:.0%} to {skill.high:.0%}) out of fold, where chance or always the "
+        f"most frequent tag reaches {skill.baseline:.0%}: too little to tell wrong labels from "
+        "its own errors."
+    )
 
 
 def _out_of_fold(
@@ -83,36 +98,51 @@ def metrics(audit: LabelAudit) -> dict[str, Any]:
         return {"note": audit.note}
     estimates: dict[str, Any] = {
         "label_issues": len(audit.noise.label_issues),
+        "estimated_precision": audit.noise.precision,
         "estimated_noise": audit.noise.estimated_noise,
     }
     return estimates if audit.truth is None else {**estimates, "against_truth": audit.truth}
 
 
 def findings(audit: LabelAudit) -> list[Finding]:
-    """Findings about label issues, and about classes with many of them."""
+    """Findings about label issues and classes with many of them, or why there is no opinion."""
     if audit.noise is None:
-        return []
+        fix = "Train an ensemble that is clearly better than a constant answer, one tag per clip."
+        return [Finding("note", TOPIC, "Labels are not judged", audit.note, fix)]
     return [*_issues(audit.noise, audit.truth), *_noisy_classes(audit.noise)]
+
+
+def noise_sentence(noise: LabelNoise) -> str:
+    """How many labels are wrong, as far as it is known."""
+    which = "unverified" if "unverified" in noise.estimated_noise else "all"
+    labels = "unverified labels" if which == "unverified" else "labels"
+    return (
+        f"About {with_interval(noise.estimated_noise[which])} of the {labels} are wrong; the "
+        "ensemble's own errors are subtracted. A label that names a similar tag looks like such an "
+        "error and may go uncounted."
+    )
+
+
+def with_interval(share: Share) -> str:
+    """A share in percent with its interval."""
+    return f"{share['value']:.0%} (95 % interval {share['low']:.0%} to {share['high']:.0%})"
 
 
 def _issues(noise: LabelNoise, truth: Mapping[str, Any] | None) -> list[Finding]:
     n = len(noise.label_issues)
-    if not n:
+    if noise.precision is None:
         return []
-    corrected = noise.estimated_noise.get("unverified_corrected")
-    share = corrected or noise.estimated_noise["all"]
-    which = "unverified labels" if corrected else "labels"
     compared = "" if truth is None else (
         f" The true labels of this synthetic corpus are known: {truth['precision_of_list']:.0%} of "
         f"the listed labels are wrong, and {truth['recall_of_list']:.0%} of the wrong labels are "
         "listed."
     )  # fmt: skip
     finding = Finding(
-        "serious",
+        "serious" if noise.precision["low"] > 0 else "minor",
         TOPIC,
         f"{counted(n, 'label')} {'is' if n == 1 else 'are'} more likely wrong than right",
-        f"About {share['value']:.0%} of the {which} are wrong (95 % interval {share['low']:.0%} to "
-        f"{share['high']:.0%}), judged by networks that were not trained on these clips.{compared}",
+        f"Of the listed labels about {with_interval(noise.precision)} are wrong. "
+        f"{noise_sentence(noise)}{compared}",
         "Listen to the first clips of label_issues.csv, fill in the column decision (keep, change "
         "or drop), and set corpus.label_corrections to that file.",
     )
@@ -130,7 +160,7 @@ def _noisy_classes(noise: LabelNoise) -> list[Finding]:
         f"More than {_NOISY:.0%} of the labels look wrong in "
         f"{counted(len(noisy), 'class', 'classes')}",
         f"Even the low end of the 95 % interval is above {_NOISY:.0%}: "
-        f"{first_of(shares, limit=5)}. Part of it is the ensemble's own error.",
+        f"{first_of(shares, limit=5)}.",
         "Check the label issues of these classes first.",
     )
     return [finding]

@@ -8,15 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from earmark.audit.label_noise import (
-    MIN_PROBABILITY,
-    N_RESAMPLES,
-    Bools,
-    Floats,
-    Ints,
-    LabelNoise,
-)
+from earmark.audit.label_noise import MIN_PROBABILITY, LabelNoise
+from earmark.audit.label_posterior import Bools, Floats, Ints
 from earmark.seeding import rng_for
+
+_N_RESAMPLES = 200
 
 
 def true_labels(root: Path) -> Mapping[str, str] | None:
@@ -48,8 +44,8 @@ def against_truth(
 ) -> dict[str, Any]:
     """Compare our ranking with the true errors, and with rankings by loss and by cleanlab.
 
-    `loss_and_prior` ranks by loss plus the prior log odds of verified and unverified labels.
-    `gain_over_loss` is the difference in average precision, with its 95 % interval over clips.
+    `loss_of_doubtful` ranks by loss, the labels that count as right last. `gain_over_loss`
+    is the difference in average precision, with its 95 % interval over clips.
 
     Args:
         noise: the estimate for the same clips.
@@ -62,8 +58,8 @@ def against_truth(
     rankings = _rankings(noise, probabilities, labels, loss)
     quality = {name: ranking_quality(scores, is_wrong) for name, scores in rankings.items()}
     gain = quality["ours"]["average_precision"] - quality["loss"]["average_precision"]
-    low, high = _gain_interval(noise.scores, loss, is_wrong, seed=seed)
-    is_listed = noise.scores > 0
+    low, high = _gain_interval(noise.p_wrong, loss, is_wrong, seed=seed)
+    is_listed = noise.p_wrong > 0.5
     precision = round(float(is_wrong[is_listed].mean()), 4) if is_listed.any() else 0.0
     return {
         "wrong_labels": int(is_wrong.sum()),
@@ -81,7 +77,8 @@ def _rankings(
 ) -> dict[str, Floats]:
     from cleanlab.rank import get_label_quality_scores
 
-    rankings = {"ours": noise.scores, "loss": loss, "loss_and_prior": loss + noise.prior_log_odds}
+    doubtful = np.where(noise.p_wrong > 0, loss, -1)
+    rankings = {"ours": noise.p_wrong, "loss": loss, "loss_of_doubtful": doubtful}
     for method in ("normalized_margin", "confidence_weighted_entropy"):
         quality = get_label_quality_scores(labels, probabilities, method=method)
         rankings[f"cleanlab_{method}"] = -quality
@@ -93,7 +90,7 @@ def _gain_interval(
 ) -> tuple[float, float]:
     """The 95 % interval of the difference in average precision, by bootstrap over clips."""
     rng, gains = rng_for(seed, "audit", "ranking"), []
-    for _ in range(N_RESAMPLES):
+    for _ in range(_N_RESAMPLES):
         resample = rng.integers(len(is_wrong), size=len(is_wrong))
         if is_wrong[resample].any():
             first, second = (

@@ -13,6 +13,7 @@ from earmark.audit import (
 from earmark.audit.findings import SEVERITIES, by_severity
 from earmark.audit.measurements import Measurements, read_measurements
 from earmark.audit.result import Audit
+from earmark.corpora.split_names import DROPPED
 from earmark.labels import is_multi_label
 from earmark.layout import Layout
 from earmark.params import Params
@@ -86,6 +87,7 @@ def usable_clips(clips: pd.DataFrame, folds: pd.DataFrame | None) -> pd.DataFram
     """
     clips = clips[~clips["quarantined"]]
     if folds is not None:
+        folds = folds[folds["split"] != DROPPED]
         clips = clips[clips["clip"].isin(folds["clip"])]
         corrected = folds.set_index("clip").reindex(clips["clip"])
         values = {name: corrected[name].to_numpy() for name in ("label", "verified")}

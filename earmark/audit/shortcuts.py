@@ -139,7 +139,7 @@ def findings(baselines: dict[str, ShortcutBaseline]) -> list[Finding]:
         "It is the balanced accuracy of a small random forest that only knows length, level, "
         f"bandwidth, silence and file format. {by_property}. A network may learn such a shortcut "
         "instead of the sound. Part of it may be natural, if classes differ in length or level.",
-        "Normalise levels (the trim stage normalises peaks), cut all clips to one length, limit "
+        "Normalise levels (trim.normalise does so for peaks), cut all clips to one length, limit "
         "the bandwidth (f_max_hz of the features) to what all classes have, and test on recordings "
         "from another source.",
     )

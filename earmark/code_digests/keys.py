@@ -12,6 +12,7 @@ from earmark.code_digests.versions import LIBRARIES, installed_version
 from earmark.errors import UserError
 
 OWN = ("__init__", "changes", "keys", "syntax", "versions")
+TRACKING = ("__init__", "evaluation", "model", "parents", "runs", "store")
 DECLARATIONS = ("__init__", "section", "preparation", "models", "recipe", "scoring", "params")
 
 # No output can depend on these: they are neither digested nor followed.
@@ -28,7 +29,11 @@ EXCLUDED = {
         "declarations: the values are tracked as params",
     ),
     "earmark/params/reading.py": "reads and explains params.yaml; its values are tracked",
-    "earmark/training/tracking.py": "MLflow follows a training and gives nothing back",
+    "earmark/training/progress.py": "says how far a training is, and gives nothing back",
+    **dict.fromkeys(
+        [f"earmark/tracking/{name}.py" for name in TRACKING],
+        "MLflow follows a training and an evaluation, and gives nothing back",
+    ),
     "stages/__init__.py": "starts a stage; what it sets is tracked as runtime",
 }
 

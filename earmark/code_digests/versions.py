@@ -6,6 +6,7 @@ import sys
 
 # Imported name -> distribution of the libraries whose arithmetic reaches outputs.
 LIBRARIES = {
+    "librosa": "librosa",
     "numpy": "numpy",
     "scipy": "scipy",
     "sklearn": "scikit-learn",

@@ -1,5 +1,6 @@
 """The clips table: one row per clip, with the same columns for every corpus."""
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
+from earmark.corpora.split_names import check_names
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 from earmark.params import CrossValidation
@@ -67,7 +69,9 @@ def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
     return table[COLUMNS].astype(types)
 
 
-def problems_of(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> list[str]:
+def problems_of(
+    clips: pd.DataFrame, *, root: Path, cv: CrossValidation, folds: Sequence[str]
+) -> list[str]:
     """Everything that is wrong with the clips table of a corpus, one line each, with its fix."""
     return [
         *_schema_problems(clips),
@@ -77,22 +81,25 @@ def problems_of(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> list
         *_tag_problems(clips),
         *_label_problems(clips, 1 if cv.scheme == "first_last" else cv.k),
         *_aux_label_problems(clips),
-        *(_fold_problems(clips, cv.k) if cv.scheme == "official" else []),
+        *(_fold_problems(clips, cv.k, folds) if cv.scheme == "official" else []),
     ]
 
 
-def check_clips(clips: pd.DataFrame, *, root: Path, cv: CrossValidation) -> None:
+def check_clips(
+    clips: pd.DataFrame, *, root: Path, cv: CrossValidation, folds: Sequence[str]
+) -> None:
     """Refuse a clips table that the pipeline cannot use.
 
     Args:
         clips: a table of SCHEMA.
         root: the folder that its paths start from.
         cv: whose folds the clips must be enough for.
+        folds: names of those to run, which must be in the table if they are official.
 
     Raises:
         UserError: every problem of the table, one line each, with its fix.
     """
-    problems = problems_of(clips, root=root, cv=cv)
+    problems = problems_of(clips, root=root, cv=cv, folds=folds)
     if problems:
         raise UserError(*problems)
 
@@ -222,7 +229,7 @@ def _aux_label_problems(clips: pd.DataFrame) -> list[str]:
     return problems
 
 
-def _fold_problems(clips: pd.DataFrame, k: int) -> list[str]:
+def _fold_problems(clips: pd.DataFrame, k: int, wanted: Sequence[str]) -> list[str]:
     train = clips[clips["split"] == "train"]
     missing = train.loc[train["fold"].isna(), "clip"]
     if len(missing):
@@ -232,4 +239,8 @@ def _fold_problems(clips: pd.DataFrame, k: int) -> list[str]:
     if len(folds) != k:
         fix = f"set cv.k to {len(folds)}"
         return [f"corpus: there are {len(folds)} official folds {folds}, but cv.k is {k}; {fix}"]
+    try:
+        check_names(wanted, [str(fold) for fold in folds])
+    except ValueError as error:
+        return [str(error)]
     return []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from earmark.corpora.split_names import TRAIN, VALIDATION
+from earmark.corpora.split_names import DROPPED, TRAIN, UNUSED, VALIDATION
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 
@@ -111,7 +111,9 @@ def apply_corrections(
 
     Clips are dealt into folds before this, so that a correction moves no other clip to another fold
     and scores stay comparable. A clip that is kept or changed counts as verified from then on.
-    Corrections of quarantined clips have no effect.
+    Corrections of quarantined clips have no effect. A dropped clip stays in the table, of split
+    DROPPED: networks neither train nor validate on it, but those of the folds that would validate
+    it predict it, for the scores on the labels as given.
 
     Every training clip validates in some fold, so corrections change what the out-of-fold scores
     are measured on. The networks that are scored also suggested the corrections. The summary
@@ -141,7 +143,13 @@ def apply_corrections(
     corrected = folds.assign(
         label=folds["label"].where(decision != "change", label),
         verified=folds["verified"] | decision.isin(["keep", "change"]),
-    )[decision != "drop"].reset_index(drop=True)
+    )
+    is_dropped = decision == "drop"
+    corrected.loc[is_dropped, "split"] = DROPPED
+    for name in _fold_columns(folds):
+        validates = folds[name] == VALIDATION
+        corrected.loc[is_dropped & validates, name] = DROPPED
+        corrected.loc[is_dropped & ~validates, name] = UNUSED
     _check_classes(corrected, folds)
     summary = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -160,8 +168,9 @@ def _counts(folds: pd.DataFrame, decision: pd.Series, label: pd.Series) -> dict[
         "dropped": int((decision == "drop").sum()),
         "validation_clips_changed_or_dropped": n_corrected,
         "note": f"{n_corrected} of {int(validates.sum())} validation clips were changed or "
-        "dropped. Out-of-fold scores are not comparable with those before, and too high where the "
-        "corrections follow the predictions of the scored networks. The test set is unchanged.",
+        "dropped. Out-of-fold scores as corrected are not comparable with those before, and too "
+        "high where the corrections follow the predictions of the scored networks; those as given "
+        "are comparable. The test set is unchanged.",
     }
 
 

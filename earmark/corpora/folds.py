@@ -24,12 +24,12 @@ FoldScheme = Literal["stratified", "grouped", "official"]
 
 
 def assign_folds(clips: pd.DataFrame, *, scheme: FoldScheme, k: int, seed: int) -> pd.Series:
-    """Return the fold of every clip, from 0 to k - 1, indexed as `clips`.
+    """Return the fold of every clip, indexed as `clips`: 0 to k - 1, or the corpus' own number.
 
     stratified and grouped keep the clips of one source in one fold: a recording that is also
     trained on would flatter validation. They spread every tag, then its verified clips, then all
     clips as evenly as the sources allow (to within one clip where no source is shared). grouped
-    requires that sources are known. Official folds are renumbered from 0 in rising order.
+    requires that sources are known. Official folds keep the numbers of the table.
 
     Args:
         clips: the training clips, with the columns clip, label, source, verified and fold.
@@ -160,10 +160,10 @@ def _official_folds(clips: pd.DataFrame, k: int) -> pd.Series:
             f"{len(without)} clips have no official fold ({named}, ...); fill in their fold, or "
             "set cv.scheme to stratified"
         )
-    numbers = sorted(clips["fold"].unique())
-    if len(numbers) != k:
-        raise ValueError(f"the corpus has {len(numbers)} official folds, not {k}; set cv.k to that")
-    return clips["fold"].map({number: i for i, number in enumerate(numbers)}).astype("int64")
+    n_folds = clips["fold"].nunique()
+    if n_folds != k:
+        raise ValueError(f"the corpus has {n_folds} official folds, not {k}; set cv.k to that")
+    return clips["fold"].astype("int64")
 
 
 def _check_class_sizes(clips: pd.DataFrame, k: int) -> None:

@@ -1,3 +1,18 @@
-"""What the columns fold_<name> of data/folds.parquet say of a training clip."""
+"""Names of folds, and what the columns fold_<name> of data/folds.parquet say of a training clip."""
+
+from collections.abc import Sequence
 
 TRAIN, VALIDATION, UNUSED = "train", "validation", ""
+DROPPED = "dropped"  # by the user: only predicted, in the folds that would validate it
+
+
+def check_names(folds: Sequence[str], valid: Sequence[str]) -> None:
+    """Refuse folds to run that are none of those that the clips are divided into.
+
+    Raises:
+        ValueError: with the valid names; those of official folds are numbers of the corpus.
+    """
+    if unknown := [fold for fold in folds if fold not in valid]:
+        raise ValueError(
+            f"folds: {', '.join(unknown)}: no such fold; choose from {', '.join(valid)}"
+        )

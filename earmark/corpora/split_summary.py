@@ -12,7 +12,9 @@ from earmark.params import Scheme
 logger = logging.getLogger(__name__)
 
 
-def summarise_split(clips: pd.DataFrame, table: pd.DataFrame, *, scheme: Scheme) -> dict[str, Any]:
+def summarise_split(
+    clips: pd.DataFrame, table: pd.DataFrame, *, scheme: Scheme, n_test_copies: int
+) -> dict[str, Any]:
     """Count clips and sources; warn where validation has recordings that training has too.
 
     Official folds are kept even where they divide a source or equal recordings, since published
@@ -21,6 +23,7 @@ def summarise_split(clips: pd.DataFrame, table: pd.DataFrame, *, scheme: Scheme)
     Args:
         clips: all usable clips, with the columns clip, split, source and equal_to.
         table: what `assign_splits` returned for the training clips.
+        n_test_copies: training clips that were left out, since they equal test clips.
     """
     sources = merged_sources(clips)
     train_sources = sources.loc[table.index]
@@ -37,7 +40,14 @@ def summarise_split(clips: pd.DataFrame, table: pd.DataFrame, *, scheme: Scheme)
         "sources_across_folds": len(divided),
         "equal_recordings_across_folds": _n_divided_pairs(clips.loc[table.index], table),
         "sources_across_train_and_test": len(set(sources[~is_test]) & set(sources[is_test]) - {""}),
+        "test_copies_dropped": n_test_copies,
     }
+    if n_test_copies:
+        logger.warning(
+            "%d training clips have the sound of test clips and are left out; "
+            "cv.drop_test_copies: false would train on them",
+            n_test_copies,
+        )
     if divided:
         example = clips.loc[sources == divided[0], "clip"].iloc[0]
         logger.warning(

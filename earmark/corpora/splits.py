@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from earmark.corpora.folds import assign_folds, check_table, deal
 from earmark.corpora.sources import is_known, merged_sources
-from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION
+from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION, check_names
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, tags_of
 from earmark.params import CrossValidation, Scheme
-from earmark.params.roster import folds_of
 
 logger = logging.getLogger(__name__)
 
 FIRST_SHARE = 8000 / 9473  # Xu et al., section 2.2: 8000 of 9473 clips train, in file order
 
 
-def split_training_clips(clips: pd.DataFrame, cv: CrossValidation, *, seed: int) -> pd.DataFrame:
+def split_training_clips(
+    clips: pd.DataFrame, cv: CrossValidation, *, folds: Sequence[str], seed: int
+) -> pd.DataFrame:
     """Assign the usable training clips of a corpus to a split in every fold of the scheme.
 
     All folds of the scheme are assigned, whichever are run, so that running one more changes no
@@ -33,6 +34,7 @@ def split_training_clips(clips: pd.DataFrame, cv: CrossValidation, *, seed: int)
 
     Args:
         clips: the clips table with the columns quarantined and equal_to, which decoding adds.
+        folds: names of those that are run, which must be folds of the scheme.
 
     Returns:
         What `assign_splits` returns.
@@ -40,23 +42,40 @@ def split_training_clips(clips: pd.DataFrame, cv: CrossValidation, *, seed: int)
     Raises:
         UserError: a class has no usable clip, or the clips cannot be divided by this scheme.
     """
-    is_training = clips["split"] == "train"
-    train = clips[is_training & ~clips["quarantined"]]
-    lost = set(tags_of(clips.loc[is_training, "label"])) - set(tags_of(train["label"]))
+    usable = usable_clips(clips, cv)
+    train = usable[usable["split"] == "train"]
+    labels = clips.loc[clips["split"] == "train", "label"]
+    lost = set(tags_of(labels)) - set(tags_of(train["label"]))
     if lost:
+        copies = " or equal to test clips" if cv.drop_test_copies else ""
         fix = "fix them (metrics/decode.json counts the reasons), or drop the class"
-        raise UserError(f"class {min(lost)}: all of its clips are in quarantine; {fix}")
+        raise UserError(f"class {min(lost)}: all of its clips are in quarantine{copies}; {fix}")
     try:
-        return assign_splits(
+        table = assign_splits(
             train.assign(source=merged_sources(train)),
             scheme=cv.scheme,
             k=cv.k,
-            folds=folds_of(cv),
             seed=seed,
             verified_validation_only=cv.verified_validation_only,
         )
+        check_names(folds, [str(name) for name in table])
+        return table
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def usable_clips(clips: pd.DataFrame, cv: CrossValidation) -> pd.DataFrame:
+    """The rows that are not in quarantine, without copies of test clips where cv leaves them out.
+
+    A network that trained on a test clip would be scored on what it knows by heart. Copies have
+    exactly the same samples once they are decoded, under whatever name or container.
+    """
+    usable = clips[~clips["quarantined"]]
+    if not cv.drop_test_copies:
+        return usable
+    first = usable["equal_to"].where(usable["equal_to"] != "", usable["clip"])
+    is_test = usable["split"] == "test"
+    return usable[is_test | ~first.isin(first[is_test])]
 
 
 def folds_table(
@@ -67,7 +86,7 @@ def folds_table(
     A column inner_<name> says which training clips of that fold the recipe inner_split holds out.
 
     Args:
-        usable: the clips table without the quarantined clips.
+        usable: what `usable_clips` returned.
         assigned: what `assign_splits` returned for the training clips; test clips get "test".
         inner_share, seed: as for `inner_split`.
     """
@@ -93,7 +112,8 @@ def inner_split(clips: pd.DataFrame, share: float, *, seed: int) -> NDArray[np.b
     is_inner: NDArray[np.bool_] = deal(clips, round(1 / share), seed) == 0
     tags = clips["label"].str.split(SEPARATOR)
     trained_on = set(tags[~is_inner].explode())
-    return is_inner & np.array([trained_on.issuperset(own) for own in tags])
+    is_inner &= [trained_on.issuperset(own) for own in tags]
+    return is_inner
 
 
 def assign_splits(
@@ -101,20 +121,19 @@ def assign_splits(
     *,
     scheme: Scheme,
     k: int,
-    folds: Sequence[str | int],
     seed: int,
     verified_validation_only: bool,
     first_share: float = FIRST_SHARE,
 ) -> pd.DataFrame:
     """Divide the training clips of a corpus into training and validation, once for each fold.
 
-    Fold "i" validates on the clips of fold i and trains on the rest. With first_last, "first"
+    Fold "i" validates on the clips of fold i and trains on the rest; official folds have the
+    numbers of the corpus, all others are "0" to "k - 1". With first_last, "first"
     trains on the first `first_share` of the rows and "last" on as many last rows. The others
     validate; those whose source is among the training clips are unused.
 
     Args:
         clips: the clips table, without the test clips.
-        folds: names of the wanted folds: "0" to "k - 1", or "first" and "last".
         verified_validation_only: leave unverified clips out of validation.
 
     Returns:
@@ -125,12 +144,8 @@ def assign_splits(
     """
     check_table(clips)
     validates = _validation_clips(clips, scheme, k, seed, first_share)
-    names = [str(fold) for fold in folds]
-    unknown = [name for name in names if name not in validates]
-    if unknown or not names:
-        raise ValueError(f"folds must be among {list(validates)}, got {names}")
     table = pd.DataFrame(index=clips.index)
-    for name in names:
+    for name in validates:
         table[name] = np.where(validates[name], VALIDATION, TRAIN)
         if scheme == "first_last":
             sources = clips["source"].where(is_known(clips["source"]))
@@ -149,7 +164,8 @@ def _validation_clips(
     if scheme == "first_last":
         return _first_last(clips, first_share)
     fold_of = assign_folds(clips, scheme=scheme, k=k, seed=seed)
-    return pd.DataFrame({str(fold): fold_of == fold for fold in range(k)})
+    folds = sorted(set(fold_of)) if scheme == "official" else range(k)
+    return pd.DataFrame({str(fold): fold_of == fold for fold in folds})
 
 
 def _first_last(clips: pd.DataFrame, first_share: float) -> pd.DataFrame:

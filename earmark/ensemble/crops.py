@@ -1,6 +1,6 @@
 """From the probabilities of crops to those of their clip, by the aggregation of the model.
 
-Shapes: B clips, C crops of one clip, R crops of all clips, K tags.
+Shapes: B clips, C crops of one clip, R crops of many clips, K tags.
 """
 
 from collections.abc import Iterable
@@ -27,11 +27,11 @@ def aggregate_clip(
 ) -> ClipProbabilities:
     """Aggregate the crops `(K,)` of one clip, in float64.
 
-    `mean` is the mean over all crops. `confident_crop` is Shan & Ren's rule: a crop whose top
-    probability is below `confidence` is discarded and another tried; if none is confident, the
-    most confident one is taken, the first of several. No crop after a confident one is asked for,
-    so crops may be computed lazily. The paper has one tag per clip; for several the rule looks at
-    the likeliest of them.
+    `mean` and `mean_of_random_crops` are the mean over all crops. `confident_crop` is Shan & Ren's
+    rule: a crop whose top probability is below `confidence` is discarded and another tried; if none
+    is confident, the most confident one is taken, the first of several. No crop after a confident
+    one is asked for, so crops may be computed lazily. The paper has one tag per clip; for several
+    the rule looks at the likeliest of them.
 
     Raises:
         ValueError: there is no crop, or the aggregation is unknown.
@@ -43,29 +43,12 @@ def aggregate_clip(
     ClipProbabilities(probabilities=array([0.1, 0.9]), n_crops=2)
     """
     if aggregation not in get_args(Aggregation):
-        valid = " or ".join(get_args(Aggregation))
-        raise ValueError(f"aggregation must be {valid}, got {aggregation!r}")
+        valid = ", ".join(get_args(Aggregation))
+        raise ValueError(f"aggregation must be one of {valid}, got {aggregation!r}")
     if aggregation == "confident_crop":
         return _confident_crop(crops, confidence)
     every = np.array(list(crops), dtype=np.float64)  # (C, K)
     return ClipProbabilities(mean_over_crops(every, np.zeros(1, np.int64))[0], len(every))
-
-
-def aggregate_clips(
-    crops: Floats, clip_starts: Ints, *, aggregation: Aggregation, confidence: float
-) -> Floats:
-    """Aggregate the stored crops `(R, K)` of many clips into `(B, K)`, clip by clip.
-
-    The crops of clip b are the rows from `clip_starts[b]` up to the next clip's start.
-    """
-    _validate(crops, clip_starts)
-    clips = np.split(crops, clip_starts[1:])
-    return np.stack(
-        [
-            aggregate_clip(clip, aggregation=aggregation, confidence=confidence).probabilities
-            for clip in clips
-        ]
-    )
 
 
 def mean_over_crops(crops: Floats, clip_starts: Ints) -> Floats:

@@ -14,15 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earmark.corpora.sources import merged_sources
+from earmark.corpora.split_names import DROPPED, VALIDATION
+from earmark.ensemble.aggregation import choose, compared, describe
 from earmark.ensemble.combining import combine, mean_over_folds
-from earmark.ensemble.crops import aggregate_clips
+from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.ensemble.weights import combine_cross_fitted, learn_weights
 from earmark.errors import UserError
 from earmark.evaluation.predictions import ENSEMBLE, Predictions
 from earmark.labels import Task, targets_of
-from earmark.params import Aggregation
+from earmark.params import Aggregation, AggregationKey, Crops
 from earmark.seeding import seed_for
-from earmark.store import Store, read_json
+from earmark.store import Store
 
 Floats = NDArray[np.floating[Any]]
 
@@ -33,7 +35,8 @@ def select_clips(
     """Return the rows to predict, validation clips fold by fold and then the test clips.
 
     Their columns are those of `Predictions.clips`. Labels are those of `folds`, where the label
-    corrections are in; all else is from `clips`.
+    corrections are in; all else is from `clips`. Where a correction changes or drops a clip to
+    predict, dropped clips follow those that validate in their fold, and there is a given_label.
     """
     columns = clips[["clip", "label", "verified", "usage", "quarantined"]]
     columns = columns.assign(source=merged_sources(clips))
@@ -41,11 +44,15 @@ def select_clips(
     columns["label"] = corrected.where(corrected.notna(), columns["label"])
     parts = []
     for fold in fold_names:
-        validation = folds.loc[folds[f"fold_{fold}"] == "validation", ["clip"]]
-        parts.append(validation.assign(split="validation", fold=fold))
+        for split in (VALIDATION, DROPPED):
+            chosen = folds.loc[folds[f"fold_{fold}"] == split, ["clip"]]
+            parts.append(chosen.assign(split=split, fold=fold))
     test = clips.loc[clips["split"] == "test", ["clip"]]
     parts.append(test.assign(split="test", fold=""))
     table = pd.concat(parts, ignore_index=True).merge(columns, on="clip", how="left")
+    given = table["clip"].map(clips.set_index("clip")["label"])
+    if ((given != table["label"]) | (table["split"] == DROPPED)).any():
+        table = table.assign(given_label=given)
     return table.assign(cross_fit_group=table["fold"] if len(fold_names) > 1 else _halves(table))
 
 
@@ -62,6 +69,33 @@ def _halves(table: pd.DataFrame) -> pd.Series:
     return names.map(half_of).where(is_validation, "")
 
 
+class Member(NamedTuple):
+    """What a member predicts, and how its crops became clips.
+
+    `given` is the aggregation in params.yaml and `aggregation` the one applied; `compared` holds
+    what each aggregation of the stored crops gives out of fold, see `aggregation.describe`.
+    `random_start` are the published weights that its paper starts from and its network did not.
+    """
+
+    predictions: Predictions
+    given: AggregationKey
+    aggregation: Aggregation
+    compared: dict[Aggregation, dict[str, float]]
+    random_start: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the scores must know of a choice."""
+        if self.given != "best_out_of_fold":
+            return []
+        losses = [f"{name} {entry['log_loss']:.3f}" for name, entry in self.compared.items()]
+        return [
+            f"{self.predictions.name}: best_out_of_fold is {self.aggregation}, by the log loss of "
+            f"the calibrated probabilities ({', '.join(losses)}); a fold's clips are scored with "
+            "the choice of the others."
+        ]
+
+
 def read_members(
     folder: Path,
     plan: Mapping[str, Any],
@@ -70,37 +104,43 @@ def read_members(
     *,
     confidence: float,
     fold_mean: str = "arithmetic",
-) -> dict[str, Predictions]:
+) -> dict[str, Member]:
     """Read what each member of the plan predicts for `clips`, test clips as the mean over folds.
 
-    Crops are aggregated as the member's metadata says. A quarantined test clip gets the prior: how
-    often a training clip of `folds` has each tag.
+    Crops are aggregated as the member's metadata says; best_out_of_fold by what `choose` finds. A
+    quarantined test clip gets the prior: how often a training clip of `folds` has each tag.
     """
     train = folds[folds["split"] == "train"]
     task = Task.of(train)
     prior = targets_of(list(train["label"]), task.tags).mean(axis=0, dtype=np.float64)
     members = {}
-    for member in sorted(plan["members"]):
-        by_fold = {fold: _read_fold(folder / member / fold, confidence) for fold in plan["folds"]}
-        mean = partial(mean_over_folds, fold_mean=fold_mean, is_multi_label=task.is_multi_label)
-        members[member] = Predictions.of(member, task, clips, _member(clips, by_fold, prior, mean))
+    mean = partial(mean_over_folds, fold_mean=fold_mean, is_multi_label=task.is_multi_label)
+    for name in sorted(plan["members"]):
+        stores = {fold: Store.open(folder / name / fold, in_memory=True) for fold in plan["folds"]}
+        metadata = next(iter(stores.values())).metadata
+        given = metadata["aggregation"]
+        candidates: dict[Aggregation, Predictions] = {}
+        described: dict[Aggregation, dict[str, float]] = {}
+        for aggregation, crops in compared(given).items():
+            by_fold = {
+                fold: _clips(store, crops, aggregation=aggregation, confidence=confidence)
+                for fold, store in stores.items()
+            }
+            predictions = Predictions.of(name, task, clips, _member(clips, by_fold, prior, mean))
+            candidates[aggregation] = predictions
+            described[aggregation] = describe(predictions, n_crops=_mean_crops(clips, by_fold))
+        if given == "best_out_of_fold":
+            chosen, predictions = choose(candidates)
+        else:
+            chosen, predictions = given, candidates[given]
+        start = str(metadata.get("random_start", ""))
+        members[name] = Member(predictions, given, chosen, described, random_start=start)
     return members
-
-
-def aggregation_of(folder: Path) -> Aggregation:
-    """How the crops of a member's stored predictions become clips."""
-    aggregation: Aggregation = read_json(folder / "store.json")["aggregation"]
-    return aggregation
-
-
-def random_start_of(folder: Path) -> str:
-    """The published weights that a member's paper starts from and its network did not; or ""."""
-    return str(read_json(folder / "store.json").get("random_start", ""))
 
 
 def _member(
     clips: pd.DataFrame,
-    by_fold: dict[str, dict[str, Floats]],
+    by_fold: dict[str, dict[str, ClipProbabilities]],
     prior: Floats,
     mean: Callable[[dict[str, Floats]], Floats],
 ) -> Floats:
@@ -111,22 +151,50 @@ def _member(
         if is_quarantined:
             probabilities[row] = prior
         elif fold:
-            probabilities[row] = by_fold[fold][clip]
+            probabilities[row] = by_fold[fold][clip].probabilities
         else:
-            networks = {name: one[clip][np.newaxis] for name, one in by_fold.items()}
+            networks = {name: one[clip].probabilities[np.newaxis] for name, one in by_fold.items()}
             probabilities[row] = mean(networks)[0]
     return probabilities
 
 
-def _read_fold(folder: Path, confidence: float) -> dict[str, Floats]:
-    """Clip -> probabilities `(K,)` by one trained network."""
-    store = Store.open(folder, in_memory=True)
-    crops = store.shards[0]  # predictions are one shard, in the order of the index
-    clip_starts = store.index["start"].to_numpy(np.int64)
-    probabilities = aggregate_clips(
-        crops, clip_starts, aggregation=store.metadata["aggregation"], confidence=confidence
-    )
-    return dict(zip(store.index["clip"], probabilities, strict=True))
+def _mean_crops(clips: pd.DataFrame, by_fold: dict[str, dict[str, ClipProbabilities]]) -> float:
+    """How many crops of a validation clip are looked at, in the mean."""
+    pairs = zip(clips["clip"], clips["fold"], strict=True)
+    return float(np.mean([by_fold[fold][clip].n_crops for clip, fold in pairs if fold]))
+
+
+def _clips(
+    store: Store, crops: Crops, *, aggregation: Aggregation, confidence: float
+) -> dict[str, ClipProbabilities]:
+    """Clip -> its probabilities by one trained network, from its random or its covering crops."""
+    entries = zip(store.index["clip"], store.index["crops"], strict=True)
+    return {
+        clip: aggregate_clip(store.rows(i), aggregation=aggregation, confidence=confidence)
+        for i, (clip, stored) in enumerate(entries)
+        if stored == crops
+    }
+
+
+def read_networks(
+    folder: Path,
+    folds: Sequence[str],
+    members: Mapping[str, Member],
+    clips: Sequence[str],
+    *,
+    confidence: float,
+) -> dict[str, Floats]:
+    """Member -> what its network of each fold predicts for some test clips, `(F, B, K)`."""
+    networks = {}
+    for name, member in members.items():
+        aggregation, crops = member.aggregation, compared(member.given)[member.aggregation]
+        stores = [Store.open(folder / name / fold, in_memory=True) for fold in folds]
+        by_fold = [
+            _clips(store, crops, aggregation=aggregation, confidence=confidence) for store in stores
+        ]
+        rows = [[one[clip].probabilities for clip in clips] for one in by_fold]
+        networks[name] = np.array(rows)
+    return networks
 
 
 class Combination(NamedTuple):
@@ -142,8 +210,9 @@ def combine_members(
 ) -> Combination:
     """Combine members by `ensemble.weights`: learned, equal, or one weight for each name.
 
-    Learned weights come from all validation clips; but those clips themselves are combined with
-    weights learned on the other folds, so that their score is not flattered.
+    Learned weights come from the trusted validation clips (`Predictions.is_trusted`); but
+    validation clips themselves are combined with weights learned on the other folds, so that their
+    score is not flattered.
 
     Raises:
         UserError: there is no validation clip to learn from.
@@ -167,12 +236,14 @@ def _with_learned_weights(members: Mapping[str, Predictions]) -> Combination:
     validation = {name: one.take(rows) for name, one in members.items()}
     out_of_fold = {name: one.probabilities for name, one in validation.items()}
     targets, is_multi_label = first.targets[rows], first.task.is_multi_label
-    learned = learn_weights(out_of_fold, targets, is_multi_label=is_multi_label)
+    is_trusted = first.take(rows).is_trusted
+    trusted = {name: p[is_trusted] for name, p in out_of_fold.items()}
+    learned = learn_weights(trusted, targets[is_trusted], is_multi_label=is_multi_label)
     combined = _combined(members, learned)
     folds = pd.factorize(first.clips["fold"][rows])[0]
     if len(np.unique(folds)) > 1:
         combined.probabilities[rows] = combine_cross_fitted(
-            out_of_fold, targets, folds, is_multi_label=is_multi_label
+            out_of_fold, targets, folds, is_multi_label=is_multi_label, is_trusted=is_trusted
         )
         return Combination(combined, learned, [])
     equal = dict.fromkeys(members, 1.0)

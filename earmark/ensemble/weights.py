@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from earmark.ensemble.combining import combine, validate_shapes
 from earmark.evaluation.logits import log, logit
+from earmark.evaluation.temperature import fit_temperature, temper
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
+Bools = NDArray[np.bool_]
 _Loss = Callable[[Floats], tuple[float, Floats]]  # weights (M,) -> loss and gradient (M,)
 
 
@@ -22,6 +24,8 @@ def learn_weights(
 ) -> dict[str, float]:
     """Find the weights, none negative and 1 in sum, whose ensemble makes the targets likeliest.
 
+    Each member is tempered on its own before, and the weights are of what it was: the ensemble is
+    tempered in the end, so a member is worth what it knows, not how sharp its probabilities are.
     Minimises a clip's mean negative log-likelihood (multi-label: the binary cross-entropies of its
     tags, summed) plus `l2` times the squared distance from equal weights, which decides between
     members that predict the same. The loss is convex, so the start does not matter.
@@ -39,7 +43,12 @@ def learn_weights(
     validate_shapes(members)
     _validate_targets(targets, members, is_multi_label=is_multi_label)
     names = sorted(members)
-    loss_of = (_tag_loss if is_multi_label else _class_loss)([members[n] for n in names], targets)
+    fitted = [fit_temperature(members[n], targets, is_multi_label=is_multi_label) for n in names]
+    tempered = [
+        temper(members[n], t, is_multi_label=is_multi_label)
+        for n, t in zip(names, fitted, strict=True)
+    ]
+    loss_of = (_tag_loss if is_multi_label else _class_loss)(tempered, targets)
     equal = np.full(len(names), 1 / len(names))
 
     def loss_and_gradient(weights: Floats) -> tuple[float, Floats]:
@@ -61,7 +70,7 @@ def learn_weights(
     if gradient @ result.x - gradient.min() > 1e-3:
         fix = "set ensemble.weights to equal"
         raise RuntimeError(f"ensemble weights did not converge ({result.message}); {fix}")
-    best = np.clip(result.x, 0, 1).round(6)  # what lies beyond is the solver's noise
+    best = np.clip(result.x, 0, 1).round(6) / fitted  # what lies beyond is the solver's noise
     best /= best.sum()
     return dict(zip(names, best.tolist(), strict=True))
 
@@ -72,9 +81,12 @@ def combine_cross_fitted(
     folds: Ints,
     *,
     is_multi_label: bool,
+    is_trusted: Bools | None = None,
     l2: float = 1e-3,
 ) -> Floats:
     """Combine `(B, K)` members, each fold's clips with weights learned on the other folds alone.
+
+    Of those only the clips of `is_trusted` `(B,)` are learned from, if it is given.
 
     No label influences the probabilities of its own fold, so their score is not flattered.
     """
@@ -87,8 +99,9 @@ def combine_cross_fitted(
     combined = np.empty(next(iter(members.values())).shape)
     for fold in np.unique(folds):
         in_fold = folds == fold
-        others = {name: p[~in_fold] for name, p in members.items()}
-        weights = learn_weights(others, targets[~in_fold], is_multi_label=is_multi_label, l2=l2)
+        rows = ~in_fold if is_trusted is None else ~in_fold & is_trusted
+        others = {name: p[rows] for name, p in members.items()}
+        weights = learn_weights(others, targets[rows], is_multi_label=is_multi_label, l2=l2)
         predicted = {name: p[in_fold] for name, p in members.items()}
         combined[in_fold] = combine(predicted, weights, is_multi_label=is_multi_label)
     return combined

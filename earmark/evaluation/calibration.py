@@ -4,7 +4,7 @@ Guo et al., "On Calibration of Modern Neural Networks" (2017).
 Shapes: B clips, C confidences (one per clip, or one per clip and tag), K tags, N bins, R resamples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -13,12 +13,14 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from earmark.evaluation.coverage import Selection, area_under_risk, coverage_curve
-from earmark.evaluation.intervals import Estimate, estimates
+from earmark.evaluation.intervals import Estimate, too_few_recordings
+from earmark.evaluation.jackknife import Units, jackknife
 from earmark.evaluation.points import Bools, Floats, Ints, ratio
 from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.temperature import temper, temper_cross_fitted
 
 N_BINS = 15  # as Guo et al.
+_MIN_OVER_CHANCE = 2.5  # nearer to what chance gives, the interval of the error covers too seldom
 
 
 @dataclass(frozen=True)
@@ -94,51 +96,64 @@ def calibration_error(
     confidences: Confidences,
     *,
     equal_mass: bool,
-    seed: int,
-    n_resamples: int,
     sources: Sequence[str] | None = None,
 ) -> Estimate:
     """Expected calibration error: the mean over statements of their bin's |confidence - right|.
 
-    A resample adds as much noise to the error as the sample has already, so the ends are the
-    bootstrap's mirrored at the value (the "basic" interval), not its percentiles; at least 0.
-    For a few hundred clips both are still slightly high: see `error_if_calibrated`.
+    Noise of the bins adds to it, so that it is too high by up to `error_if_calibrated`. Where it is
+    not well above that, no interval covers, and it has none.
     """
     bins = bins_of(confidences.values, equal_mass=equal_mass)
     shape = (int(bins.max()) + 1, int(confidences.clip_of.max()) + 1)
     cells = (bins, confidences.clip_of)
     gaps = csr_array((confidences.values - confidences.is_right, cells), shape=shape)
     measure = _ErrorMeasure(csr_array((np.ones(len(bins)), cells), shape=shape), gaps)
-    e = estimates(
-        measure, np.arange(shape[1]), sources=sources, seed=seed, n_resamples=n_resamples
-    )["ece"]
-
-    mirrored = [
-        None if end is None else max(0.0, 2 * e.value - end)
-        for end in (e.low_by_source, e.high_by_source)
-    ]
-    low, high = max(0.0, 2 * e.value - e.high), max(0.0, 2 * e.value - e.low)
-    return Estimate(e.value, low, high, mirrored[1], mirrored[0])
+    units = Units.of(shape[1], sources)
+    left_out = jackknife(measure, np.arange(shape[1]), units)["ece"]
+    why = too_few_recordings(units)
+    chance = error_if_calibrated(confidences, equal_mass=equal_mass)
+    if why is None and left_out.value < _MIN_OVER_CHANCE * chance:
+        why = f"not far above the {chance:.3f} that chance gives a calibrated tagger"
+    return Estimate.of(left_out, units, why)
 
 
 def error_if_calibrated(confidences: Confidences, *, equal_mass: bool) -> float:
     """The error that a perfectly calibrated tagger would show, by chance, on as many clips.
 
     A bin's gap is then nearly normal with variance sum of c (1 - c), its mean size sqrt(2 / pi)
-    standard deviations. An error that is not above this is no sign of bad calibration.
+    standard deviations.
     """
+    deviations = _deviations_if_calibrated(confidences, equal_mass=equal_mass)
+    return float(np.sqrt(2 / np.pi) * deviations.sum())
+
+
+def chance_limit(confidences: Confidences, *, equal_mass: bool) -> float:
+    """The error that 95 % of perfectly calibrated taggers stay below on as many clips.
+
+    The sizes of the gaps vary by 1 - 2 / pi of their variances, and their sum is nearly normal. An
+    error that is not above this is no sign of bad calibration.
+    """
+    deviations = _deviations_if_calibrated(confidences, equal_mass=equal_mass)
+    spread = np.sqrt((1 - 2 / np.pi) * (deviations**2).sum())
+    return float(np.sqrt(2 / np.pi) * deviations.sum() + 1.645 * spread)
+
+
+def _deviations_if_calibrated(confidences: Confidences, *, equal_mass: bool) -> Floats:
+    """The standard deviation `(N,)` of each bin's share in the error."""
     bins = bins_of(confidences.values, equal_mass=equal_mass)
     variances = np.bincount(bins, confidences.values * (1 - confidences.values))
-    return float(np.sqrt(2 / np.pi * np.maximum(variances, 0)).sum() / len(bins))
+    return np.sqrt(np.maximum(variances, 0)) / len(bins)
 
 
 class CalibrationReport(NamedTuple):
     """How well the ensemble is calibrated.
 
-    `values` is `{"temperature", "out_of_fold": {"ece_before", "ece_after", "ece_if_calibrated",
-    "aurc", "rejection_threshold", "coverage", "accuracy"}, "test": the same}`. Both tables have a
-    column `clips` (out_of_fold or test); `reliability` has a row per bin and also a column
-    `probabilities` (before or after tempering), `coverage` is the coverage curve.
+    `values` is `{"temperature", "temperature_out_of_fold", "out_of_fold", "test"}`. Both parts are
+    `{"estimator", "clips", "n_clips", "ece_before", "ece_after"}` with what `judge` says and what
+    remains by the rejection threshold; `out_of_fold` has `rejection_for_accuracy` too, see
+    `Selection.for_accuracy`. Both tables have a column `clips` (out_of_fold or test);
+    `reliability` has a row per bin and also a column `probabilities` (before or after tempering),
+    `coverage` is the coverage curve.
     """
 
     values: dict[str, Any]
@@ -151,56 +166,105 @@ def calibration_report(
     temperature: float,
     *,
     rejection_threshold: float,
-    seed: int,
-    n_resamples: int,
 ) -> CalibrationReport:
-    """Judge probabilities as they are and tempered, on clips that nothing was tuned on.
+    """Judge probabilities as they are and tempered, on trusted clips that nothing was tuned on.
 
-    Validation clips are tempered by temperatures of the other cross-fit groups, test clips by the
-    one given.
+    Validation clips, each predicted by one fold's networks, are tempered by temperatures of the
+    other cross-fit groups. Test clips, like new recordings by the mean over folds, are tempered by
+    the temperature given.
     """
     values: dict[str, Any] = {"temperature": temperature}
+    values["temperature_out_of_fold"] = temperature / predictions.mean_temperature
     bins, curves = [], []
     for name, split in (("out_of_fold", "validation"), ("test", "test")):
-        before = predictions.where(split=split)
-        if not len(before):
+        labelled = predictions.where(split=split)
+        if not len(labelled):
             continue
-        after = _tempered(before, temperature, split)
-        values[name] = {}
+        rows = labelled.is_trusted
+        before, after = labelled.take(rows), _tempered(labelled, temperature, split)[rows]
+        values[name] = _description(labelled, rows)
         for when, p in (("before", before.probabilities), ("after", after)):
-            ece, table = _calibration(before, p, seed=seed, n_resamples=n_resamples)
+            ece, table = _calibration(before, p)
             values[name][f"ece_{when}"] = ece.to_json()
             bins.append(table.assign(clips=name, probabilities=when))
-        values[name] |= _selection(before, after, rejection_threshold)
+        values[name] |= judge(before, after) | _selection(before, after, rejection_threshold)
         top, is_right = top_predictions(after, before.targets)
-        curves.append(coverage_curve(top, is_right).assign(clips=name))
+        curve = coverage_curve(top, is_right)
+        if split == "validation":
+            values[name]["rejection_for_accuracy"] = Selection.for_accuracy(curve, len(before))
+        curves.append(curve.assign(clips=name))
     tables = (pd.concat(parts, ignore_index=True) for parts in (bins, curves))
     return CalibrationReport(values, *tables)
 
 
-def _tempered(predictions: Predictions, temperature: float, split: str) -> Floats:
+def judge(predictions: Predictions, tempered: Floats) -> dict[str, float]:
+    """How far from calibrated `(B, K)` tempered probabilities are, beside what chance gives.
+
+    Returns `{"ece", "ece_if_calibrated", "ece_chance_limit", "confidence", "share_right"}`; the
+    latter two are means over the statements of `Confidences`.
+    """
     is_multi_label = predictions.task.is_multi_label
-    if split == "test":
-        return temper(predictions.probabilities, temperature, is_multi_label=is_multi_label)
+    confidences = Confidences.of(tempered, predictions.targets, is_multi_label=is_multi_label)
+    table = reliability(confidences, equal_mass=not is_multi_label)
+    gaps = (table["confidence"] - table["share_right"]).abs()
+    return {
+        "ece": float((gaps * table["n"]).sum() / table["n"].sum()),
+        "ece_if_calibrated": error_if_calibrated(confidences, equal_mass=not is_multi_label),
+        "ece_chance_limit": chance_limit(confidences, equal_mass=not is_multi_label),
+        "confidence": float(confidences.values.mean()),
+        "share_right": float(confidences.is_right.mean()),
+    }
+
+
+def verdict(judged: Mapping[str, Any]) -> str:
+    """What may be claimed of probabilities, from what `judge` returns."""
+    error = f"expected calibration error {judged['ece']:.3f}"
+    if judged["ece"] <= judged["ece_chance_limit"]:
+        return (
+            f"calibrated within chance ({error}, by chance up to {judged['ece_chance_limit']:.3f})"
+        )
+    gap = judged["confidence"] - judged["share_right"]
+    how = "not calibrated"
+    if abs(gap) > judged["ece"] / 2:
+        how = f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.3f}"
+    return f"{how} ({error}, by chance at most {judged['ece_chance_limit']:.3f})"
+
+
+def _description(labelled: Predictions, rows: Bools) -> dict[str, Any]:
+    """Whose probabilities a part of the report judges, and on which clips."""
+    is_test = labelled.clips["split"].iloc[0] == "test"
+    return {
+        "estimator": "mean over folds" if is_test else "one fold's networks",
+        "clips": "all" if rows.all() else "verified",
+        "n_clips": int(rows.sum()),
+    }
+
+
+def tempered_out_of_fold(validation: Predictions) -> Floats:
+    """Probabilities of labelled validation rows, by temperatures of the other groups' trusted."""
     return temper_cross_fitted(
-        predictions.probabilities,
-        predictions.targets,
-        predictions.cross_fit_groups,
-        is_multi_label=is_multi_label,
+        validation.probabilities,
+        validation.targets,
+        validation.cross_fit_groups,
+        is_multi_label=validation.task.is_multi_label,
+        is_trusted=validation.is_trusted,
     )
 
 
-def _calibration(
-    predictions: Predictions, probabilities: Floats, *, seed: int, n_resamples: int
-) -> tuple[Estimate, pd.DataFrame]:
+def _tempered(labelled: Predictions, temperature: float, split: str) -> Floats:
+    if split == "validation":
+        return tempered_out_of_fold(labelled)
+    is_multi_label = labelled.task.is_multi_label
+    return temper(labelled.probabilities, temperature, is_multi_label=is_multi_label)
+
+
+def _calibration(predictions: Predictions, probabilities: Floats) -> tuple[Estimate, pd.DataFrame]:
     """Calibration error and reliability of the clips' probabilities, tempered or not."""
     is_multi_label = predictions.task.is_multi_label
     confidences = Confidences.of(probabilities, predictions.targets, is_multi_label=is_multi_label)
     ece = calibration_error(
         confidences,
         equal_mass=not is_multi_label,
-        seed=seed,
-        n_resamples=n_resamples,
         sources=predictions.sources,
     )
     return ece, reliability(confidences, equal_mass=not is_multi_label)
@@ -209,11 +273,8 @@ def _calibration(
 def _selection(
     predictions: Predictions, tempered: Floats, rejection_threshold: float
 ) -> dict[str, Any]:
-    is_multi_label = predictions.task.is_multi_label
-    confidences = Confidences.of(tempered, predictions.targets, is_multi_label=is_multi_label)
     top, is_right = top_predictions(tempered, predictions.targets)
     return {
-        "ece_if_calibrated": error_if_calibrated(confidences, equal_mass=not is_multi_label),
         "aurc": area_under_risk(top, is_right),
         "rejection_threshold": rejection_threshold,
         **asdict(Selection.at(rejection_threshold, top, is_right)),

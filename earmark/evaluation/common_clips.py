@@ -65,7 +65,8 @@ class CommonClips:
             label=self.clips["label"].to_numpy(), source=self.clips["source"].to_numpy()
         )
         probabilities = one.probabilities[np.ix_(rows, columns)].astype(np.float64)
-        return Predictions.of(tagger.name, self.task, clips, probabilities)
+        selected = Predictions.of(tagger.name, self.task, clips, probabilities)
+        return replace(selected, mean_temperature=tagger.mean_temperature)
 
 
 def _without_other_tags(label: str, tags: Sequence[str]) -> str:

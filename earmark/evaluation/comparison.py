@@ -13,10 +13,11 @@ import pandas as pd
 
 from earmark.errors import UserError
 from earmark.evaluation.common_clips import CommonClips
+from earmark.evaluation.intervals import interval_text
 from earmark.evaluation.paired import Changes, Gain, gain, tag_changes
 from earmark.evaluation.points import check_metric
 from earmark.evaluation.predictions import Predictions
-from earmark.evaluation.scores import score
+from earmark.evaluation.scores import values_of
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,8 @@ class Comparison:
 
     def _gain_lines(self) -> list[str]:
         g, c = self.gain, self.changes
-        low, high, units = g.difference.widest("clips", f"{g.n_groups} recordings")
         difference = (
-            f"difference {g.difference.value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over "
-            f"{units}"
+            f"difference {g.difference.value:+.4f}, {interval_text(g.difference.to_json(), '+.4f')}"
         )
         mcnemar = ""
         if self.seeds is None:
@@ -151,7 +150,7 @@ def compare(
         label_groups: name -> tags that count as one.
         on: validation or test.
         seed: of the resamples.
-        n_resamples: of the bootstrap.
+        n_resamples: of the permutation test.
 
     Raises:
         UserError: the taggers are for different tasks, share too little, or the metric does not
@@ -172,8 +171,7 @@ def compare(
         return predictions.with_answers(tuned.thresholds)
 
     def values(side: Sequence[Predictions]) -> SeedValues:
-        scores = {one.name: score(answered([one]), seed=0, n_resamples=1) for one in side}
-        return SeedValues({name: one[metric].value for name, one in scores.items()})
+        return SeedValues({one.name: values_of(answered([one]))[metric] for one in side})
 
     before, after = answered(first), answered(second)
     return Comparison(

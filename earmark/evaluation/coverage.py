@@ -55,3 +55,27 @@ class Selection:
         answered = confidences >= threshold
         accuracy = float(is_right[answered].mean()) if answered.any() else None
         return cls(float(answered.mean()), accuracy)
+
+    @classmethod
+    def for_accuracy(cls, curve: pd.DataFrame, n_clips: int) -> dict[str, dict[str, float]]:
+        """The lowest threshold above which 80, 90 or 95 % of at least 20 answers are right.
+
+        Args:
+            curve: of `coverage_curve`.
+            n_clips: that the curve is of.
+
+        Returns:
+            accuracy -> `{"threshold", "coverage", "accuracy"}`; none for an accuracy that is never
+            reached.
+        """
+        found = {}
+        for wanted in (0.8, 0.9, 0.95):
+            enough = (curve["accuracy"] >= wanted) & (curve["coverage"] * n_clips >= 20)
+            if enough.any():
+                row = curve[enough].iloc[-1]
+                found[str(wanted)] = {
+                    "threshold": float(row["confidence"]),
+                    "coverage": float(row["coverage"]),
+                    "accuracy": float(row["accuracy"]),
+                }
+        return found

@@ -19,9 +19,10 @@ from earmark.evaluation.predictions import (
     read_predictions,
 )
 from earmark.evaluation.scores import best_member, score_member, shown_metrics, summarise
-from earmark.evaluation.tables import predicted_tags, tag_tables
+from earmark.evaluation.tables import aggregation_table, predicted_tags, tag_tables
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.store import read_table
 
 
 @dataclass(frozen=True)
@@ -53,28 +54,33 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
     check_metric(metric, ungrouped[ENSEMBLE].task, key="evaluate.metric")
     groups = params.evaluate.label_groups
     predictions = {name: one.grouped(groups).with_answers() for name, one in ungrouped.items()}
+    given = {
+        name: rows.grouped(groups).with_answers()
+        for name, one in ungrouped.items()
+        if (rows := one.as_given) is not None
+    }
     ensemble = predictions[ENSEMBLE]
     metrics = shown_metrics(metric, ensemble.task)
     curves = _learning_curves(layout)
-    scores = _scores(predictions, metadata, curves, params)
+    scores = _scores(predictions, given, metadata, curves, params)
+    n_quarantined = len(read_table(layout.decoded / "quarantine.parquet"))
     calibration = calibration_report(
         ungrouped[ENSEMBLE],
         metadata["temperature"],
         rejection_threshold=params.evaluate.rejection_threshold,
-        seed=params.seed,
-        n_resamples=params.evaluate.n_resamples,
     )
     return Evaluation(
         tags=ensemble.task.tags,
         metrics=metrics,
         scores=scores,
-        summary=summarise(scores, metrics),
+        summary=summarise(scores, calibration.values, n_quarantined=n_quarantined),
         calibration=calibration,
         tables={
-            **tag_tables(ensemble.validation, metadata["temperature"]),
+            **tag_tables(ensemble.validation, calibration.values["temperature_out_of_fold"]),
             **_test_tables(ensemble),
             "reliability": calibration.reliability,
             "coverage": calibration.coverage,
+            "aggregation": aggregation_table(metadata),
             "learning_curves": curves,
         },
         confusion=_confusion(ensemble.validation),
@@ -83,6 +89,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
 
 def _scores(
     predictions: dict[str, Predictions],
+    given: dict[str, Predictions],
     metadata: dict[str, Any],
     curves: pd.DataFrame,
     params: Params,
@@ -92,7 +99,7 @@ def _scores(
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
     epochs = epoch_choices(curves, metric)
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
-    models = {name: score_member(one, **options) for name, one in bar}
+    models = {name: score_member(one, given.get(name)) for name, one in bar}
     starts = {name: text for name, text in metadata.get("random_starts", {}).items() if text}
     for name, text in starts.items():
         models[name]["random_start"] = text
@@ -118,6 +125,12 @@ def _scores(
 def _notes(params: Params, ensemble: Predictions, epochs: dict[str, Any]) -> list[str]:
     """What a reader of the scores must know."""
     notes = epoch_notes(epochs)
+    if ensemble.as_given is not None:
+        notes.append(
+            "Labels were corrected. Out-of-fold scores are given on the labels as corrected and as "
+            "given, dropped clips included. Those as corrected are too high where the corrections "
+            "follow these networks."
+        )
     if params.corpus.synthetic:
         notes.append("The corpus is synthetic: these scores say nothing about recordings.")
     is_verified = ensemble.clips["verified"][ensemble.clips["split"] == "validation"]

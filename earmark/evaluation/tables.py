@@ -3,6 +3,9 @@
 Shapes: B clips, K tags.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -70,3 +73,19 @@ def predicted_tags(predictions: Predictions) -> pd.DataFrame:
             "quarantined": test.clips["quarantined"],
         }
     )
+
+
+def aggregation_table(metadata: Mapping[str, Any]) -> pd.DataFrame:
+    """What each aggregation of a member's crops gives out of fold, two rows per member.
+
+    Args:
+        metadata: of data/ensemble. `aggregations` is a mapping of member and aggregation to the
+            values of `ensemble.aggregation.describe`; `aggregation` names the one applied.
+    """
+    rows = [
+        {"model": model, "aggregation": name, "used": metadata["aggregation"][model] == name}
+        | dict(values)
+        for model, entries in metadata["aggregations"].items()
+        for name, values in entries.items()
+    ]
+    return pd.DataFrame(rows).round(6)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.errors import UserError
+from earmark.evaluation.calibration import verdict
 from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
@@ -24,8 +25,10 @@ from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
 from earmark.store import read_json
 from earmark.taggers.device import Device
+from earmark.taggers.input import crop_rng, crops_of
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
+from earmark.wording import counted
 
 Floats = NDArray[np.floating[Any]]
 
@@ -34,10 +37,11 @@ Floats = NDArray[np.floating[Any]]
 class Prediction:
     """What the ensemble predicts for a recording: its tags with probabilities, likeliest first.
 
-    The probabilities are calibrated: of statements with probability 0.8, four in five should be
-    right for recordings like the corpus', as far as one temperature can achieve it (see the
-    report). `answer` is what to act on: the most probable tag, or where clips may have several
-    every tag above its threshold; None is "unknown".
+    The probabilities are tempered: of statements with probability 0.8, about four in five should
+    be right for recordings like the corpus'. How far that holds is measured; see
+    `Ensemble.calibration` and the reliability tables of the report. `answer` is what to act on: the
+    most probable tag, or where clips may have several every tag above its threshold; None is
+    "unknown".
     """
 
     clip: str
@@ -50,7 +54,7 @@ class Prediction:
     def of(
         cls, combined: Floats, metadata: dict[str, Any], *, clip: str, n_crops: int
     ) -> "Prediction":
-        """Calibrate the ensemble's probabilities `(K,)`, and answer as ensemble.json says."""
+        """Temper the ensemble's probabilities `(K,)`, and answer as ensemble.json says."""
         is_multi_label, tags = metadata["is_multi_label"], metadata["tags"]
         temperature = metadata["temperature"]
         tempered = temper(combined[np.newaxis], temperature, is_multi_label=is_multi_label)[0]
@@ -99,6 +103,25 @@ class Ensemble:
     def metadata(self) -> dict[str, Any]:
         return read_metadata(self.layout.ensemble)
 
+    def calibration(self) -> str:
+        """One line: what was measured of probabilities such as these, and on which clips.
+
+        It is of labelled test clips, if `evaluate` judged this very temperature on some, since they
+        are predicted as new recordings are. Else it is of validation clips.
+        """
+        path, out_of_fold = self.layout.metrics / "calibration.json", self.metadata["calibration"]
+        measured = read_json(path) if path.exists() else {}
+        if measured.get("temperature") == self.metadata["temperature"] and "test" in measured:
+            n_clips = measured["test"]["n_clips"]
+            return f"on {counted(n_clips, 'test clip')}, {verdict(measured['test'])}"
+        of_one = f"on {counted(out_of_fold['n_clips'], 'validation clip')}, {verdict(out_of_fold)}"
+        if out_of_fold["n_folds"] == 1:
+            return of_one
+        change = "the mean over folds, shown here, is not measured"
+        if not out_of_fold["n_unlabelled"]:
+            change = "the mean over folds, shown here, is less confident"
+        return f"{of_one}, by one fold's networks; {change}"
+
     @cached_property
     def device(self) -> Device:
         return Device.choose(self.runtime)
@@ -138,7 +161,7 @@ class Ensemble:
             by_fold = {}
             for fold, (tagger, extractor) in folds.items():
                 rows = rows_read(features, tagger, extractor, self.device)
-                probabilities, n_used = self._clip(member, tagger, rows, path.name)
+                probabilities, n_used = self._clip(tagger, rows, member, fold, trimmed.sha256)
                 by_fold[fold] = probabilities[np.newaxis]
                 n_crops += n_used
             members[member] = mean_over_folds(by_fold, **rule)
@@ -146,15 +169,20 @@ class Ensemble:
         combined = combine(members, weights, is_multi_label=self.metadata["is_multi_label"])
         return Prediction.of(combined[0], self.metadata, clip=str(path), n_crops=n_crops)
 
-    def _clip(self, member: str, tagger: Tagger, rows: Any, clip: str) -> ClipProbabilities:
+    def _clip(
+        self, tagger: Tagger, rows: Any, member: str, fold: str, sha256: str
+    ) -> ClipProbabilities:
         """Aggregate the crops of a clip; none is computed after a confident one."""
         inference, seed = (self.metadata["preparation"][key] for key in ("inference", "seed"))
         aggregation, stack = self.metadata["aggregation"][member], tagger.input.stack
         crops = tagger.input.prediction_segments(
-            rows, aggregation=aggregation, n_crops=inference["n_crops"], seed=seed, clip=clip
+            rows,
+            crops=crops_of(aggregation)[0],
+            n_crops=inference["n_crops"],
+            rng=crop_rng(seed, member=member, fold=fold, sha256=sha256),
         )
         probabilities: Iterable[Floats]
-        if aggregation == "mean":
+        if aggregation != "confident_crop":
             probabilities = tagger.clip_probabilities(crops, self.device, batch_size=32)
         else:
             probabilities = (tagger.probabilities(stack([c]), self.device)[0] for c in crops)
@@ -197,6 +225,8 @@ def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     if not (layout.ensemble / METADATA).exists():
         raise UserError("there is no trained ensemble here; run `dvc repro`, or `dvc pull`")
     ensemble = Ensemble(runtime, layout)
-    if "fold_mean" not in ensemble.metadata:
+    preparation = ensemble.metadata.get("preparation", {})
+    is_known = {"fold_mean", "calibration"} <= ensemble.metadata.keys()
+    if not is_known or "normalise" not in preparation.get("trim", {}):
         raise UserError("the ensemble here was made by an older earmark; run `dvc repro`")
     return ensemble

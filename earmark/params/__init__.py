@@ -18,11 +18,13 @@ from earmark.params.preparation import (
     Trim,
 )
 from earmark.params.recipe import ModelRecipe, Recipe
-from earmark.params.scoring import Aggregation, Evaluate, Metric
+from earmark.params.scoring import Aggregation, AggregationKey, Crops, Evaluate, Metric
 from earmark.params.section import OpenSection, Section
 
 __all__ = [
     "Aggregation",
+    "AggregationKey",
+    "Crops",
     "CrossValidation",
     "Evaluate",
     "Extractor",

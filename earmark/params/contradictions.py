@@ -37,7 +37,7 @@ def _fold_problems(params: Params) -> list[str]:
     valid = folds_of(params.cv)
     more = "" if params.cv.scheme == "first_last" else f", or raise cv.k (now {params.cv.k})"
     for fold in names:
-        if fold not in valid:
+        if valid is not None and fold not in valid:
             fix = f"choose from {', '.join(valid)}{more}"
             problems.append(f"folds: {fold!r} is not in cv.scheme {params.cv.scheme}; {fix}")
     return problems

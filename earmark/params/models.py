@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from earmark.params.scoring import Aggregation
+from earmark.params.scoring import AggregationKey
 from earmark.params.section import Count, OpenSection, Positive, Section, check_pin
 
 Padding = Literal["right", "random", "tile", "tile_gap"]
@@ -52,7 +52,7 @@ class ModelTraining(OpenSection):
 class ModelPrediction(Section):
     """How the crops of a clip become its probabilities; training does not depend on it."""
 
-    aggregation: Aggregation
+    aggregation: AggregationKey
 
 
 class Model(Section):

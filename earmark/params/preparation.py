@@ -49,19 +49,24 @@ class Decode(Section):
 
 
 class Trim(Section):
-    """What counts as silence at the ends of a clip, and the least that trimming may leave."""
+    """What counts as silence at the ends, the least that trimming may leave, and the level.
+
+    With `normalise` the peak of every clip is at full scale, as in Xu et al., section 3.1.
+    """
 
     top_db: Positive
     min_seconds: NotNegative
+    normalise: bool
 
 
 class CrossValidation(Section):
-    """How clips are divided into folds, and which of them may validate."""
+    """How clips are divided into folds, and which of them may train and validate."""
 
     scheme: Scheme
     k: Annotated[int, Field(ge=2)]
     verified_validation_only: bool
     inner_share: Annotated[float, Field(gt=0, le=0.5)]
+    drop_test_copies: bool
 
 
 class SameClass(Section):

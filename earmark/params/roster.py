@@ -12,8 +12,13 @@ EMBEDDING, FUSION = "embedding", "fusion"  # the groups of models that are no fe
 PATCHES = "patches"  # the feature that extractors read
 
 
-def folds_of(cv: CrossValidation) -> list[str]:
-    """All folds of a scheme; `folds` of params.yaml chooses those that are run."""
+def folds_of(cv: CrossValidation) -> list[str] | None:
+    """All folds of a scheme, of which `folds` of params.yaml chooses those that are run.
+
+    None for official folds, whose names the corpus alone knows.
+    """
+    if cv.scheme == "official":
+        return None
     if cv.scheme == "first_last":
         return ["first", "last"]
     return [str(fold) for fold in range(cv.k)]

@@ -20,7 +20,10 @@ Monitor = Literal[
     "mean_average_precision",
     "micro_f1",
 ]
-Aggregation = Literal["confident_crop", "mean"]
+Aggregation = Literal["confident_crop", "mean", "mean_of_random_crops"]
+Crops = Literal["random", "cover"]  # a mean is of the crops that cover the clip
+# What a model may name: best_out_of_fold becomes one of the others.
+AggregationKey = Literal[Aggregation, "best_out_of_fold"]
 
 
 class Inference(Section):

@@ -49,7 +49,7 @@ def bandwidth_figure(sound: pd.DataFrame) -> "Figure":
 
 
 def noise_figure(counts: NDArray[np.int64], tags: list[str]) -> "Figure":
-    """Draw counts (K, K) of clips by given and confident tag, without the diagonal.
+    """Draw counts (K, K) of label issues by given and suggested tag.
 
     Of more than 40 tags, those with the most disagreement are drawn.
     """
@@ -64,11 +64,11 @@ def noise_figure(counts: NDArray[np.int64], tags: list[str]) -> "Figure":
     axes.set_xticks(range(n), tags, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(n), tags, fontsize=8, parse_math=False)
     axes.tick_params(length=0)
-    axes.set(xlabel="tag that the ensemble is confident of", ylabel="given label")
+    axes.set(xlabel="suggested tag", ylabel="given label")
     for i, j in np.argwhere(off > 0):
         ink = "white" if off[i, j] > 0.6 * off.max() else INK
         axes.text(j, i, str(off[i, j]), ha="center", va="center", fontsize=8, color=ink)
-    figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02).set_label("number of clips")
+    figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02).set_label("number of label issues")
     return figure
 
 

@@ -6,6 +6,7 @@ from html import escape
 import pandas as pd
 
 from earmark.audit.findings import Finding, by_severity
+from earmark.audit.label_issues import noise_sentence, with_interval
 from earmark.audit.label_noise import USER_COLUMNS
 from earmark.audit.result import Audit
 from earmark.audit.shortcuts import ALL, PROPERTIES
@@ -73,16 +74,17 @@ def _labels(audit: Audit) -> list[str]:
         return [paragraphs(audit.labels.note)]
     text = (
         f"label_issues.csv lists {counted(len(noise.label_issues), 'label')}, the most likely "
-        "wrong first. p is the ensemble's out-of-fold probability of a tag, and score is the log "
-        "odds that the label is wrong."
+        "wrong first. p is the ensemble's out-of-fold probability of a tag, and p_wrong the "
+        "probability that the label is wrong."
     )
+    by_tag = details("By class", table(noise.by_tag.round(3).fillna("")))
+    if noise.precision is None:
+        return [paragraphs(noise_sentence(noise), text), by_tag]
+    text += f" Of the listed labels about {with_interval(noise.precision)} are wrong."
     issues = noise.label_issues.drop(columns=[*USER_COLUMNS, "path"])
-    matrix = picture(
-        noise_figure(noise.given_to_suggested, audit.labels.tags),
-        "Number of clips by given label and by the tag that the ensemble is confident of",
-    )
-    by_tag = noise.by_tag.round(3).fillna("")
-    return [paragraphs(text), _first_rows(issues), matrix, details("By class", table(by_tag))]
+    figure = noise_figure(noise.given_to_suggested, audit.labels.tags)
+    matrix = picture(figure, "Number of listed labels by given and by suggested tag")
+    return [paragraphs(noise_sentence(noise), text), _first_rows(issues), matrix, by_tag]
 
 
 def _sound(audit: Audit) -> list[str]:

@@ -59,7 +59,8 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
 
     Args:
         history: one row per epoch, with the columns epoch, train_loss, validation_loss, the
-            metric, learning_rate and, where there are several, model and fold.
+            metric, learning_rate (the mean over an epoch's updates), learning_rate_low and _high
+            (a band about it) and, where there are several, model and fold.
         metric: a key of METRIC_NAMES.
     """
     history = history.assign(
@@ -75,6 +76,8 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
             row[0].plot(run["epoch"], run["validation_loss"], color=ACCENT, **style)
             row[1].plot(run["epoch"], run[metric], color=ACCENT, **style)
             row[2].plot(run["epoch"], run["learning_rate"], color=INK, **style)
+            ends = (run["learning_rate_low"], run["learning_rate_high"])
+            row[2].fill_between(run["epoch"], *ends, color=PALE, alpha=0.5, linewidth=0)
         row[0].set_ylabel(model, fontsize=9, parse_math=False)
         row[0].set_ylim(bottom=0)
         row[1].set_ylim(min(0.5, history[metric].min()), 1.01)
@@ -92,12 +95,12 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
 
 
 def members_figure(
-    rows: Mapping[str, Mapping[str, Mapping[str, float]]], *, metric: str, highlight: str
+    rows: Mapping[str, Mapping[str, Mapping[str, Any]]], *, metric: str, highlight: str
 ) -> "Figure":
     """Draw a row per name, the first on top, with a dot and interval per set of clips.
 
     Args:
-        rows: by name, then by set of clips ("out of fold", "test"): value, low and high.
+        rows: by name, then by set of clips ("out of fold", "test"): an `Estimate.to_json()`.
         metric: how the metric is called.
         highlight: the name whose row has a background.
     """
@@ -109,8 +112,9 @@ def members_figure(
         offsets = (-0.14, 0.14) if len(estimates) > 1 else (0.0,)
         for offset, (clips, estimate) in zip(offsets, estimates.items(), strict=True):
             value = estimate["value"]
+            low, high = (estimate.get(end, value) for end in ("low", "high"))
             # The interval of a macro average need not contain it; lengths must not be negative.
-            lengths = [[max(value - estimate["low"], 0)], [max(estimate["high"] - value, 0)]]
+            lengths = [[max(value - low, 0)], [max(high - value, 0)]]
             marker, color = looks[clips]
             axes.errorbar(value, y + offset, xerr=lengths, fmt=marker, color=color, capsize=3)
     axes.set_yticks(range(len(rows)), list(rows), parse_math=False)
@@ -141,14 +145,16 @@ def per_class_figure(per_class: pd.DataFrame) -> "Figure":
     return figure
 
 
-def reliability_figure(reliability: pd.DataFrame) -> "Figure":
+def reliability_figure(reliability: pd.DataFrame, *, title: str = "") -> "Figure":
     """Draw the share of right answers over confidence, a dot with its 95 % interval per bin.
 
     Args:
         reliability: one row per bin, with the columns confidence, share_right, n and
             probabilities (before or after the temperature).
+        title: whose reliability it is.
     """
     figure, axes = _figure(5.2, 4.6)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")
     looks = {"before": ("o", WARM), "after": ("s", ACCENT)}
     for when, (marker, color) in looks.items():

@@ -1,7 +1,7 @@
 """The report of an ensemble: one self-contained page, from tables and dictionaries.
 
-An estimate is `{"value", "low", "high"}`, with its interval over clips. Where recordings were cut
-into several clips, it also has `{"low_by_source", "high_by_source"}`, the interval over recordings.
+An estimate is as `evaluation.intervals.Estimate.to_json()` returns it: `{"value", "low", "high",
+"over"}`, or `{"value", "why_no_interval"}`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,6 +42,7 @@ def render_report(
     calibration: Mapping[str, Any] | None = None,
     reliability: pd.DataFrame | None = None,
     coverage: pd.DataFrame | None = None,
+    aggregation: pd.DataFrame | None = None,
     split: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the html page, with its pictures inside.
@@ -64,6 +65,7 @@ def render_report(
         calibration: of `calibration.calibration_report`, as `reliability` and `coverage`.
         reliability: see `figures.reliability_figure`.
         coverage: see `figures.coverage_figure`.
+        aggregation: of `tables.aggregation_table`.
         split: the content of metrics/split.json.
 
     Raises:
@@ -83,6 +85,8 @@ def render_report(
     if calibration is not None and reliability is not None and coverage is not None:
         part = calibration_section(calibration, reliability, coverage)
         sections.append(section("Calibration and rejection", part))
+    if aggregation is not None:
+        sections.append(section("Crops", _aggregation(aggregation)))
     if len(learning_curves):
         metric = metrics[0] if metrics[0] in learning_curves else "map_at_3"
         curves = picture(learning_curve_figure(learning_curves, metric), "Learning curves")
@@ -123,6 +127,8 @@ def _folds(split: Mapping[str, Any] | None) -> list[str]:
         f"Split: {split['scheme']}, {counted(len(split['folds']), 'fold')}{official}; "
         f"{split['train_clips']} training clips and {split['test_clips']} test clips."
     ]
+    if n_copies := split.get("test_copies_dropped"):
+        texts.append(f"{counted(n_copies, 'training clip')} equal to test clips did not train.")
     leaks = {
         "sources_across_folds": ("recording has", "recordings have", "clips in several folds"),
         "equal_recordings_across_folds": ("pair", "pairs", "of equal clips in different folds"),
@@ -164,6 +170,17 @@ def _confusions(confusion: NDArray[np.integer[Any]], tags: Sequence[str]) -> str
     shares = pairs["share_of_actual"].map("{:.0%}".format)
     text = "<p>The most frequent confusions:</p>"
     return figure + text + table(pairs.assign(share_of_actual=shares))
+
+
+def _aggregation(aggregation: pd.DataFrame) -> str:
+    text = (
+        "Each model's crops by two rules, on the validation clips: the mean, and the first "
+        "confident crop. Overconfidence is the mean confidence less the share that is right, as "
+        "the ECE before any temperature; ece_calibrated has temperatures of the other folds, "
+        "log_loss that of all folds. aggregation: best_out_of_fold takes the lower log_loss."
+    )
+    used = aggregation["used"].map({True: "yes", False: ""})
+    return paragraphs(text) + table(aggregation.assign(used=used).round(3))
 
 
 def _quarantine(quarantine: pd.DataFrame) -> str:

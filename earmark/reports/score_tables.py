@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from earmark.evaluation.scores import AS_GIVEN
 from earmark.reports.figures import METRIC_NAMES, members_figure
 from earmark.reports.parts import picture
-from earmark.reports.summary import BY_SOURCE, widest_interval
 
 _ENSEMBLE = "ensemble"
+_NO_INTERVAL = "no interval"
 _TEST_HEADINGS = {"all": "test", "public": "test, Public", "private": "test, Private"}
 
 
@@ -26,10 +27,12 @@ def score_tables(
     """The html of all tables and a figure; the arguments are those of `render_report`."""
     entries = _by_value(scores, metrics[0])
     out_of_fold = [_Row(name, entry["out_of_fold"], entry.get("folds")) for name, entry in entries]
-    parts = [
-        _score_table("out of fold", out_of_fold, weights, metrics),
-        _members_picture(scores, metrics[0]),
-    ]
+    as_given = [_Row(name, entry[AS_GIVEN]) for name, entry in entries if AS_GIVEN in entry]
+    heading = "out of fold, labels as corrected" if as_given else "out of fold"
+    parts = [_score_table(heading, out_of_fold, weights, metrics)]
+    if as_given:
+        parts.append(_score_table("out of fold, labels as given", as_given, weights, metrics))
+    parts.append(_members_picture(scores, metrics[0]))
     for split, heading in _TEST_HEADINGS.items():
         rows = [_Row(name, e["test"][split]) for name, e in entries if split in _test(e)]
         if rows:
@@ -38,11 +41,15 @@ def score_tables(
 
 
 def estimate_cell(
-    estimate: Mapping[str, float], folds: Mapping[str, Any] | None = None, metric: str = ""
+    estimate: Mapping[str, Any], folds: Mapping[str, Any] | None = None, metric: str = ""
 ) -> str:
-    """The html of an estimate with its interval, and of its mean and deviation over the folds."""
-    low, high, mark = widest_interval(estimate)
-    text = f"{estimate['value']:.3f} <small>[{low:.3f}, {high:.3f}]{mark}</small>"
+    """The html of an estimate with its interval (or, when pointed at, why there is none), and of
+    its mean and deviation over the folds."""
+    if "why_no_interval" in estimate:
+        interval = f'<span title="{escape(estimate["why_no_interval"])}">{_NO_INTERVAL}</span>'
+    else:
+        interval = f"[{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    text = f"{estimate['value']:.3f} <small>{interval}</small>"
     if folds is None:
         return text
     return f"{text}<br><small>{folds['mean'][metric]:.3f} ± {folds['std'][metric]:.3f}</small>"
@@ -68,9 +75,17 @@ def _score_table(
         lines.append(f"<tr{' class=ensemble' if name == _ENSEMBLE else ''}>{row}</tr>")
     names = (METRIC_NAMES[metric] for metric in metrics)
     head = "".join(f"<th>{cell}</th>" for cell in (heading, "weight", *names))
-    caption = f"{rows[0].scores['n_clips']} clips. In brackets: 95 % interval over the clips"
-    if any(BY_SOURCE in line for line in lines):
-        caption += f", or, if wider, over the recordings that they were cut from ({BY_SOURCE})"
+    estimates = {metric: rows[0].scores[metric] for metric in metrics}
+    over = {one["over"] for one in estimates.values() if "over" in one}
+    caption = f"{rows[0].scores['n_clips']} clips."
+    if over:
+        caption += f" In brackets: 95 % interval over {' and '.join(sorted(over))}"
+    whys = {
+        f"{METRIC_NAMES[metric]}: {_NO_INTERVAL}, {one['why_no_interval']}"
+        for metric, one in estimates.items()
+        if "why_no_interval" in one
+    }
+    caption += "".join(f". {escape(why)}" for why in sorted(whys))
     if any(row.folds is not None for row in rows):
         caption += ". Second line: mean ± standard deviation over the folds"
     return (
@@ -91,8 +106,7 @@ def _members_picture(scores: Mapping[str, Any], metric: str) -> str:
             by_set["test"] = entry["test"]["all"]
         rows[name] = {}
         for clips, estimates in by_set.items():
-            low, high, _ = widest_interval(estimates[metric])
-            rows[name][clips] = {"value": estimates[metric]["value"], "low": low, "high": high}
+            rows[name][clips] = estimates[metric]
     name = METRIC_NAMES[metric]
     figure = members_figure(rows, metric=name, highlight=_ENSEMBLE)
     return picture(figure, f"{name} of the ensemble and of every model")

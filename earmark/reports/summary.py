@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from earmark.evaluation.intervals import interval_text
 from earmark.evaluation.scores import best_member
 from earmark.reports.figures import METRIC_NAMES
-
-BY_SOURCE = "<sup>r</sup>"  # marks an interval over recordings
 
 
 class Summary(NamedTuple):
@@ -14,14 +13,6 @@ class Summary(NamedTuple):
 
     is_best: bool
     sentence: str
-
-
-class Interval(NamedTuple):
-    """The ends of a 95 % interval, and a mark where it is over recordings instead of clips."""
-
-    low: float
-    high: float
-    mark: str
 
 
 def summary_of(scores: Mapping[str, Any], metric: str) -> Summary:
@@ -52,18 +43,9 @@ def summary_of(scores: Mapping[str, Any], metric: str) -> Summary:
 
 def _difference(gain: Mapping[str, Any], *, is_better: bool) -> str:
     difference = gain["difference"]
-    low, high, mark = widest_interval(difference)
-    units = "recordings" if mark else "clips"
     text = (
-        f"The difference is {difference['value']:+.4f} (95 % interval over the same {units}: "
-        f"{low:+.4f} to {high:+.4f}; p = {gain['p_value']:.2g} by a permutation test)."
+        f"The difference is {difference['value']:+.4f} ({interval_text(difference, '+.4f')}; "
+        f"p = {gain['p_value']:.2g} by a permutation test)."
     )
-    return f"{text} The improvement may be due to chance." if is_better and low <= 0 else text
-
-
-def widest_interval(estimate: Mapping[str, float]) -> Interval:
-    """The interval over clips or, where it is wider, over the recordings they were cut from."""
-    low, high = estimate.get("low_by_source"), estimate.get("high_by_source")
-    if low is not None and high is not None and high - low > estimate["high"] - estimate["low"]:
-        return Interval(low, high, BY_SOURCE)
-    return Interval(estimate["low"], estimate["high"], "")
+    may_be_chance = difference["low"] <= 0 if "low" in difference else gain["p_value"] > 0.05
+    return f"{text} The improvement may be due to chance." if is_better and may_be_chance else text

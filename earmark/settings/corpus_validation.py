@@ -33,7 +33,7 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
         clips = find_adapter(corpus.adapter).read_clips(root, corpus.table)
     except UserError as error:
         return list(error.problems)
-    problems = problems_of(clips, root=root, cv=params.cv)
+    problems = problems_of(clips, root=root, cv=params.cv, folds=params.fold_names)
     try:
         corrections = read_corrections(layout.root / corpus.label_corrections)
         problems += correction_problems(corrections, clips)

@@ -13,9 +13,15 @@ from earmark.corpora.adapters import find
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import flattened, parse_params, read_yaml
+from earmark.settings.sample_rate import fit_sample_rate
 from earmark.store import whole_file
 
 BASE = "base"
+QUICK_FOLDS, QUICK_EPOCHS = 2, 2
+QUICK = (
+    f"quick: at most {QUICK_FOLDS} folds and {QUICK_EPOCHS} epochs of each network, to see that "
+    "everything runs; the scores will say nothing, use the profile without --quick for those"
+)
 
 
 def available(layout: Layout) -> dict[str, str]:
@@ -28,8 +34,17 @@ def available(layout: Layout) -> dict[str, str]:
     }
 
 
-def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[str]:
-    """Write params.yaml; returns one line for each value that changed.
+def use(
+    layout: Layout, name: str, *, root: str, table: str, cwd: Path, quick: bool = False
+) -> list[str]:
+    """Write params.yaml; returns one line for each value that changed, after what was found.
+
+    Args:
+        name: of the profile.
+        root: the folder of the recordings; "" for that of the profile.
+        table: a csv in it; "" for a folder of class folders, or that of the profile.
+        cwd: what relative paths start from.
+        quick: shorten it to a few folds and epochs.
 
     Raises:
         UserError: there is no such profile, or the params that it makes are wrong.
@@ -41,10 +56,15 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     yaml.width = 100
     document = yaml.load((layout.root / "profiles" / f"{BASE}.yaml").read_text())
     overlay(document, yaml.load((layout.root / "profiles" / f"{name}.yaml").read_text()) or {})
+    notes: list[str] = []
     if root or table:
         overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
+        if document["corpus"]["adapter"] == "folder":
+            notes = fit_sample_rate(document, layout.root / document["corpus"]["root"])
     elif not document["corpus"]["root"]:
         raise UserError(f"profile {name}: has no recordings; add --root DIR")
+    if quick:
+        shorten(document)
     buffer = io.StringIO()
     yaml.dump(document, buffer)
     text = _laid_out(buffer.getvalue())
@@ -55,7 +75,7 @@ def use(layout: Layout, name: str, *, root: str, table: str, cwd: Path) -> list[
     old = _written_before(layout.params)
     with whole_file(layout.params) as part:
         part.write_text(text)
-    return differences(old, new) or ["params.yaml: nothing changed"]
+    return [*notes, *(differences(old, new) or ["params.yaml: nothing changed"])]
 
 
 def _laid_out(text: str) -> str:
@@ -126,16 +146,31 @@ def corpus_settings(
     if is_official and folds.nunique() == 1:
         raise UserError(f"{name}: column fold is {folds.iloc[0]} everywhere; delete it or fill it")
     scheme = "official" if is_official else document["cv"]["scheme"]
-    k = int(folds.nunique()) if is_official else int(document["cv"]["k"])
+    k = int(document["cv"]["k"])
+    names = sorted(int(fold) for fold in folds.unique()) if is_official else list(range(k))
     return {
         "corpus": {
             "name": re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "corpus",
             "root": path,
             "table": name,
         },
-        "cv": {"scheme": scheme, "k": k},
-        "folds": document["folds"] if scheme == "first_last" else _in_one_line(list(range(k))),
+        "cv": {"scheme": scheme, "k": len(names)},
+        "folds": document["folds"] if scheme == "first_last" else _in_one_line(names),
     }
+
+
+def shorten(document: Any) -> None:
+    """Leave few folds and epochs, in place; networks, features and clips stay."""
+    document["folds"] = _in_one_line(list(document["folds"])[:QUICK_FOLDS])
+    recipes = [document["model"], document["finetune"]]
+    for entries in (*document["models"].values(), document["extractors"]):
+        for entry in entries.values():
+            own = entry.get("training", {})
+            recipes += [own] if "epochs" in own else []
+    for recipe in recipes:
+        recipe["epochs"] = min(recipe["epochs"], QUICK_EPOCHS)
+    if document["cv"]["scheme"] in ("stratified", "grouped"):  # else the corpus has its own folds
+        document["cv"]["k"] = QUICK_FOLDS
 
 
 def _in_one_line(values: list[int]) -> CommentedSeq:

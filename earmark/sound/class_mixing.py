@@ -14,6 +14,8 @@ from scipy.signal import lfilter
 
 from earmark.params import PitchFill, SameClass
 from earmark.seeding import rng_for
+from earmark.sound.decoding import Float32
+from earmark.sound.trimming import without_clipping
 
 Floats = NDArray[np.floating[Any]]
 
@@ -112,6 +114,17 @@ def mix(first: Floats, second: Floats, sample_rate: int, values: dict[str, Any])
     mixture[: len(first)] = values["share"] * equalised[0]
     mixture[delay : delay + len(second)] += (1 - values["share"]) * equalised[1]
     return mixture
+
+
+def shift_pitch(waveform: Float32, sample_rate: int, semitones: float) -> Float32:
+    """Shift the pitch of (T,) at the same length, lowered as a whole where it would clip.
+
+    By librosa, as in Xu et al., section 3.1; the effect `pitch` of Shan & Ren is SoX's.
+    """
+    import librosa  # it takes seconds, and only pitch_fill needs it
+
+    shifted: Float32 = librosa.effects.pitch_shift(waveform, sr=sample_rate, n_steps=semitones)
+    return without_clipping(shifted)
 
 
 def equalise(

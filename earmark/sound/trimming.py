@@ -3,6 +3,7 @@
 Shapes: T samples, N frames, H blocks of one hop.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,14 +26,21 @@ class Ends:
 
 @dataclass(frozen=True, eq=False)
 class Trimmed:
-    """A clip ready for features: its ends cut off, its peak at full scale."""
+    """A clip ready for features: its ends cut off, its peak at full scale if that is wanted."""
 
     waveform: Int16  # (T,)
     start: int  # of the decoded waveform
     kept_whole: bool
 
+    @property
+    def sha256(self) -> str:
+        """Of the waveform's bytes: equal for equal sound, whatever its file is called."""
+        return hashlib.sha256(self.waveform.data).hexdigest()
 
-def trim(waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float) -> Trimmed:
+
+def trim(
+    waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float, normalise: bool
+) -> Trimmed:
     """Cut the silence off both ends (Xu et al., section 3.1: ends only, inner silence is rhythm).
 
     A clip of which less than `min_seconds` would be left is kept whole.
@@ -42,17 +50,20 @@ def trim(waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float
         sample_rate: in Hz.
         top_db: how far below the loudest frame a frame counts as silence.
         min_seconds: of what is left.
+        normalise: scale the peak to full scale (Xu et al., section 3.1).
 
     >>> waveform = np.zeros(30_000, np.int16)
     >>> waveform[10_240:20_480] = 1000
-    >>> trimmed = trim(waveform, sample_rate=44_100, top_db=60.0, min_seconds=0.1)
+    >>> options = {"top_db": 60.0, "min_seconds": 0.1, "normalise": True}
+    >>> trimmed = trim(waveform, sample_rate=44_100, **options)
     >>> len(trimmed.waveform) < 15_000, int(trimmed.waveform.max())
     (True, 32767)
     """
     ends = trim_ends(waveform, top_db=top_db)
-    if ends.end - ends.start < round(min_seconds * sample_rate):
-        return Trimmed(peak_normalise(waveform), 0, kept_whole=True)
-    return Trimmed(peak_normalise(waveform[ends.start : ends.end]), ends.start, kept_whole=False)
+    kept_whole = ends.end - ends.start < round(min_seconds * sample_rate)
+    start, end = (0, len(waveform)) if kept_whole else (ends.start, ends.end)
+    part = waveform[start:end]
+    return Trimmed(peak_normalise(part) if normalise else part, start, kept_whole)
 
 
 def trim_ends(
@@ -90,6 +101,11 @@ def peak_normalise(waveform: AnyWaveform) -> AnyWaveform:
     scaled = waveform * np.float32(32767 / peak) if is_integer else waveform / np.float32(peak)
     normalised: AnyWaveform = (np.rint(scaled) if is_integer else scaled).astype(waveform.dtype)
     return normalised
+
+
+def without_clipping(waveform: Float32) -> Float32:
+    """Scale (T,) down to full scale where its largest magnitude is above 1; else it passes."""
+    return peak_normalise(waveform) if np.abs(waveform).max() > 1 else waveform
 
 
 def _frame_powers(waveform: Float32, frame_length: int, hop_length: int) -> Float32:

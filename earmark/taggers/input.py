@@ -16,11 +16,33 @@ from torch import Tensor
 from earmark.features import FeatureType, find, segments
 from earmark.features.feature_type import Mix
 from earmark.features.segments import Crop
-from earmark.params import Aggregation, Padding
+from earmark.params import AggregationKey, Crops, Padding
 from earmark.seeding import rng_for
 from earmark.store import Store
 
 Rows = NDArray[Any]
+
+
+def crops_of(aggregation: AggregationKey) -> list[Crops]:
+    """The crops that an aggregation is made of."""
+    if aggregation == "best_out_of_fold":
+        return ["cover", "random"]
+    return ["cover" if aggregation == "mean" else "random"]
+
+
+def crop_rng(seed: int, *, member: str, fold: str, sha256: str) -> np.random.Generator:
+    """The generator of a clip's random crops: others for every network, the same for equal sound.
+
+    Networks that see different parts of a clip err less alike, so their mean gains more.
+
+    Args:
+        seed: that of params.yaml.
+        member: name of the model, with its extractor.
+        fold: of the network.
+        sha256: of the trimmed waveform, see `trimming.Trimmed`; no name of a file, so that a
+            renamed copy has the same probabilities.
+    """
+    return rng_for(seed, "crop", member, fold, sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,21 +119,31 @@ class Input:
         ]
 
     def prediction_segments(
-        self, rows: Any, *, aggregation: Aggregation, n_crops: int, seed: int, clip: str
+        self,
+        rows: Any,
+        *,
+        crops: Crops,
+        n_crops: int,
+        rng: np.random.Generator,
     ) -> list[Any]:
-        """The segments of a clip that is predicted: random for confident_crop, else a cover.
+        """The segments of a clip that is predicted.
 
         With several lengths they come in turn, so that a clip without a confident crop is tried at
         each. A clip that is not longer than a segment has one crop of that length.
+
+        Args:
+            rows: of the clip, `(N, ...)`.
+            crops: those that cover the clip, or random ones.
+            n_crops: how many random ones of each length.
+            rng: that of the clip, see `crop_rng`.
         """
-        rng = rng_for(seed, "crop", clip)
         by_length = []
         for length in self.lengths:
-            if aggregation == "mean":
-                crops = self.covering_crops(len(rows), length)
+            if crops == "cover":
+                chosen = self.covering_crops(len(rows), length)
             else:
-                crops = self._random_crops(len(rows), length, n_crops, rng)
-            by_length.append([self.cut(rows, crop, length) for crop in crops])
+                chosen = self._random_crops(len(rows), length, n_crops, rng)
+            by_length.append([self.cut(rows, crop, length) for crop in chosen])
         return [segment for segment in chain(*zip_longest(*by_length)) if segment is not None]
 
     def _random_crops(

@@ -5,7 +5,7 @@ Shapes: V validation clips, K tags.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -75,6 +75,22 @@ class Job:
         n_batches = self.sampler.n_batches
         update = progress.epoch * n_batches + progress.step
         return learning_rate(self.recipe, progress.plateau, update=update, n_batches=n_batches)
+
+    def learning_rates(self, progress: Progress) -> dict[str, float]:
+        """The mean, the lowest and the highest rate of the updates of an epoch, at its end.
+
+        One rate of an epoch would say nothing of a cycle that is about as long.
+        """
+        n_batches, plateau = self.sampler.n_batches, progress.plateau
+        rates = []
+        for step in range(n_batches):
+            then = replace(plateau, stage_updates=plateau.stage_updates - n_batches + step)
+            rates.append(self.learning_rate(replace(progress, step=step, plateau=then)))
+        return {
+            "learning_rate": sum(rates) / n_batches,
+            "learning_rate_low": min(rates),
+            "learning_rate_high": max(rates),
+        }
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
 
 from earmark.errors import UserError
 from earmark.evaluation.points import check_metric
@@ -22,6 +21,7 @@ from earmark.training.checkpoints import State, copy_weights
 from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
+from earmark.training.progress import EpochProgress
 from earmark.training.validation import NOT_FINITE_FIX, close_epoch, validate
 
 logger = logging.getLogger(__name__)
@@ -45,14 +45,13 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
     for row in state.progress.history:  # of the killed run, whose own tracking ended with it
         watcher.log_epoch(row)
     n_done = state.progress.epoch
-    with tqdm(total=job.recipe.epochs, initial=n_done, desc=job.name, disable=None) as bar:
+    with EpochProgress(job.name, job.recipe, n_done=n_done) as bar:
         while not state.progress.is_done:
             _train_epoch(job, state, checkpoint)
             close_epoch(job, state)
             state.save(checkpoint)
             watcher.log_epoch(state.progress.history[-1])
-            bar.set_postfix(best=f"{state.progress.best_value:.3f}")
-            bar.update()
+            bar.close_epoch(state.progress.history)
     state.network.load_state_dict(state.best)
     tagger = replace(job.tagger, network=state.network)
     probabilities = validate(tagger, job.validation, job.device, job.recipe)

@@ -4,10 +4,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from earmark.errors import UserError
+from earmark.evaluation.points import confusion_matrix
 from earmark.features import build as build_feature
 from earmark.features.segments import lengths_in_rows
 from earmark.labels import Task
@@ -29,11 +31,11 @@ from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
 from earmark.taggers.tagger import Tagger
 from earmark.taggers.weights import load_weights
+from earmark.tracking.runs import TrackedRun, tracked
 from earmark.training.checkpoints import work_in_progress
 from earmark.training.examples import Examples, fold_examples, standardisation
 from earmark.training.job import Fitted, Job, job_key
 from earmark.training.loop import fit
-from earmark.training.tracking import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -170,11 +172,11 @@ def train_and_keep(job: Job, params: Params, layout: Layout, *, stage: str, code
         code: as in `train_model`.
     """
     with work_in_progress(layout.home, job_key(job, code)) as checkpoint:
-        experiment = f"earmark/{params.corpus.name}"
-        with tracked(layout, experiment=experiment, name=job.name, stage=stage) as run:
+        tags = _run_tags(job, code)
+        with tracked(layout, params, name=job.name, stage=stage, tags=tags) as run:
             run.log_params(_tracked_params(job, params))
             fitted = fit(job, checkpoint, run)
-            run.log_figures(fitted, job.validation)
+            _track_result(job, fitted, run)
         _write_outputs(job, fitted, layout)  # before the block ends, which drops the checkpoint
     shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor
     logger.info(
@@ -273,6 +275,22 @@ def _write_outputs(job: Job, fitted: Fitted, layout: Layout) -> None:
     curve.insert(0, "model", job.member)
     curve.insert(2, "epoch_choice", job.recipe.epoch_choice)
     write_table(layout.learning_curve(job.member, job.fold), curve)
+
+
+def _run_tags(job: Job, code: str) -> dict[str, str]:
+    """What the runs of MLflow are grouped and filtered by."""
+    tags = {"model": job.member, "fold": job.fold, "feature": job.tagger.input.feature}
+    return {**tags, "code.digest": code}
+
+
+def _track_result(job: Job, fitted: Fitted, run: TrackedRun) -> None:
+    run.log_kept(fitted.kept)
+    task, confusion = job.validation.task, None
+    if not task.is_multi_label:  # else no tag is taken for another
+        labels = job.validation.tag_targets.argmax(axis=1)
+        probabilities = fitted.validation_probabilities.astype(np.float64)
+        confusion = confusion_matrix(probabilities, labels)
+    run.log_figures(fitted.history, confusion, task.tags)
 
 
 def _tracked_params(job: Job, params: Params) -> dict[str, Any]:

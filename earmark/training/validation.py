@@ -93,7 +93,7 @@ def close_epoch(job: Job, state: State) -> None:
             "train_loss": progress.loss_sum / job.sampler.n_batches,
             **scores,
             **{f"inner_{name}": value for name, value in inner.items()},
-            "learning_rate": job.learning_rate(replace(progress, step=progress.step - 1)),
+            **job.learning_rates(progress),
         }
     )
     is_lowered = guide is not None and progress.plateau.step(

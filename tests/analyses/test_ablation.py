@@ -196,8 +196,8 @@ def workspace(tmp_path: Path) -> Layout:
     ):
         with StoreWriter(layout.features(kind), row_shape=shape, dtype=dtype) as store:
             for name, pair in zip(names, pairs, strict=True):
-                store.append(getattr(pair, key), clip=name, variant="")
-                store.append(getattr(pair, key), clip=name, variant="pitch")
+                store.append(getattr(pair, key), clip=name, variant="", sha256=name)
+                store.append(getattr(pair, key), clip=name, variant="pitch", sha256="")
     held = np.array(["validation", "train"] * 3)
     labels = [TAGS[i % 3] for i in range(N_CLIPS)]
     folds = {"clip": names, "label": labels, "fold_0": held, "fold_1": held[::-1]}

@@ -29,7 +29,7 @@ from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
 RATE = 44_100
-TRIM = Trim(top_db=60.0, min_seconds=0.1)
+TRIM = Trim(top_db=60.0, min_seconds=0.1, normalise=True)
 TAGS = ["Bark", "Cough", "Rain"]
 PATCHES = Input(
     feature="patches", type_name="patches", options={}, sample_rate=RATE, lengths=[2],

@@ -10,7 +10,7 @@ from earmark.audit.run import audit_corpus
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.store import write_table
-from tests.audit.small_corpus import audit_params, write_corpus, write_ensemble
+from tests.audit.small_corpus import N_CLIPS, audit_params, write_corpus, write_ensemble
 
 
 def test_planted_problems_are_found_the_most_severe_first(tmp_path):
@@ -49,16 +49,29 @@ def test_without_folds_and_ensemble_the_rest_is_audited(tmp_path):
 
 def test_clips_that_the_user_decided_about_are_no_label_issues(tmp_path):
     layout = write_corpus(tmp_path, faulty=False)
-    write_ensemble(layout, wrong=[7, 8])
+    write_ensemble(layout, wrong=[7])
+    audit = audit_corpus(audit_params(), layout)
+    assert list(audit.labels.noise.label_issues["clip"]) == ["07.wav"]
     (tmp_path / "mine.csv").write_text("clip,decision\n07.wav,keep\n")
     audit = audit_corpus(audit_params(label_corrections="mine.csv"), layout)
-    assert list(audit.labels.noise.label_issues["clip"]) == ["08.wav"]
+    assert audit.labels.noise.label_issues.empty
+
+
+def test_an_ensemble_near_chance_is_silent_about_labels(tmp_path):
+    layout = write_corpus(tmp_path, faulty=False)
+    write_ensemble(layout, wrong=list(range(0, N_CLIPS, 3)))  # right in 67 %, chance is 50 %
+    audit = audit_corpus(audit_params(), layout)
+    assert audit.labels.noise is None
+    assert list(audit.metrics["labels"]) == ["note"]
+    assert "Silent because the ensemble agrees with 67%" in audit.metrics["labels"]["note"]
+    assert [f.title for f in audit.findings if f.topic == "labels"] == ["Labels are not judged"]
 
 
 def test_dropped_clips_are_not_audited(tmp_path):
     layout = write_corpus(tmp_path, faulty=True)
     folds = pd.read_parquet(layout.folds)
-    write_table(layout.folds, folds[~folds["clip"].isin(["03.wav", "05.wav"])])
+    folds.loc[folds["clip"].isin(["03.wav", "05.wav"]), "split"] = "dropped"
+    write_table(layout.folds, folds)
     audit = audit_corpus(audit_params(), layout)
     assert audit.metrics["duplicates"]["pairs"] == 0
     assert audit.metrics["licences"]["not_for_commercial_use"] == 0

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import batch_source, precision
+from benchmarks import batch_source, coverage, precision
 from benchmarks.train_step import batch_size_of, config_of, forward_passes
 from earmark.networks import NETWORKS
 from earmark.networks.paper_configs import zeros
@@ -46,3 +46,11 @@ def test_every_tag_trains_validates_and_tests_in_the_precision_check() -> None:
     clips = pd.DataFrame({"clip": [f"c{i}" for i in range(48)], "label": ["a", "b", "c"] * 16})
     counts = precision.with_splits(clips).groupby(["label", "split"]).size().unstack()
     assert (counts == [8, 6, 2]).all(axis=None)  # test, train, validation
+
+
+def test_the_table_of_coverage_counts_intervals_and_false_alarms() -> None:
+    population = coverage.Population(4, 0.0, is_multi_label=False, clips_per_recording=1)
+    tallies = coverage.coverage(population, 60, 3)
+    assert tallies["accuracy"].n_shown == tallies["p accuracy"].n_shown == 3
+    assert tallies["accuracy"].n_right >= 2
+    assert coverage.Tally(19, 20).text(40) == "0.950 (50%)"

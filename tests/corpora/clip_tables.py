@@ -28,5 +28,5 @@ def clips_of(
 
 def splits_of(clips: pd.DataFrame, **options: Any) -> pd.DataFrame:
     """The splits of three stratified folds, unless the options say otherwise."""
-    given: dict[str, Any] = {"scheme": "stratified", "k": 3, "folds": [0, 1, 2], "seed": 0}
+    given: dict[str, Any] = {"scheme": "stratified", "k": 3, "seed": 0}
     return assign_splits(clips, **given | {"verified_validation_only": False} | options)

@@ -12,8 +12,10 @@ from earmark.params import CrossValidation, Scheme
 from tests.corpora.corpus_trees import touch
 
 
-def cv(scheme: Scheme) -> CrossValidation:
-    return CrossValidation(scheme=scheme, k=2, verified_validation_only=False, inner_share=0.1)
+def with_folds(scheme: Scheme, *folds: str) -> dict[str, Any]:
+    flags = {"verified_validation_only": False, "drop_test_copies": True}
+    cv = CrossValidation(scheme=scheme, k=2, inner_share=0.1, **flags)
+    return {"cv": cv, "folds": folds}
 
 
 def four(**columns: list[Any]) -> pd.DataFrame:
@@ -30,10 +32,16 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_valid_table_has_no_problem(root):
-    assert problems_of(four(), root=root, cv=cv("stratified")) == []
+    assert problems_of(four(), root=root, **with_folds("stratified")) == []
     clips = four(fold=[1, 5, 1, 5])
-    assert problems_of(clips, root=root, cv=cv("official")) == []
-    check_clips(clips, root=root, cv=cv("official"))
+    assert problems_of(clips, root=root, **with_folds("official", "1", "5")) == []
+    check_clips(clips, root=root, **with_folds("official", "1", "5"))
+
+
+def test_a_fold_that_is_not_in_the_table_is_named_with_those_that_are(root):
+    clips = four(fold=[1, 5, 1, 5])
+    (problem,) = problems_of(clips, root=root, **with_folds("official", "0", "1", "2"))
+    assert problem == "folds: 0, 2: no such fold; choose from 1, 5"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +89,7 @@ def test_a_valid_table_has_no_problem(root):
 )
 def test_each_problem_of_a_table_is_one_line(root, columns, official, words):
     problems = problems_of(
-        four(**columns), root=root, cv=cv("official" if official else "stratified")
+        four(**columns), root=root, **with_folds("official" if official else "stratified")
     )
     if (
         "only in the test set" in words[0]
@@ -96,30 +104,30 @@ def test_a_training_clip_without_a_label_is_named_and_a_test_clip_may_lack_it(ro
     clips = four(label=["cat", "cat", "dog", "dog"], split=["train"] * 4)
     more = clips_table({"clip": ["e", "f"], "path": ["a.wav", "b.wav"], "split": ["train", "test"]})
     both = pd.concat([clips, more], ignore_index=True)
-    (problem,) = problems_of(both, root=root, cv=cv("stratified"))
+    (problem,) = problems_of(both, root=root, **with_folds("stratified"))
     assert problem == "corpus: clip e: no label; label it, or set its split to test"
 
 
 def test_a_test_clip_without_a_label_is_no_class_of_its_own(root):
     more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"]})
     clips = pd.concat([four(), more], ignore_index=True)
-    assert problems_of(clips, root=root, cv=cv("stratified")) == []
+    assert problems_of(clips, root=root, **with_folds("stratified")) == []
 
 
 def test_an_empty_table_is_named_once(root):
-    (problem,) = problems_of(four().iloc[:0], root=root, cv=cv("stratified"))
+    (problem,) = problems_of(four().iloc[:0], root=root, **with_folds("stratified"))
     assert "no clip found" in problem
 
 
 def test_all_problems_of_a_table_are_raised_at_once(root):
     clips = four(clip=["a", "a", "c", "d"], label=["cat", "cat", "cat", ""])
     with pytest.raises(UserError) as caught:
-        check_clips(clips, root=root, cv=cv("official"))
+        check_clips(clips, root=root, **with_folds("official"))
     assert len(caught.value.problems) == 4  # named twice, no label, one class, no folds
 
 
 def problems_with(root: Path, **columns: list[Any]) -> list[str]:
-    return problems_of(four(**columns), root=root, cv=cv("stratified"))
+    return problems_of(four(**columns), root=root, **with_folds("stratified"))
 
 
 SEVERAL = ["cat;dog", "cat", "dog", "dog"]
@@ -166,16 +174,16 @@ def test_tags_aux_labels_and_excerpts_are_checked(root, columns, words):
 def test_test_clips_may_have_several_tags_only_if_training_clips_have(root):
     more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"], "label": ["cat;dog"]})
     one_tag = pd.concat([four(), more], ignore_index=True)
-    (problem,) = problems_of(one_tag, root=root, cv=cv("stratified"))
+    (problem,) = problems_of(one_tag, root=root, **with_folds("stratified"))
     assert problem.startswith("corpus: clip e: several tags, but every training clip has one")
     several = pd.concat([four(label=SEVERAL), more], ignore_index=True)
-    assert problems_of(several, root=root, cv=cv("stratified")) == []
+    assert problems_of(several, root=root, **with_folds("stratified")) == []
 
 
 def test_test_clips_need_no_aux_label_and_whole_recordings_no_times(root):
     more = clips_table({"clip": ["e"], "path": ["a.wav"], "split": ["test"], "label": ["cat"]})
     clips = pd.concat([four(aux_label=["x", "y", "x", "y"]), more], ignore_index=True)
-    assert problems_of(clips, root=root, cv=cv("stratified")) == []
+    assert problems_of(clips, root=root, **with_folds("stratified")) == []
 
 
 def test_an_excerpt_may_begin_or_end_with_its_recording(root):

@@ -121,10 +121,10 @@ def test_folds_and_splits_are_indexed_as_the_clips():
     assert list(splits_of(clips).index) == list(clips.index)
 
 
-def test_official_folds_are_kept_and_renumbered():
+def test_official_folds_keep_their_numbers():
     clips = clips_of(["a", "b"] * 6, fold=[5, 5, 1, 1, 3, 3] * 2)
     folds = assign_folds(clips, scheme="official", k=3, seed=0)
-    assert folds.tolist() == [2, 2, 0, 0, 1, 1] * 2
+    assert folds.tolist() == [5, 5, 1, 1, 3, 3] * 2
 
 
 def test_official_folds_that_do_not_fit_are_refused():

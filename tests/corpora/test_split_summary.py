@@ -1,7 +1,6 @@
 """The metrics of a split count what it divides, and warn of it."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,12 +19,12 @@ def summary_of(
     split: str | list[str] = "train",
     scheme: Scheme = "official",
     k: int = 2,
-    folds: Sequence[int | str] = (0, 1),
 ) -> dict[str, Any]:
     clips = clips.assign(equal_to=equal_to, split=split)
     train = clips[clips["split"] == "train"]
     merged = train.assign(source=merged_sources(train))
-    return summarise_split(clips, splits_of(merged, scheme=scheme, k=k, folds=folds), scheme=scheme)
+    table = splits_of(merged, scheme=scheme, k=k)
+    return summarise_split(clips, table, scheme=scheme, n_test_copies=0)
 
 
 def test_official_folds_that_divide_a_source_are_kept_counted_and_warned_of(caplog):
@@ -37,13 +36,14 @@ def test_official_folds_that_divide_a_source_are_kept_counted_and_warned_of(capl
     assert summary == {
         "scheme": "official",
         "folds_are_official": True,
-        "folds": ["0", "1"],
+        "folds": ["1", "2"],
         "train_clips": 8,
         "test_clips": 0,
         "sources_of_several_clips": 2,
         "sources_across_folds": 1,
         "equal_recordings_across_folds": 0,
         "sources_across_train_and_test": 0,
+        "test_copies_dropped": 0,
     }
     assert "official folds divide 1 sources, such as that of clip 00000.wav" in caplog.text
 
@@ -64,9 +64,8 @@ def test_equal_recordings_across_official_folds_and_across_the_test_are_counted(
 def test_our_own_folds_divide_nothing(scheme, caplog):
     source = ["s", "", "t", "", "", "", "t", "", "s", "", "", ""] * 2
     clips = clips_of(["a", "b", "c"] * 8, source=source)
-    folds = ["first", "last"] if scheme == "first_last" else [0, 1, 2]
     equal = ["", "00000.wav"] + [""] * 22
-    summary = summary_of(clips, scheme=scheme, k=3, folds=folds, equal_to=equal)
+    summary = summary_of(clips, scheme=scheme, k=3, equal_to=equal)
     assert summary["sources_across_folds"] == summary["equal_recordings_across_folds"] == 0
     assert not summary["folds_are_official"]
     assert "part" not in caplog.text

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from earmark.corpora.folds import assign_folds
-from earmark.corpora.splits import folds_table, inner_split
+from earmark.corpora.splits import folds_table, inner_split, split_training_clips, usable_clips
+from earmark.errors import UserError
+from earmark.params import CrossValidation
 from tests.corpora.clip_tables import clips_of, splits_of
 
 
@@ -22,11 +24,50 @@ def test_every_clip_validates_in_one_fold_and_trains_in_the_others():
     assert (table["1"] == "validation").equals(folds == 1)
 
 
-def test_only_the_folds_that_are_asked_for_are_given():
-    clips = clips_of(["a", "b", "c"] * 5)
-    assert splits_of(clips, folds=["2"]).equals(splits_of(clips)[["2"]])
-    with pytest.raises(ValueError, match=r"folds must be among \['0', '1', '2'\], got \['3'\]"):
-        splits_of(clips, folds=[3])
+def split_officially(folds: list[str], **columns: Any) -> pd.DataFrame:
+    clips = clips_of(["a", "b"] * 6, fold=[10, 10, 1, 1, 2, 2] * 2)
+    clips = clips.assign(split="train", quarantined=False, equal_to="", **columns)
+    cv = CrossValidation(
+        scheme="official",
+        k=3,
+        verified_validation_only=False,
+        drop_test_copies=True,
+        inner_share=0.1,
+    )
+    return split_training_clips(clips, cv, folds=folds, seed=0)
+
+
+def test_official_folds_have_the_names_of_the_table():
+    table = split_officially(["10", "1"])
+    assert list(table) == ["1", "2", "10"]  # all, in the order of their numbers
+    assert (table["10"] == "validation").tolist() == [True, True, False, False, False, False] * 2
+
+
+def test_folds_that_the_corpus_does_not_have_are_refused_with_its_own():
+    with pytest.raises(UserError, match=r"^folds: 0, 3: no such fold; choose from 1, 2, 10$"):
+        split_officially(["0", "1", "2", "3"])
+
+
+@pytest.mark.parametrize("drop_test_copies", [True, False])
+def test_training_clips_with_the_sound_of_a_test_clip_are_left_out_if_wanted(drop_test_copies):
+    clips = clips_of("abababab").assign(
+        split=["train", "train", "test", "train", "train", "test", "train", "train"],
+        # 0 is equal to the test clip 2, and so is 3; 5, a test clip, to the training clip 4; 7 to 6
+        equal_to=["", "", "00000.wav", "00000.wav", "", "00004.wav", "", "00006.wav"],
+        quarantined=False,
+    )
+    cv = CrossValidation(
+        scheme="stratified",
+        k=2,
+        verified_validation_only=False,
+        drop_test_copies=drop_test_copies,
+        inner_share=0.1,
+    )
+    dropped = [0, 3, 4] if drop_test_copies else []
+    assert list(usable_clips(clips, cv).index) == [row for row in range(8) if row not in dropped]
+    if drop_test_copies:
+        with pytest.raises(UserError, match="class a: all of its clips are in quarantine or equal"):
+            split_training_clips(clips[clips["clip"] != "00006.wav"], cv, folds=["0"], seed=0)
 
 
 def test_unverified_clips_train_but_do_not_validate():
@@ -46,7 +87,7 @@ def test_a_fold_without_a_verified_clip_says_what_to_set():
 
 
 def first_last(clips: pd.DataFrame, **options: Any) -> pd.DataFrame:
-    return splits_of(clips, scheme="first_last", folds=["first", "last"], **options)
+    return splits_of(clips, scheme="first_last", **options)
 
 
 def test_the_folds_first_and_last_are_those_of_xu():
@@ -91,7 +132,7 @@ def test_a_class_of_few_sources_is_warned_of(caplog):
 def test_an_official_fold_that_trains_on_no_clip_of_a_tag_is_warned_of(caplog):
     """It may be one that is never run, such as that of a validation set."""
     clips = clips_of(["a;b", "a", "a", "a"], fold=[0, 0, 1, 1])
-    splits_of(clips, scheme="official", k=2, folds=[0])
+    splits_of(clips, scheme="official", k=2)
     assert "official fold 0 trains on no clip of b" in caplog.text
 
 

@@ -12,6 +12,7 @@ from earmark.ensemble.members import combine_members, read_members, select_clips
 from earmark.errors import UserError
 from earmark.evaluation.predictions import Predictions
 from earmark.labels import Task
+from earmark.params import AggregationKey
 from earmark.store import StoreWriter
 
 TAGS = ["cat", "dog", "owl"]
@@ -45,11 +46,16 @@ def selected(fold_names: list[str]) -> pd.DataFrame:
     return select_clips(folds, clips, fold_names)
 
 
-def write(folder: Path, aggregation: str, crops_of: dict[str, list[list[float]]]) -> None:
+CropsOf = dict[str, list[list[float]]]
+
+
+def write(folder: Path, aggregation: AggregationKey, **stored: CropsOf) -> None:
+    """Store predictions: random or cover -> clip -> crops."""
     metadata = {"tags": TAGS, "aggregation": aggregation}
     with StoreWriter(folder, row_shape=(3,), dtype="float32", metadata=metadata) as store:
-        for clip, crops in crops_of.items():
-            store.append(np.array(crops, np.float32), clip=clip)
+        for kind, crops_of in stored.items():
+            for clip, crops in crops_of.items():
+                store.append(np.array(crops, np.float32), clip=clip, crops=kind)
 
 
 UNCONFIDENT, CONFIDENT, CERTAIN = [0.5, 0.25, 0.25], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]
@@ -59,11 +65,15 @@ CROPS = [UNCONFIDENT, CONFIDENT, CERTAIN]
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Stored predictions of both members by both folds."""
-    for member, aggregation in (("confident", "confident_crop"), ("even", "mean")):
+    members: tuple[tuple[str, AggregationKey, str], ...] = (
+        ("confident", "confident_crop", "random"),
+        ("even", "mean", "cover"),
+    )
+    for member, aggregation, crops in members:
         first = dict.fromkeys("abc", CROPS) | {"t1": [UNCONFIDENT]}
-        write(tmp_path / member / "0", aggregation, first)
+        write(tmp_path / member / "0", aggregation, **{crops: first})
         second = dict.fromkeys("de", CROPS[:1]) | {"t1": [CONFIDENT]}
-        write(tmp_path / member / "1", aggregation, second)
+        write(tmp_path / member / "1", aggregation, **{crops: second})
     return tmp_path
 
 
@@ -72,7 +82,8 @@ def read(
 ) -> dict[str, Predictions]:
     clips, folds = table()
     selected = select_clips(folds, clips, ["0", "1"])
-    return read_members(folder, PLAN, selected, folds, confidence=confidence, fold_mean=fold_mean)
+    read = read_members(folder, PLAN, selected, folds, confidence=confidence, fold_mean=fold_mean)
+    return {name: member.predictions for name, member in read.items()}
 
 
 def test_the_rows_are_validation_clips_by_fold_and_then_the_test_clips():
@@ -81,6 +92,23 @@ def test_the_rows_are_validation_clips_by_fold_and_then_the_test_clips():
     assert list(clips["split"]) == ["validation"] * 5 + ["test"] * 2
     assert list(clips["fold"]) == ["0", "0", "0", "1", "1", "", ""]
     assert list(clips["cross_fit_group"]) == ["0", "0", "0", "1", "1", "", ""]
+
+
+def test_dropped_clips_are_predicted_and_the_given_label_stays_beside_the_corrected(folder):
+    clips, folds = table()
+    assert "given_label" not in select_clips(folds, clips, ["0", "1"])
+    folds.loc[folds["clip"] == "a", "label"] = "owl"
+    folds.loc[folds["clip"] == "d", ["split", "fold_0", "fold_1"]] = ["dropped", "", "dropped"]
+    rows = select_clips(folds, clips, ["0", "1"])
+    assert list(rows["clip"]) == ["a", "b", "c", "e", "d", "t1", "t2"]
+    assert list(rows["split"][3:5]) == ["validation", "dropped"]
+    assert (rows["label"][0], rows["given_label"][0]) == ("owl", "cat")
+    even = read_members(folder, PLAN, rows, folds, confidence=0.7)["even"].predictions
+    np.testing.assert_array_equal(even.probabilities[4], UNCONFIDENT)
+    assert list(even.validation.clips["clip"]) == ["a", "b", "c", "e"]
+    assert even.as_given is not None
+    assert list(even.as_given.clips["clip"]) == ["a", "b", "c", "e", "d"]
+    assert list(even.as_given.labels) == [0, 0, 0, 1, 1]
 
 
 def test_members_share_clips_targets_and_task(folder):
@@ -100,6 +128,48 @@ def test_crops_are_aggregated_as_the_member_says(folder):
     np.testing.assert_allclose(members["even"].probabilities[0], np.mean(CROPS, axis=0))
     stricter = read(folder, confidence=0.8)["confident"]
     np.testing.assert_array_equal(stricter.probabilities[0], CERTAIN)
+
+
+def test_a_mean_and_the_confident_crop_of_the_same_crops_are_compared(folder):
+    clips, folds = table()
+    selected = select_clips(folds, clips, ["0", "1"])
+    members = read_members(folder, PLAN, selected, folds, confidence=0.7)
+    for name, mean in (("confident", "mean_of_random_crops"), ("even", "mean")):
+        compared = members[name].compared
+        assert set(compared) == {mean, "confident_crop"}
+        assert compared[mean]["n_crops"] == (3 * 3 + 2 * 1) / 5  # all that are stored
+        assert compared["confident_crop"]["n_crops"] == (3 * 2 + 2 * 1) / 5  # the second is one
+        assert members[name].notes == []
+    assert members["confident"].aggregation == "confident_crop"
+    assert members["even"].aggregation == "mean"
+
+
+def test_the_aggregation_that_is_best_out_of_fold_is_taken_and_noted(tmp_path):
+    right = {clip: [0.7, 0.2, 0.1] for clip in "abc"} | {clip: [0.2, 0.7, 0.1] for clip in "de"}
+    wrong = [0.0, 0.1, 0.9]  # the confident crop is, each time
+    crops = {clip: [values, wrong, values, values] for clip, values in right.items()}
+    for member in PLAN["members"]:
+        for fold, names in (("0", "abc"), ("1", "de")):
+            of_fold = {clip: crops[clip] for clip in names} | {"t1": [UNCONFIDENT, CERTAIN]}
+            cover: CropsOf = {clip: [wrong, wrong] for clip in [*names, "t1"]}
+            write(tmp_path / member / fold, "best_out_of_fold", random=of_fold, cover=cover)
+    clips, folds = table()
+    rows = select_clips(folds, clips, ["0", "1"])
+    even = read_members(tmp_path, PLAN, rows, folds, confidence=0.8)["even"]
+    assert even.aggregation == "mean_of_random_crops"
+    assert even.compared["mean_of_random_crops"]["accuracy"] == 1
+    assert even.compared["confident_crop"]["accuracy"] == 0
+    assert even.compared["mean"]["accuracy"] == 0
+    assert {name: entry["n_crops"] for name, entry in even.compared.items()} == {
+        "mean": 2,
+        "mean_of_random_crops": 4,
+        "confident_crop": 2,
+    }
+    probabilities = even.predictions.probabilities
+    np.testing.assert_allclose(probabilities[0], np.mean(crops["a"], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(probabilities[5], np.mean([UNCONFIDENT, CERTAIN], axis=0))
+    (note,) = even.notes
+    assert note.startswith("even: best_out_of_fold is mean_of_random_crops, by the log loss")
 
 
 def test_a_test_clip_is_the_mean_over_the_folds(folder):
@@ -217,7 +287,7 @@ def test_labels_are_those_after_the_label_corrections_and_all_else_is_the_corpus
     rows = select_clips(folds, clips, ["0", "1"])
     assert list(rows["label"]) == ["cat", "owl", "cat", "dog", "dog", "cat", ""]
     assert rows["verified"].all()
-    (member, _) = read_members(folder, PLAN, rows, folds, confidence=0.7).values()
+    member = read_members(folder, PLAN, rows, folds, confidence=0.7)["confident"].predictions
     assert member.targets[1].tolist() == [0, 0, 1]
     np.testing.assert_allclose(member.probabilities[6], [2 / 6, 2 / 6, 2 / 6])
 
@@ -246,7 +316,7 @@ def test_one_clip_with_two_tags_makes_every_tag_a_question_of_its_own(folder):
     for corpus in (clips, folds):
         corpus.loc[corpus["clip"] == "a", "label"] = "cat;owl"
     rows = select_clips(folds, clips, ["0", "1"])
-    (member, _) = read_members(folder, PLAN, rows, folds, confidence=0.7).values()
+    member = read_members(folder, PLAN, rows, folds, confidence=0.7)["confident"].predictions
     assert member.task.is_multi_label
     assert member.targets[0].tolist() == [1, 0, 1]
     np.testing.assert_allclose(member.probabilities[6], [3 / 6, 2 / 6, 2 / 6])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from earmark.ensemble.combining import weighted_geometric_mean, weighted_mean_of_logits
 from earmark.ensemble.weights import combine_cross_fitted, learn_weights
+from earmark.evaluation.temperature import fit_temperature, temper
 from tests.ensemble.probabilities import random_probabilities
 
 SEEDS = st.integers(0, 10_000)
@@ -34,6 +35,43 @@ def cross_fitted(members, labels, folds):
     return combine_cross_fitted(members, targets, folds, is_multi_label=False)
 
 
+def tempered_alone(members, targets, **task):
+    """Each member at its best temperature, and these temperatures."""
+    found = {name: fit_temperature(p, targets, **task) for name, p in members.items()}
+    return {name: temper(p, found[name], **task) for name, p in members.items()}, found
+
+
+def test_a_member_earns_nothing_by_being_sharp():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 300)
+    members = {"a": skilled(rng, labels, 2), "b": skilled(rng, labels, 2)}
+    sharper = members | {"a": temper(members["a"], 0.25, is_multi_label=False)}
+    before, after = learn(members, labels), learn(sharper, labels)
+    assert after["b"] / after["a"] == pytest.approx(4 * before["b"] / before["a"], rel=1e-3)
+    together = [
+        weighted_geometric_mean(*pair).argmax(axis=1)
+        for pair in ((members, before), (sharper, after))
+    ]
+    assert np.array_equal(*together)
+
+
+def test_cross_fitted_weights_learn_from_trusted_clips_alone():
+    rng = np.random.default_rng(0)
+    labels, folds = rng.integers(0, 4, 400), np.arange(400) % 2
+    is_trusted = np.arange(400) % 4 < 2
+    echoed = np.where(is_trusted, labels, rng.integers(0, 4, 400))  # what unchecked labels are
+    members = {"good": skilled(rng, labels, 3), "echo": skilled(rng, echoed, 6)}
+    members["echo"][is_trusted] = skilled(rng, rng.integers(0, 4, 200), 0)  # noise where checked
+    targets = np.eye(4)[echoed]
+    combined = combine_cross_fitted(
+        members, targets, folds, is_multi_label=False, is_trusted=is_trusted
+    )
+    expected = members["good"].argmax(axis=1)
+    assert (combined.argmax(axis=1) == expected).mean() > 0.95
+    fooled = combine_cross_fitted(members, targets, folds, is_multi_label=False)
+    assert (fooled.argmax(axis=1) == expected).mean() < 0.8
+
+
 def test_a_perfect_member_among_random_ones_gets_almost_all_weight():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 200)
@@ -51,6 +89,8 @@ def test_learned_weights_are_no_worse_than_any_others(seed):
     labels = rng.integers(0, 4, 60)
     members = {f"m{i}": skilled(rng, labels, skill) for i, skill in enumerate((0.5, 1.5, 2.5))}
     learned = learn(members, labels, l2=0)
+    members, found = tempered_alone(members, np.eye(4)[labels], is_multi_label=False)
+    learned = {name: weight * found[name] for name, weight in learned.items()}
     best = loss(weighted_geometric_mean(members, learned), labels)
     for _ in range(20):
         other = dict(zip(members, rng.dirichlet(np.ones(3)), strict=True))
@@ -72,7 +112,9 @@ def test_the_pull_towards_equal_weights_wins_when_it_is_strong():
     labels = rng.integers(0, 4, 100)
     members = {"good": skilled(rng, labels, 4), "bad": skilled(rng, labels, 0)}
     assert learn(members, labels)["good"] > 0.9
-    assert learn(members, labels, l2=1e4)["good"] == pytest.approx(0.5, abs=1e-3)
+    _, found = tempered_alone(members, np.eye(4)[labels], is_multi_label=False)
+    pulled = learn(members, labels, l2=1e4)
+    assert pulled["good"] * found["good"] == pytest.approx(pulled["bad"] * found["bad"], rel=1e-2)
 
 
 def test_members_of_extreme_confidence_are_learned_from_too():
@@ -139,6 +181,8 @@ def test_learned_weights_of_many_tags_have_the_least_binary_cross_entropy(seed):
         return float(-(targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean())
 
     learned = learn_weights(members, targets, is_multi_label=True, l2=0)
+    members, found = tempered_alone(members, targets, is_multi_label=True)
+    learned = {name: weight * found[name] for name, weight in learned.items()}
     for _ in range(20):
         other = dict(zip(members, rng.dirichlet(np.ones(3)), strict=True))
         assert bce(learned) <= bce(other) + 1e-6

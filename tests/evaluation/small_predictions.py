@@ -48,6 +48,7 @@ def several_tags(n_clips: int = 60) -> Predictions:
             "fold": fold,
             "cross_fit_group": fold,
             "label": [";".join(np.array(TAGS)[row > 0]) for row in targets],
+            "verified": True,
             "usage": "",
             "quarantined": False,
             "source": "",

@@ -10,8 +10,10 @@ from earmark.evaluation.calibration import (
     calibration_error,
     calibration_report,
     error_if_calibrated,
+    judge,
     reliability,
     top_predictions,
+    verdict,
 )
 from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.temperature import temper
@@ -27,7 +29,7 @@ def confidences_of(values, is_right) -> Confidences:
 def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     # bins of width 1/15: 0.95 (four clips, three right) and 0.55 (two clips, none right)
     confidences = confidences_of([0.95] * 4 + [0.55] * 2, [1, 1, 1, 0, 0, 0])
-    error = calibration_error(confidences, equal_mass=False, seed=0, n_resamples=50)
+    error = calibration_error(confidences, equal_mass=False)
     assert error.value == pytest.approx((4 * 0.2 + 2 * 0.55) / 6)
     table = reliability(confidences, equal_mass=False)
     assert table["n"].tolist() == [2, 4]
@@ -54,30 +56,53 @@ def test_what_is_calibrated_shows_no_more_error_than_chance(is_multi_label):
         calibrated = overconfident(1.0, is_multi_label=is_multi_label, seed=seed, n_clips=300)
         confidences = Confidences.of(*calibrated, is_multi_label=is_multi_label)
         options = {"equal_mass": not is_multi_label}
-        errors.append(calibration_error(confidences, **options, seed=0, n_resamples=10).value)
+        errors.append(calibration_error(confidences, **options).value)
         expected.append(error_if_calibrated(confidences, **options))
     assert np.mean(errors) == pytest.approx(np.mean(expected), rel=0.12)
     too_confident = Confidences.of(
         *overconfident(4.0, is_multi_label=is_multi_label, n_clips=300),
         is_multi_label=is_multi_label,
     )
-    error = calibration_error(too_confident, **options, seed=0, n_resamples=10).value
+    error = calibration_error(too_confident, **options).value
     assert error > 2 * error_if_calibrated(too_confident, **options)
+
+
+def test_nineteen_of_twenty_calibrated_taggers_are_called_so():
+    n_called = 0
+    for seed in range(200):
+        calibrated = overconfident(1.0, is_multi_label=False, seed=seed, n_clips=150)
+        probabilities, targets = calibrated
+        judged = judge(predictions_of(probabilities, targets), probabilities)
+        n_called += verdict(judged).startswith("calibrated within chance")
+    assert 0.9 <= n_called / 200 <= 0.99
+
+
+@pytest.mark.parametrize(("temperature", "word"), [(3.0, "overconfident"), (0.3, "underconfident")])
+def test_the_verdict_says_which_way_probabilities_err(temperature, word):
+    probabilities, targets = overconfident(temperature, is_multi_label=False, n_clips=400)
+    judged = judge(predictions_of(probabilities, targets), probabilities)
+    gap = judged["confidence"] - judged["share_right"]
+    assert verdict(judged).startswith(f"{word} by {abs(gap):.3f} (expected calibration error")
+
+
+def predictions_of(probabilities, targets) -> Predictions:
+    clips = pd.DataFrame({"split": ["validation"] * len(targets)})
+    return Predictions("one", Task(list("abcd"), False, []), clips, targets, probabilities)
 
 
 def test_the_interval_of_the_error_holds_its_value_in_a_large_set():
     """40,000 clips tell the error of this tagger to a few thousandths; 400 should cover that."""
     large = Confidences.of(
-        *overconfident(1.5, is_multi_label=False, n_clips=40_000), is_multi_label=False
+        *overconfident(3.0, is_multi_label=False, n_clips=40_000), is_multi_label=False
     )
-    truth = calibration_error(large, equal_mass=True, seed=0, n_resamples=10).value
+    truth = calibration_error(large, equal_mass=True).value
     n_covered = 0
     for seed in range(60):
-        some = overconfident(1.5, is_multi_label=False, seed=1 + seed, n_clips=400)
+        some = overconfident(3.0, is_multi_label=False, seed=1 + seed, n_clips=400)
         confidences = Confidences.of(*some, is_multi_label=False)
-        error = calibration_error(confidences, equal_mass=True, seed=seed, n_resamples=200)
+        error = calibration_error(confidences, equal_mass=True)
         n_covered += error.low <= truth <= error.high
-    assert n_covered / 60 > 0.75  # the percentiles of the bootstrap cover it half as often
+    assert n_covered / 60 > 0.88
 
 
 def test_any_of_several_tags_is_right():
@@ -97,13 +122,17 @@ def test_the_report_judges_validation_and_test_clips_apart(is_multi_label):
     probabilities, targets = overconfident(3.0, is_multi_label=is_multi_label, n_clips=600)
     split = np.where(np.arange(600) < 400, "validation", "test")
     clips = pd.DataFrame({"split": split, "label": "x", "source": "", "cross_fit_group": ""})
+    clips["verified"] = True
     clips.loc[:399, "cross_fit_group"] = (np.arange(400) % 4).astype(str)
     clips.loc[599, "label"] = ""
     task = Task(list("abcd"), is_multi_label, [])
     predictions = Predictions("ensemble", task, clips, targets, probabilities)
-    values, bins, curve = calibration_report(
-        predictions, 3.0, rejection_threshold=0.6, seed=0, n_resamples=50
-    )
+    values, bins, curve = calibration_report(predictions, 3.0, rejection_threshold=0.6)
+    assert values["out_of_fold"]["estimator"] == "one fold's networks"
+    assert values["test"]["estimator"] == "mean over folds"
+    for row in values["out_of_fold"]["rejection_for_accuracy"].values():
+        assert 0 < row["threshold"] < 1
+        assert 20 / 400 <= row["coverage"] <= 1
     for key in ("out_of_fold", "test"):
         assert values[key]["ece_after"]["value"] < values[key]["ece_before"]["value"] / 2
     tempered = temper(probabilities[400:599], 3.0, is_multi_label=is_multi_label)

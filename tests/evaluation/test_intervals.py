@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as reference
 
 from earmark.evaluation.by_tag import per_class
-from earmark.evaluation.intervals import Estimate, groups_of, resamples, score_classes, score_tags
-from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS, TagMeasure
+from earmark.evaluation.intervals import Estimate, interval_text, score_classes, score_tags
+from earmark.evaluation.jackknife import Units, groups_of, jackknife
+from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS, TagMeasure, classes_of
 from earmark.evaluation.points import average_precision_at, point_values
 from earmark.evaluation.thresholds import Answers
 
@@ -36,7 +38,7 @@ def outcomes(n_right: int, n_clips: int):
 def test_scores_agree_with_scikit_learn(seed: int):
     probabilities, labels = draw(seed, n_clips=12 + 20 * seed)
     predicted = probabilities.argmax(axis=1)
-    ours = score_classes(probabilities, labels, tags=TAGS, seed=0, n_resamples=10)
+    ours = score_classes(probabilities, labels, tags=TAGS)
     precision, recall, f1, _ = reference.precision_recall_fscore_support(
         labels, predicted, average="macro", zero_division=0
     )
@@ -51,9 +53,7 @@ def test_scores_agree_with_scikit_learn(seed: int):
 
 def test_macro_values_leave_out_classes_that_never_occur():
     probabilities = np.eye(5)[[0, 0, 1]]  # classes 3 and 4 are nobody's label or prediction
-    ours = score_classes(
-        probabilities, np.array([0, 2, 1]), tags=list("abcde"), seed=0, n_resamples=10
-    )
+    ours = score_classes(probabilities, np.array([0, 2, 1]), tags=list("abcde"))
     # classes 0, 1, 2: recall 1, 1, 0 and precision 1/2, 1, 0
     assert ours["macro_recall"].value == pytest.approx(2 / 3)
     assert ours["macro_precision"].value == pytest.approx(1 / 2)
@@ -62,7 +62,7 @@ def test_macro_values_leave_out_classes_that_never_occur():
 
 def test_macro_f1_is_the_mean_of_the_classes_f1():
     probabilities, labels = draw(3, n_clips=40)
-    ours = score_classes(probabilities, labels, tags=TAGS, seed=0, n_resamples=10)
+    ours = score_classes(probabilities, labels, tags=TAGS)
     assert ours["macro_f1"].value == pytest.approx(
         per_class(probabilities, labels, TAGS)["f1"].mean()
     )
@@ -75,73 +75,114 @@ def test_macro_f1_is_the_mean_of_the_classes_f1():
 def test_scores_do_not_depend_on_the_order_of_clips_and_stay_in_range(seed, n_clips, n_tags):
     probabilities, labels = draw(seed, n_clips, n_tags)
     tags = [str(i) for i in range(n_tags)]
-    ours = score_classes(probabilities, labels, tags=tags, seed=seed, n_resamples=50)
+    ours = score_classes(probabilities, labels, tags=tags)
     order = np.random.default_rng(seed).permutation(n_clips)
-    again = score_classes(probabilities[order], labels[order], tags=tags, seed=seed, n_resamples=50)
-    assert ours == again
+    again = score_classes(probabilities[order], labels[order], tags=tags)
+    for name, estimate in ours.estimates.items():  # sums of another order differ in last bits
+        same = again[name]
+        assert (estimate.over, estimate.why_no_interval) == (same.over, same.why_no_interval)
+        ends = [(e.value, e.low or 0, e.high or 0) for e in (estimate, same)]
+        assert ends[0] == pytest.approx(ends[1])
     for name in CLASS_METRICS:
         estimate = ours[name]
-        assert 0 <= estimate.low <= estimate.high <= 1
+        if estimate.why_no_interval is None:
+            assert 0 <= estimate.low <= estimate.high <= 1
         assert 0 <= estimate.value <= 1
     assert ours["map_at_1"].value <= ours["map_at_3"].value
     assert ours["map_at_1"] == ours["accuracy"]
 
 
-def test_the_interval_of_a_proportion_is_the_normal_approximation():
-    n_clips, share = 400, 0.8
-    probabilities, labels = outcomes(320, n_clips)
-    ours = score_classes(probabilities, labels, tags=["a", "b"], seed=0, n_resamples=4000)[
-        "accuracy"
-    ]
-    half = 1.959964 * np.sqrt(share * (1 - share) / n_clips)
-    assert ours.value == share
-    assert ours.low == pytest.approx(share - half, abs=0.004)
-    assert ours.high == pytest.approx(share + half, abs=0.004)
+def test_the_interval_of_a_proportion_is_wilsons():
+    for n_right in (320, 396, 400):
+        probabilities, labels = outcomes(n_right, 400)
+        ours = score_classes(probabilities, labels, tags=["a", "b"])["accuracy"]
+        expected = binomtest(n_right, 400).proportion_ci(method="wilson")
+        assert ours.value == n_right / 400
+        # Of Student's distribution, and with 399 in place of 400 for the variance.
+        assert ours.low == pytest.approx(expected.low, abs=0.0005)
+        assert ours.high == pytest.approx(expected.high, abs=0.0005)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     n_covered = 0
-    for trial, n_right in enumerate(rng.binomial(150, 0.7, size=300)):
+    for n_right in rng.binomial(150, 0.7, size=300):
         probabilities, labels = outcomes(int(n_right), 150)
-        ours = score_classes(probabilities, labels, tags=["a", "b"], seed=trial, n_resamples=300)[
-            "accuracy"
-        ]
+        ours = score_classes(probabilities, labels, tags=["a", "b"])["accuracy"]
         n_covered += ours.low <= 0.7 <= ours.high
     assert 0.91 <= n_covered / 300 <= 0.98
 
 
-def test_resampling_fates_is_resampling_clips():
-    probabilities, labels = draw(1, n_clips=80)
-    ours = score_classes(probabilities, labels, tags=TAGS, seed=0, n_resamples=3000)
-    rng = np.random.default_rng(1)
-    f1s = []
-    for _ in range(600):
-        rows = rng.integers(0, 80, 80)
-        predicted = probabilities[rows].argmax(axis=1)
-        f1s.append(reference.f1_score(labels[rows], predicted, average="macro", zero_division=0))
-    low, high = np.quantile(f1s, [0.025, 0.975])
-    assert ours["macro_f1"].low == pytest.approx(low, abs=0.02)
-    assert ours["macro_f1"].high == pytest.approx(high, abs=0.02)
+def test_leaving_out_a_recording_leaves_out_all_of_its_clips():
+    probabilities, labels = draw(1, n_clips=60)
+    sources = [f"r{i // 3}" for i in range(60)]
+    measure, cell_of = classes_of(probabilities, labels)
+    found = jackknife(measure, cell_of, Units.of(60, sources))["macro_f1"]
+    units = groups_of(sources)
+    for unit in range(20):
+        p, y = probabilities[units != unit].argmax(axis=1), labels[units != unit]
+        expected = reference.f1_score(y, p, average="macro", zero_division=0)
+        assert found.without[unit] == pytest.approx(expected)
+    assert found.bias == pytest.approx(19 * (found.without.mean() - found.value))
 
 
-def test_the_seed_decides_the_interval_but_not_the_value():
-    probabilities, labels = draw(2)
-    one, same, other = (
-        score_classes(probabilities, labels, tags=TAGS, seed=seed, n_resamples=200)
-        for seed in (1, 1, 2)
-    )
-    assert one == same
-    assert one["map_at_3"].value == other["map_at_3"].value
-    assert one["map_at_3"] != other["map_at_3"]
+def test_many_recordings_are_left_out_in_blocks(monkeypatch):
+    probabilities, labels = draw(1, n_clips=600)
+    whole = score_classes(probabilities, labels, tags=TAGS)["macro_f1"]
+    monkeypatch.setattr("earmark.evaluation.jackknife.MAX_UNITS", 200)
+    assert Units.of(600, None).n == 200
+    blocks = score_classes(probabilities, labels, tags=TAGS)["macro_f1"]
+    assert (blocks.low, blocks.high) == pytest.approx((whole.low, whole.high), abs=0.01)
+
+
+def drawn_of_41_classes(seed: int, n_clips: int, n_tags: int = 41):
+    """Classes that are not equally hard, and resemble another one each."""
+    rng = np.random.default_rng(seed)
+    hard = np.random.default_rng(0).normal(3.2, 0.7, n_tags)
+    labels = rng.integers(0, n_tags, n_clips)
+    logits = rng.normal(size=(n_clips, n_tags))
+    logits[np.arange(n_clips), labels] += hard[labels]
+    logits[np.arange(n_clips), (labels + 1) % n_tags] += 1.0
+    return np.exp(logits), labels
+
+
+def test_the_interval_of_macro_f1_covers_or_is_not_shown():
+    """200 clips of 41 classes: a bootstrap's percentiles held the truth in two of three."""
+    tags = [str(k) for k in range(41)]
+    truth = score_classes(*drawn_of_41_classes(0, 40_000), tags=tags)["macro_f1"].value
+    for n_clips in (200, 400):
+        found = [
+            score_classes(*drawn_of_41_classes(1 + i, n_clips), tags=tags)["macro_f1"]
+            for i in range(80)
+        ]
+        shown = [one for one in found if one.why_no_interval is None]
+        n_covered = sum(one.low <= truth <= one.high for one in shown)
+        assert n_covered >= 0.89 * len(shown)
+        assert len(shown) > 70 or n_clips == 200
+        for one in found:
+            assert (one.low is None) == (one.why_no_interval is not None)
+
+
+def test_too_few_clips_have_no_interval_but_a_reason():
+    probabilities, labels = draw(0, n_clips=9)
+    few = score_classes(probabilities, labels, tags=TAGS)["accuracy"]
+    assert few.why_no_interval == "too few clips (9.0, below 10)"
+    assert few.to_json() == {"value": few.value, "why_no_interval": few.why_no_interval}
+    assert interval_text(few.to_json()) == "no interval: too few clips (9.0, below 10)"
+    probabilities, labels = draw(0, n_clips=12)
+    some = score_classes(probabilities, labels, tags=TAGS)
+    assert some["accuracy"].why_no_interval is None
+    assert "too few clips per class (2." in some["macro_f1"].why_no_interval
+    one = score_classes(probabilities, labels, tags=TAGS, sources=["r"] * 12)
+    assert one["accuracy"].why_no_interval == "too few recordings (1.0, below 10)"
 
 
 def test_scores_become_plain_json():
     probabilities, labels = draw(2)
-    plain = score_classes(probabilities, labels, tags=TAGS, seed=1, n_resamples=20).to_json()
+    plain = score_classes(probabilities, labels, tags=TAGS).to_json()
     assert json.loads(json.dumps(plain)) == plain
     assert set(plain) == {*CLASS_METRICS, "n_clips"}
-    assert set(plain["map_at_3"]) == {"value", "low", "high"}
+    assert set(plain["map_at_3"]) == {"value", "low", "high", "over"}
     assert plain["n_clips"] == 60
 
 
@@ -157,7 +198,7 @@ def tagged(seed: int, n_clips: int = 80, n_tags: int = 5, skill: float = 1.5):
 @pytest.mark.parametrize("seed", range(4))
 def test_scores_of_several_tags_agree_with_scikit_learn(seed: int):
     probabilities, targets, answers = tagged(seed)
-    ours = score_tags(probabilities, targets, answers, seed=0, n_resamples=10)
+    ours = score_tags(probabilities, targets, answers)
     expected = {
         "roc_auc": reference.roc_auc_score(targets, probabilities, average="macro"),
         "mean_average_precision": reference.average_precision_score(targets, probabilities),
@@ -189,24 +230,25 @@ def test_a_weighted_clip_counts_as_so_many_equal_ones():
 
 def test_a_tag_that_every_clip_has_is_no_part_of_auc_and_mean_ap():
     probabilities, targets, answers = tagged(0)
-    whole = score_tags(probabilities, targets, answers, seed=0, n_resamples=50)
+    whole = score_tags(probabilities, targets, answers)
     more = [np.concatenate([part, part[:, :1]], axis=1) for part in (probabilities, *answers)]
     targets = np.concatenate([targets, np.ones((80, 1), np.float32)], axis=1)
-    wider = score_tags(more[0], targets, Answers(*more[1:]), seed=0, n_resamples=50)
+    wider = score_tags(more[0], targets, Answers(*more[1:]))
     for name in ("roc_auc", "mean_average_precision"):
         assert wider[name] == whole[name]
-    none = score_tags(probabilities, np.ones_like(probabilities), answers, seed=0, n_resamples=9)
-    assert np.isnan([none["roc_auc"].value, none["roc_auc"].low]).all()
+    none = score_tags(probabilities, np.ones_like(probabilities), answers)
+    assert np.isnan(none["roc_auc"].value)
+    assert none["roc_auc"].why_no_interval == "no tag has clips with it and clips without it"
 
 
 def test_the_interval_of_auc_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     truth, n_covered, n_trials = 0.7602499, 0, 200  # normal scores one apart: Phi(1 / sqrt 2)
-    for trial in range(n_trials):
+    for _ in range(n_trials):
         targets = (np.arange(120) < 40).astype(np.float32)[:, np.newaxis]
         scores = rng.normal(size=(120, 1)) + targets
         answers = Answers(scores > 0, scores > 0)
-        ours = score_tags(scores, targets, answers, seed=trial, n_resamples=200)["roc_auc"]
+        ours = score_tags(scores, targets, answers)["roc_auc"]
         n_covered += ours.low <= truth <= ours.high
     assert 0.90 <= n_covered / n_trials <= 0.985
 
@@ -216,55 +258,44 @@ def test_clips_of_one_recording_need_the_interval_over_recordings():
     rng = np.random.default_rng(0)
     sources = [f"r{i // 10}" for i in range(200)]
     n_covered, n_over_clips, n_trials = 0, 0, 200
-    for trial in range(n_trials):
+    for _ in range(n_trials):
         right = np.repeat(rng.random(20) < 0.7, 10)[:, np.newaxis]
         probabilities = np.where(right, [0.9, 0.1], [0.1, 0.9])
         labels = np.zeros(200, dtype=np.int64)
-        ours = score_classes(
-            probabilities, labels, tags=["a", "b"], seed=trial, n_resamples=300, sources=sources
-        )["accuracy"]
-        n_covered += ours.low_by_source <= 0.7 <= ours.high_by_source
-        n_over_clips += ours.low <= 0.7 <= ours.high
-        assert ours.widest("clips", "recordings")[2] == "recordings"
-    assert n_covered / n_trials > 0.88
+        clips = score_classes(probabilities, labels, tags=["a", "b"])["accuracy"]
+        ours = score_classes(probabilities, labels, tags=["a", "b"], sources=sources)["accuracy"]
+        assert (clips.over, ours.over) == ("clips", "recordings")
+        n_covered += ours.low <= 0.7 <= ours.high
+        n_over_clips += clips.low <= 0.7 <= clips.high
+    assert n_covered / n_trials > 0.92
     assert n_over_clips / n_trials < 0.6
 
 
 def test_sources_of_one_clip_each_leave_the_interval_as_it_is():
     probabilities, labels = draw(0)
-    how = {"tags": TAGS, "seed": 0, "n_resamples": 50}
-    alone = score_classes(probabilities, labels, **how, sources=[str(i) for i in range(60)])
-    assert alone == score_classes(probabilities, labels, **how)
-    assert alone["accuracy"].low_by_source is None
+    alone = score_classes(probabilities, labels, tags=TAGS, sources=[str(i) for i in range(60)])
+    assert alone == score_classes(probabilities, labels, tags=TAGS)
     assert groups_of(["", "", "a"]) is None
     assert groups_of(["a", "", "", "a"]).tolist().count(groups_of(["a", "", "", "a"])[0]) == 2
 
 
-def test_a_resampled_recording_brings_all_of_its_clips():
-    cell_of, groups = np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1])
-    rng = np.random.default_rng(0)
-    (counts,) = resamples(cell_of, groups, rng=rng, n_resamples=500)
-    assert counts.shape == (3, 500)
-    assert (counts[0] + counts[2] == 2).all()  # two recordings, one with either cell
-    assert (counts[1] == 2).all()  # and each of them has a clip of the middle cell
-    uneven = np.array([0, 0, 0, 1])
-    (counts,) = resamples(np.arange(4), uneven, rng=rng, n_resamples=4000)
-    np.testing.assert_allclose(counts.mean(axis=1), [1, 1, 1, 1], atol=0.05)
-    (clips,) = resamples(cell_of, None, rng=rng, n_resamples=4000)
-    assert (clips.sum(axis=0) == 4).all()
-    np.testing.assert_allclose(clips.mean(axis=1), [1, 2, 1], atol=0.05)
+def test_recordings_of_unequal_length_count_as_fewer():
+    assert Units.of(4, None).effective == 4
+    units = Units.of(6, ["a", "a", "a", "a", "b", "c"])
+    assert units.effective == pytest.approx(36 / 18)
+    is_true = np.array([[1, 0]] * 4 + [[1, 1], [0, 1]]) > 0
+    # The first tag: 4 clips and 1; the second: 1 and 1.
+    assert units.effective_per_class(is_true) == pytest.approx(2 / (17 / 25 + 1 / 2))
 
 
-def test_ends_over_recordings_are_told_only_where_there_are_some():
-    assert Estimate(0.5, 0.4, 0.6).to_json() == {"value": 0.5, "low": 0.4, "high": 0.6}
-    both = Estimate(0.5, 0.4, 0.6, 0.3, 0.7)
-    assert both.to_json()["low_by_source"] == 0.3
-    assert both.widest("clips", "recordings") == (0.3, 0.7, "recordings")
-    assert Estimate(0.5, 0.4, 0.6, 0.45, 0.55).widest("clips", "recordings")[2] == "clips"
+def test_an_interval_says_what_it_ranges_over():
+    ends = {"value": 0.5, "low": 0.4, "high": 0.6, "over": "clips"}
+    assert Estimate(0.5, 0.4, 0.6).to_json() == ends
+    assert interval_text(ends, "+.2f") == "95 % interval +0.40 to +0.60 over clips"
 
 
-def test_many_clips_and_tags_are_resampled_in_pieces(monkeypatch):
+def test_many_clips_and_tags_are_left_out_in_pieces(monkeypatch):
     probabilities, targets, answers = tagged(1)
-    whole = score_tags(probabilities, targets, answers, seed=0, n_resamples=30)
-    monkeypatch.setattr("earmark.evaluation.intervals.CHUNK", 400)
-    assert score_tags(probabilities, targets, answers, seed=0, n_resamples=30) == whole
+    whole = score_tags(probabilities, targets, answers)
+    monkeypatch.setattr("earmark.evaluation.jackknife.CHUNK", 400)
+    assert score_tags(probabilities, targets, answers) == whole

@@ -10,6 +10,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from earmark.evaluation.paired import Changes, Gain, gain, mcnemar, tag_changes
 from earmark.evaluation.predictions import Predictions
+from earmark.evaluation.scores import values_of
+from earmark.evaluation.thresholds import Thresholds
 from earmark.labels import Task
 
 TWO = Task(["a", "b"], is_multi_label=False, aux_labels=[])
@@ -51,8 +53,8 @@ def test_the_p_value_is_that_of_every_sign_of_the_differences():
 def test_equal_taggers_do_not_differ():
     one = tagger(np.arange(50) % 3 > 0)
     found = gain(one, one, **ACCURACY, n_resamples=100)
-    assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
-    assert found.p_value == 1
+    assert (found.difference.value, found.difference.low, found.p_value) == (0, None, 1)
+    assert found.difference.why_no_interval == "the two differ on too few clips (0.0, below 6)"
 
 
 def test_under_no_difference_small_p_values_are_rare():
@@ -78,11 +80,37 @@ def test_clips_of_one_recording_are_swapped_and_resampled_together():
     grouped = gain(tagger(first, sources), tagger(second, sources), **ACCURACY, n_resamples=500)
     assert alone.p_value < 0.01
     assert grouped.p_value == pytest.approx(2 / 8, abs=0.06)  # of 2^3 signs two are as large
-    assert grouped.difference.low_by_source < alone.difference.low
+    assert grouped.difference.why_no_interval == "too few recordings (4.0, below 10)"
     assert grouped.n_groups == 4
-    assert alone.difference == type(alone.difference)(
-        grouped.difference.value, grouped.difference.low, grouped.difference.high
+    assert alone.difference.over == "clips"
+
+
+def answering(logits, targets, threshold: float) -> Predictions:
+    """A tagger of several tags that answers them from a threshold upwards."""
+    clips = pd.DataFrame({"clip": range(len(targets)), "source": ""})
+    task = Task(list("abcdef"), is_multi_label=True, aux_labels=[])
+    p = 1 / (1 + np.exp(-logits))
+    return Predictions("several", task, clips, targets, p).with_answers(
+        Thresholds(threshold, np.full(6, threshold))
     )
+
+
+def test_taggers_of_equal_micro_f1_that_answer_differently_seldom_seem_to_differ():
+    """One tagger answers many tags, the other few: swapping their clips is not how they differ."""
+    rng = np.random.default_rng(0)
+
+    def pair(n_clips: int) -> tuple[Predictions, Predictions]:
+        targets = (rng.random((n_clips, 6)) < 0.2).astype(np.float32)
+        logits = 2 * targets - 1.5 + rng.normal(size=targets.shape)
+        return answering(logits, targets, 0.25), answering(logits, targets, 0.667)
+
+    low, high = (values_of(tagger)["micro_f1"] for tagger in pair(100_000))
+    assert low == pytest.approx(high, abs=0.005)
+    alarms = [
+        gain(*pair(80), metric="micro_f1", seed=i, n_resamples=200).p_value <= 0.05
+        for i in range(300)
+    ]
+    assert np.mean(alarms) <= 0.075
 
 
 def test_other_metrics_are_compared_by_the_same_pairs():
@@ -101,6 +129,7 @@ def several(seed: int, skill: float, scale: float = 1.0) -> Predictions:
     probabilities = scale / (1 + np.exp(-(noise + skill * targets)))
     clips = pd.DataFrame({"clip": range(120), "split": "validation", "label": "x", "source": ""})
     clips["cross_fit_group"] = np.arange(120) % 2
+    clips["verified"] = True
     task = Task(list("abc"), is_multi_label=True, aux_labels=[])
     return Predictions("several", task, clips, targets, probabilities).with_answers()
 

@@ -211,11 +211,13 @@ TOY = Table(
 
 
 def scores(value: float, *, with_test: bool = True) -> dict[str, Any]:
-    estimate = {"accuracy": {"value": value, "low": value - 0.1, "high": value + 0.1}}
+    estimate = {
+        "accuracy": {"value": value, "low": value - 0.1, "high": value + 0.1, "over": "clips"}
+    }
     folds = {"mean": {"accuracy": value + 0.01}, "std": {"accuracy": 0.02}}
     entry: dict[str, Any] = {"out_of_fold": estimate, "folds": folds}
     if with_test:
-        more = {"accuracy": {"value": 0.25, "low": 0.0, "high": 0.5}}
+        more = {"accuracy": {"value": 0.25, "low": 0.0, "high": 0.5, "over": "recordings"}}
         entry["test"] = {"all": more, "public": more}
     epochs = {"m": {"rule": "scored_fold", "scored_fold": value + 0.05, "last": value}}
     notes = ["Said by the run."]
@@ -233,15 +235,16 @@ def test_a_table_is_rendered_with_intervals_and_notes():
     assert markdown(toy_plan(), {"one": scores(0.4), "two": scores(0.7)}) == (
         "# A paper, table 1\n"
         "\n"
-        "Corpus: sounds. Brackets: 95 % intervals over clips.\n"
+        "Corpus: sounds. Brackets: 95 % intervals over clips, or over recordings (r) cut into "
+        "several clips.\n"
         "\n"
         "|  | Folds: paper | Folds: ours | Public: paper | Public: ours |\n"
         "| --- | --- | --- | --- | --- |\n"
         "| Baseline | 0.1 | not run | – | not run |\n"
         "| Mine | 0.5 ± 0.1 | 0.410 ± 0.020; of all clips 0.400 (0.300 to 0.500) "
-        "| 0.6 | 0.250 (0.000 to 0.500) |\n"
+        "| 0.6 | 0.250 (0.000 to 0.500; r) |\n"
         "| All | – | 0.710 ± 0.020; of all clips 0.700 (0.600 to 0.800) "
-        "| – | 0.250 (0.000 to 0.500) |\n"
+        "| – | 0.250 (0.000 to 0.500; r) |\n"
         "\n"
         "After each epoch, on validation clips, at the epoch that a rule would keep:\n"
         "\n"

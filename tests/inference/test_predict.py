@@ -4,14 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
 from earmark.ensemble.combining import mean_over_folds
 from earmark.errors import UserError
 from earmark.inference import predict
-from earmark.inference.predict import Prediction, load_ensemble
+from earmark.inference.predict import Ensemble, Prediction, load_ensemble
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.store import write_json
+from tests.waveforms import tone
 
 TAGS = ["bark", "bell", "cello"]
 COMBINED = np.array([0.1, 0.64, 0.26])
@@ -45,6 +47,30 @@ def test_probabilities_are_tempered_and_their_order_stays():
     expected = np.sqrt([0.64, 0.26, 0.1]) / np.sqrt([0.64, 0.26, 0.1]).sum()
     assert prediction.probabilities == pytest.approx(expected)
     assert prediction.tags == ["bell", "cello", "bark"]
+
+
+def judged(confidence: float, **changes) -> dict:
+    """What was measured of 80 clips of which 0.7 are right; the error is the difference."""
+    limits = {"ece_if_calibrated": 0.06, "ece_chance_limit": 0.09}
+    values = {"ece": abs(confidence - 0.7), "confidence": confidence, "share_right": 0.7}
+    return {"n_clips": 80, **values, **limits, **changes}
+
+
+def test_the_claim_of_calibration_is_what_was_measured(tmp_path):
+    layout = Layout(tmp_path)
+    of_one = judged(0.75, n_folds=3, n_unlabelled=0)
+    write_json(layout.ensemble / "ensemble.json", {"temperature": 2.0, "calibration": of_one})
+    line = Ensemble(None, layout).calibration()
+    assert line.startswith("on 80 validation clips, calibrated within chance (")
+    assert "the mean over folds, shown here, is less confident" in line
+    measured = {"temperature": 2.0, "test": judged(0.9, n_clips=160)}
+    write_json(layout.metrics / "calibration.json", measured)
+    line = Ensemble(None, layout).calibration()
+    assert line.startswith("on 160 test clips, overconfident by 0.200 (")
+    write_json(
+        layout.metrics / "calibration.json", measured | {"temperature": 1.9}
+    )  # of a past run
+    assert "validation" in Ensemble(None, layout).calibration()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
@@ -88,6 +114,30 @@ def test_thresholds_are_of_the_calibrated_probabilities():
     )
     assert prediction.probabilities == pytest.approx([tempered])
     assert prediction.answer == ["bark"]
+
+
+class _StopError(Exception):
+    """What comes after the waveform does not matter."""
+
+
+@pytest.mark.parametrize(("normalise", "peak"), [(True, 32_767), (False, 3_276)])
+def test_a_recording_is_as_loud_as_the_clips_that_were_trained_on(
+    tmp_path, monkeypatch, normalise, peak
+):
+    soundfile.write(tmp_path / "a.wav", tone(500, seconds=0.5, rate=16_000, level=0.1), 16_000)
+    trim = {"top_db": 60.0, "min_seconds": 0.1, "normalise": normalise}
+    peaks = []
+
+    def stop(waveform):
+        peaks.append(int(np.abs(waveform).max()))
+        raise _StopError
+
+    monkeypatch.setattr(predict, "WaveformFeatures", stop)
+    preparation = {"sample_rate": 16_000, "trim": trim}
+    monkeypatch.setattr(Ensemble, "metadata", metadata(preparation=preparation))
+    with pytest.raises(_StopError):
+        Ensemble(runtime=None, layout=Layout(tmp_path)).tag(tmp_path / "a.wav")
+    assert peaks == [pytest.approx(peak, abs=2)]
 
 
 def test_json_holds_the_answer_and_the_likeliest_tags():

@@ -29,8 +29,10 @@ OLD_SECTIONS = {
     "class_mixing": "",
 }
 # What stood in old params.yaml and has no old name: keys that are new.
-NEW_KEYS = ("adam_epsilon", "extensions", "fold_mean", "fusion", "mixup_draw", "seed", "training")
-NEW_KEYS += ("type",)
+NEW_KEYS = {
+    *("adam_epsilon", "epoch_choice", "extensions", "fold_mean", "fusion", "inner_share"),
+    *("drop_test_copies", "mixup_draw", "normalise", "seed", "training", "type"),
+}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,10 @@ NEW_KEYS += ("type",)
         ({"folds": []}, ["folds", "at least 1"]),
         ({"folds": [0.5]}, ["folds.0", "0.5"]),
         ({f"{DENSENET}.network": MISSING}, [f"{DENSENET}.network: missing"]),
-        ({f"{DENSENET}.prediction.aggregation": "men"}, ["'confident_crop' or 'mean'"]),
+        (
+            {f"{DENSENET}.prediction.aggregation": "men"},
+            ["'confident_crop', 'mean', 'mean_of_random_crops' or 'best_out_of_fold'"],
+        ),
         ({"extractors.vggish.weights": "w.safetensors"}, ["extractors.vggish", "64 hex digits"]),
         ({"ensemble.weights": "learn"}, ["ensemble.weights", "'learned' or 'equal'", "'learn'"]),
         ({"features.logmel.type": MISSING}, ["features.logmel.type: missing"]),
@@ -113,7 +118,8 @@ def test_a_renamed_value_is_refused_with_its_new_name(demo, name, old, new):
     sections = {"aggregation": f"{DENSENET}.prediction", "padding": f"{DENSENET}.input"}
     key = f"{sections.get(name, 'model')}.{name}"
     assert_one_problem(changed(demo, {key: old}), f"{key}: ", f"{old} is now called {new}")
-    assert problems_with(changed(demo, {key: new})) == []
+    guided = {"model.epoch_choice": "scored_fold"}  # multistep lowers the rate by a validation loss
+    assert problems_with(changed(demo, {key: new, **guided})) == []
 
 
 def test_a_renamed_key_and_its_renamed_value_are_one_line(demo):

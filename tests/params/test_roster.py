@@ -57,3 +57,5 @@ def test_folds_follow_from_the_scheme(demo):
     assert folds_of(sound(demo).cv) == ["0", "1", "2"]
     params = sound(changed(demo, {"cv.scheme": "first_last", "folds": ["first", "last"]}))
     assert folds_of(params.cv) == params.fold_names == ["first", "last"]
+    official = sound(changed(demo, {"cv.scheme": "official", "folds": [1, 10]}))
+    assert folds_of(official.cv) is None  # the corpus alone knows

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,7 @@ def test_the_whole_graph_runs_and_scores_every_member_and_the_ensemble(
         assert parts == 12
         found = entry["out_of_fold"]["map_at_3"]
         assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+        assert found["over"] in ("clips", "recordings")
     assert sum(scores["weights"].values()) == pytest.approx(1)
     assert any("synthetic" in note for note in scores["notes"])
     assert any("random values" in note for note in scores["notes"])
@@ -157,6 +159,11 @@ def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> Non
     assert len(parents) == 1
     assert len(children) == 8
     assert {run.info.status for run in runs} == {"FINISHED"}
+    scores = json.loads((workspace.root / "metrics/scores.json").read_text())
+    estimate = scores["ensemble"]["out_of_fold"]["map_at_3"]
+    assert parents[0].data.metrics["out_of_fold.map_at_3"] == pytest.approx(estimate["value"])
+    assert parents[0].data.metrics["out_of_fold.map_at_3.low"] == pytest.approx(estimate["low"])
+    assert len(parents[0].outputs.model_outputs) == 1
     commit = workspace.run("git", "rev-parse", "HEAD~1").strip()
     for run in children:
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
@@ -282,7 +289,12 @@ def test_an_experiment_retrains_from_its_parameter_on_and_is_listed(workspace: W
     shown = pd.read_csv(io.StringIO(workspace.run("dvc", "exp", "show", "--csv")))
     row = shown[shown["Experiment"] == "more-mixup"].iloc[0]
     assert row["model.mixup_alpha"] == 0.3
-    assert 0 <= row["ensemble.out_of_fold.map_at_3"] <= 1
+    assert 0 <= row["out_of_fold.map_at_3"] <= 1
+    command = re.findall(r"dvc (exp show .*)", (ROOT / "Makefile").read_text())[0]
+    arguments = shlex.split(command.replace("$$", "$"))
+    table = pd.read_csv(io.StringIO(workspace.run("dvc", *arguments, "--csv")))
+    assert "model.mixup_alpha" in table
+    assert len(table.columns) <= 20, "names, the summary, and what was changed"
     assert "model.mixup_alpha" in workspace.run("dvc", "params", "diff", "HEAD", "more-mixup")
     tracked = tracked_runs(workspace)
     assert sum(run.data.tags["dvc.exp"] == "more-mixup" for run in tracked) == 1 + 6

@@ -2,8 +2,8 @@
 
 The recordings of one fold's validation clips and of all test clips become noise. Labels, folds and
 lengths stay, so every loss and every weight that is trained must stay too, to the last bit. (What
-may depend on that sound: folds, as equal recordings stay together, and with other values of
-`epoch_choice` the epoch that is kept.)
+may depend on that sound: folds, as equal recordings stay together and copies of test clips do not
+train, and with `epoch_choice: scored_fold` the epoch that is kept.)
 """
 
 from pathlib import Path

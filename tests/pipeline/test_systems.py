@@ -11,11 +11,15 @@ import pandas as pd
 import pytest
 import soundfile
 
+from earmark.evaluation.temperature import temper
+from earmark.inference.predict import load_ensemble
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
+from earmark.seeding import rng_for
 from earmark.settings.profiles import overlay
 from earmark.store import Store, read_json, read_table
+from earmark.taggers import input
 from stages import (
     augment,
     class_mixing,
@@ -186,6 +190,22 @@ def test_a_second_task_is_learned_beside_the_first_and_mixtures_share_their_even
     assert scores(params, layout)["ensemble"]["out_of_fold"]["n_clips"] == 24
 
 
+def test_a_dropped_clip_is_predicted_by_a_network_that_did_not_learn_from_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.csv").write_text("clip,decision\n00.wav,drop\n")
+    params, layout = workspace(
+        tmp_path,
+        rows_of(8),
+        {"models": {"logmel": {"densenet": DENSENET}}},
+        {"corpus": {"label_corrections": "mine.csv"}},
+    )
+    train_and_predict(params, layout, ("logmel", "densenet"))
+    ensemble = scores(params, layout)["ensemble"]
+    assert ensemble["out_of_fold"]["n_clips"] == 23
+    assert ensemble["out_of_fold_as_given"]["n_clips"] == 24
+
+
 def test_clips_of_several_tags_are_learned_and_scored_tag_by_tag(tmp_path: Path) -> None:
     rows = [*rows_of(5), *({"label": "buzz;tick"} for _ in range(6))]
     rows += [{"label": label, "split": "test"} for label in (*TAGS, "hiss;tick")]
@@ -201,6 +221,47 @@ def test_clips_of_several_tags_are_learned_and_scored_tag_by_tag(tmp_path: Path)
     found = scores(params, layout)["ensemble"]
     assert found["test"]["all"]["n_clips"] == 4
     assert 0 <= found["out_of_fold"]["roc_auc"]["value"] <= 1
+
+
+def test_a_renamed_recording_has_the_crops_and_the_probabilities_that_the_graph_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[tuple[Any, ...]] = []
+
+    def recorded(seed: int, *key: Any) -> np.random.Generator:
+        keys.append((seed, *key))
+        return rng_for(seed, *key)
+
+    monkeypatch.setattr(input, "rng_for", recorded)
+    rows = [{"split": "train", **row} for row in rows_of(6)] + rows_of(1, split="test")
+    first = {**DENSENET, "training": {"epochs": 1}}
+    second = {**DENSENET, "prediction": {"aggregation": "best_out_of_fold"}}
+    roster = {"logmel": {"first": first, "second": second}}
+    params, layout = workspace(
+        tmp_path, rows, {"models": roster}, {"inference": {"confidence": 0.36}}
+    )
+    train_and_predict(params, layout, ("logmel", "first"), ("logmel", "second"))
+    scores(params, layout)
+    clips = read_table(layout.ensemble / "clips.parquet")
+    index = Store.open(layout.trimmed).index
+    longest = index[index["split"] == "test"].sort_values("length").iloc[-1]
+    assert longest["length"] > 0.6 * RATE, "there is room for several crops"
+    networks = {("first", "0"), ("first", "1"), ("second", "0"), ("second", "1")}
+    in_graph = {key for key in keys if key[-1] == longest["sha256"]}
+    assert {key[2:4] for key in in_graph} == networks
+
+    keys.clear()
+    renamed = tmp_path / "another name.wav"
+    renamed.write_bytes((tmp_path / "corpus" / longest["clip"]).read_bytes())
+    tagged = load_ensemble(params.runtime, layout).tag(renamed)
+    assert set(keys) == in_graph
+    metadata = read_json(layout.ensemble / "ensemble.json")
+    expected = read_table(layout.ensemble / "ensemble.parquet")[clips["clip"] == longest["clip"]]
+    tempered = temper(expected.to_numpy(), metadata["temperature"], is_multi_label=False)[0]
+    probability_of = dict(zip(tagged.tags, tagged.probabilities, strict=True))
+    np.testing.assert_allclose([probability_of[t] for t in expected.columns], tempered, rtol=1e-4)
+    assert metadata["aggregation"]["first"] == "confident_crop"
+    assert metadata["aggregation"]["second"] != "best_out_of_fold"
 
 
 def test_a_model_starts_from_the_backbone_of_another_with_a_fresh_head(tmp_path: Path) -> None:

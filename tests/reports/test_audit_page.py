@@ -35,6 +35,8 @@ def test_the_folder_holds_the_page_and_the_tables(tmp_path):
     assert list(issues.columns[-2:]) == ["decision", "label"]
     assert read_json(layout.metrics / "audit.json") == audit.metrics
     page = (layout.audit / "index.html").read_text()
+    assert "the ensemble&#x27;s own errors are subtracted" in page
+    assert "Of the listed labels about" in page
     assert page.index("training and validation") < page.index("forbids commercial use")
     assert len(re.findall("data:image/png;base64", page)) == 3
     assert "05.wav" in (layout.audit / "ATTRIBUTION.txt").read_text()
@@ -46,7 +48,7 @@ def test_without_an_ensemble_the_label_issues_are_an_empty_table(tmp_path):
     layout = write_corpus(tmp_path, faulty=False)
     write_audit(audit_corpus(audit_params(), layout), layout, corpus="mine")
     header = (layout.audit / "label_issues.csv").read_text().strip()
-    assert header.endswith("score,verified,decision,label")
+    assert header.endswith("p_wrong,verified,decision,label")
     assert "no ensemble yet" in (layout.audit / "index.html").read_text()
 
 

@@ -3,6 +3,7 @@
 import base64
 import copy
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from earmark.evaluation.by_tag import per_class, per_tag
-from earmark.evaluation.calibration import calibration_report
+from earmark.evaluation.calibration import calibration_report, verdict
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.evaluation.points import confusion_matrix
 from earmark.evaluation.predictions import Predictions
@@ -29,7 +30,7 @@ TAGS = ["bark", "a<b> & $x$", "cello"]
 
 
 def scores_of(value: float) -> dict:
-    estimate = {"value": value, "low": value - 0.02, "high": value + 0.02}
+    estimate = {"value": value, "low": value - 0.02, "high": value + 0.02, "over": "clips"}
     names = (*CLASS_METRICS, *TAG_METRICS)
     return {**dict.fromkeys(names, estimate), "n_clips": 30}
 
@@ -58,6 +59,8 @@ def page() -> dict:
             "validation_loss": [1.0, 0.6, 1.1, 1.0],
             "map_at_3": [0.5, 0.8, 0.5, 0.4],
             "learning_rate": 1e-3,
+            "learning_rate_low": 1e-4,
+            "learning_rate_high": [2e-3, 2e-3, 3e-3, 2e-3],
         }
     )
     models = {"one": entry(0.81) | folds(0.805), "two": entry(0.84) | folds(0.835)}
@@ -171,16 +174,21 @@ def test_an_ensemble_that_is_not_better_is_reported_as_such(page, value):
 
 
 def test_the_summary_gives_the_paired_difference(page):
-    difference = {"value": 0.06, "low": 0.01, "high": 0.11}
+    difference = {"value": 0.06, "low": 0.01, "high": 0.11, "over": "clips"}
     page["scores"]["gain"] = {"difference": difference, "p_value": 0.0123}
     _, sentence = summary_of(page["scores"], "map_at_3")
     assert sentence.endswith(
-        "the best member, two. The difference is +0.0600 (95 % interval over the same clips: "
-        "+0.0100 to +0.1100; p = 0.012 by a permutation test)."
+        "the best member, two. The difference is +0.0600 (95 % interval +0.0100 to "
+        "+0.1100 over clips; p = 0.012 by a permutation test)."
     )
-    difference |= {"low_by_source": -0.02, "high_by_source": 0.14}
+    difference |= {"low": -0.02, "high": 0.14, "over": "recordings"}
     _, sentence = summary_of(page["scores"], "map_at_3")
-    assert "over the same recordings: -0.0200 to +0.1400" in sentence
+    assert "interval -0.0200 to +0.1400 over recordings" in sentence
+    assert sentence.endswith("The improvement may be due to chance.")
+    none = {"value": 0.06, "why_no_interval": "too few clips"}
+    page["scores"]["gain"] = {"difference": none, "p_value": 0.2}
+    _, sentence = summary_of(page["scores"], "map_at_3")
+    assert "+0.0600 (no interval: too few clips; p = 0.2" in sentence
     assert sentence.endswith("The improvement may be due to chance.")
 
 
@@ -201,16 +209,16 @@ def test_summary_and_order_follow_the_first_metric(page):
     assert text.index("<td>one</td>") < text.index("<td>two</td>")
 
 
-def test_the_wider_interval_is_shown_and_marked(page):
-    assert "recordings that they were cut from" not in visible(render_report(**page))
-    estimate = page["scores"]["ensemble"]["out_of_fold"]["map_at_3"]
-    wide = estimate | {"low_by_source": 0.7, "high_by_source": 0.99}
-    page["scores"]["ensemble"]["out_of_fold"] = page["scores"]["ensemble"]["out_of_fold"] | {
-        "map_at_3": wide
-    }
+def test_the_table_says_what_its_intervals_range_over(page):
+    assert "95 % interval over clips" in visible(render_report(**page))
+    wide = {"value": 0.9, "low": 0.7, "high": 0.99, "over": "recordings"}
+    none = {"value": 0.8, "why_no_interval": "too few recordings per class"}
+    found = {**page["scores"]["ensemble"]["out_of_fold"], "map_at_3": wide, "macro_f1": none}
+    found["accuracy"] = wide
+    page["scores"]["ensemble"]["out_of_fold"] = found
     text = visible(render_report(**page))
-    assert "[0.700, 0.990]<sup>r</sup>" in text
-    assert "or, if wider, over the recordings that they were cut from (<sup>r</sup>)" in text
+    assert "[0.700, 0.990]" in text
+    assert "95 % interval over recordings. macro F1: no interval, too few recordings per" in text
 
 
 def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
@@ -218,11 +226,11 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     probabilities = rng.dirichlet(np.ones(3), 60)
     targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 60)]
     split = np.where(np.arange(60) < 40, "validation", "test")
-    columns = {"split": split, "cross_fit_group": "0", "label": "x", "source": ""}
+    columns = {"split": split, "cross_fit_group": "0", "label": "x", "source": "", "verified": True}
     task = Task(list("abc"), is_multi_label, [])
     predictions = Predictions("ensemble", task, pd.DataFrame(columns), targets, probabilities)
     values, reliability, coverage = calibration_report(
-        predictions, 1.5, rejection_threshold=rejection_threshold, seed=0, n_resamples=20
+        predictions, 1.5, rejection_threshold=rejection_threshold
     )
     return {"calibration": values, "reliability": reliability, "coverage": coverage}
 
@@ -231,13 +239,15 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
 def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
     added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.6)
     html = render_report(**page | added)
-    assert len(pictures(html)) == 6
+    assert len(pictures(html)) == 7
     text = visible(html)
-    assert "a temperature of 1.50" in text
+    assert "and 1.50 for the mean over folds" in text
     for clips in ("out_of_fold", "test"):
         values = added["calibration"][clips]
         assert f"{values['ece_before']['value']:.3f} <small>" in text
         assert f"<td>{values['aurc']:.3f}</td>" in text
+        assert f"by {values['estimator']}, the tempered probabilities are" in unescape(text)
+        assert verdict(values) in text
     out_of_fold = added["calibration"]["out_of_fold"]
     assert f"With evaluate.rejection_threshold 0.6, {out_of_fold['coverage']:.1%} of the" in text
     added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.0)
@@ -332,6 +342,8 @@ def test_learning_curves_have_a_row_per_model_and_a_line_per_fold(page):
     assert len(figure.axes) == 6
     assert (len(loss.lines), len(map_at_3.lines), len(rate.lines)) == (4, 2, 2)
     assert map_at_3.lines[0].get_ydata().tolist() == [0.5, 0.8]
+    band = rate.collections[1].get_paths()[0].vertices[:, 1]  # of the updates within an epoch
+    assert (band.min(), band.max()) == (1e-4, 3e-3)
 
 
 def test_the_history_of_one_run_needs_neither_model_nor_fold(page):

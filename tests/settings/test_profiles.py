@@ -3,11 +3,14 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import load_params, read_yaml
+from earmark.params.roster import entries_of, recipe_of
 from earmark.settings import profiles
 from earmark.settings.validation import option_problems, stage_problems
 from tests.corpora import corpus_trees
@@ -78,6 +81,13 @@ def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordi
     assert option_problems(params) == []
     shutil.copy(ROOT / "dvc.yaml", layout.root)
     assert stage_problems(params, layout) == []
+
+
+@pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
+def test_only_the_systems_of_xu_and_ours_normalise_peaks(layout, recordings, name):
+    use(layout, name, root=recordings if name == "folder" else "")
+    papers = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
+    assert load_params(layout.params).trim.normalise == (not name.startswith(papers))
 
 
 def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):
@@ -153,7 +163,7 @@ def test_official_folds_are_detected(layout, recordings):
     write_table(recordings / "folds.csv", recordings, folds=3)
     use(layout, "folder", root=recordings, table="folds.csv")
     params = load_params(layout.params)
-    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 3, [0, 1, 2])
+    assert (params.cv.scheme, params.cv.k, params.folds) == ("official", 3, [1, 2, 3])
 
 
 def test_folds_of_only_some_clips_are_not_official(layout, recordings):
@@ -162,6 +172,33 @@ def test_folds_of_only_some_clips_are_not_official(layout, recordings):
     table.write_text(table.read_text().rstrip("123\n") + "\n")
     use(layout, "folder", root=recordings, table="folds.csv")
     assert load_params(layout.params).cv.scheme == "stratified"
+
+
+@pytest.mark.parametrize(
+    ("rates", "working", "f_max"),
+    [
+        ([22_050] * 3 + [44_100] * 2 + [48_000], 22_050, 11_025.0),
+        ([44_100] * 6, 44_100, 22_050.0),
+        ([48_000] * 6, 44_100, 22_050.0),
+        ([16_000] * 6, 16_000, 8000.0),
+        ([8000] * 4 + [4000] * 2, 8000, 4000.0),
+        ([], 44_100, 22_050.0),
+    ],
+)
+def test_a_folder_is_decoded_at_the_rate_of_most_of_its_recordings(
+    layout, recordings, rates, working, f_max
+):
+    for path, rate in zip(sorted(recordings.glob("*/*.wav")), rates, strict=False):
+        soundfile.write(path, np.zeros(10), rate)
+    lines = use(layout, "folder", root=recordings)
+    said = [line for line in lines if line.startswith(f"decode.sample_rate is {working} Hz, since")]
+    assert len(said) == bool(rates)
+    assert all(f"{rates.count(rate)} at {rate} Hz" in said[0] for rate in rates)
+    params = load_params(layout.params)
+    assert params.decode.sample_rate == working
+    assert params.features["logmel"].options["f_max_hz"] == f_max
+    assert params.features["wave16k"].options["target_hz"] == min(16_000, working)
+    assert option_problems(params) == []
 
 
 def test_first_and_last_stay_the_folds_of_a_profile_that_names_them(layout, recordings):
@@ -238,3 +275,23 @@ def test_params_are_laid_out_with_a_blank_line_before_each_section(layout):
     assert not any("  #" in line.lstrip() for line in lines)
     base = (layout.root / "profiles" / "base.yaml").read_text().splitlines()
     assert [line for line in base if line.lstrip().startswith("#") and line not in lines] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folds"),
+    [("demo", ["0", "1"]), ("xu2018", ["first", "last"]), ("esc10", ["1", "2"])],
+)
+def test_a_quick_profile_has_the_same_networks_with_few_folds_and_epochs(layout, name, folds):
+    use(layout, name)
+    usual = load_params(layout.params)
+    profiles.use(layout, name, root="", table="", cwd=layout.root, quick=True)
+    quick = load_params(layout.params)
+    assert quick.fold_names == folds
+    assert quick.cv.k == (2 if name == "demo" else usual.cv.k)
+    epochs = {recipe_of(quick, entry).epochs for entry in entries_of(quick).values()}
+    assert epochs == {profiles.QUICK_EPOCHS}
+    usual_networks, networks = (
+        {k: e.network for k, e in entries_of(p).items()} for p in (usual, quick)
+    )
+    assert networks == usual_networks
+    assert quick.features == usual.features

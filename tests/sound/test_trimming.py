@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from earmark.seeding import rng_for
 from earmark.sound.decoding import as_float, as_int16
-from earmark.sound.trimming import Ends, peak_normalise, trim_ends
+from earmark.sound.trimming import Ends, peak_normalise, trim, trim_ends, without_clipping
 
 
 def clip_with_quiet_ends(
@@ -108,6 +108,23 @@ def test_peak_becomes_full_scale_and_shape_stays(level: float, key: int) -> None
 def test_int16_reaches_full_scale_without_wrapping() -> None:
     assert peak_normalise(np.array([-100, 50, 0], np.int16)).tolist() == [-32767, 16384, 0]
     assert peak_normalise(np.array([-32768, 32767], np.int16)).tolist() == [-32767, 32766]
+
+
+@pytest.mark.parametrize("min_seconds", [0.1, 2.0])
+def test_normalising_changes_the_level_alone_and_can_be_left_out(min_seconds: float) -> None:
+    waveform = np.zeros(44_100, np.int16)
+    waveform[10_240:20_480] = 1000
+    options = {"sample_rate": 44_100, "top_db": 60.0, "min_seconds": min_seconds}
+    quiet, loud = (trim(waveform, **options, normalise=value) for value in (False, True))
+    assert (quiet.start, quiet.kept_whole) == (loud.start, loud.kept_whole)
+    assert quiet.kept_whole == (min_seconds == 2.0)
+    assert (quiet.waveform.max(), loud.waveform.max()) == (1000, 32_767)
+    assert (quiet.waveform > 0).tolist() == (loud.waveform > 0).tolist()
+
+
+def test_only_what_would_clip_is_lowered() -> None:
+    assert without_clipping(np.array([0.5, -0.25], np.float32)).tolist() == [0.5, -0.25]
+    assert without_clipping(np.array([0.5, -2.0], np.float32)).tolist() == [0.25, -1.0]
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from earmark.errors import UserError
-from earmark.evaluation.points import MULTI_LABEL_METRICS
+from earmark.evaluation.points import MULTI_CLASS_METRICS, MULTI_LABEL_METRICS
+from earmark.evaluation.scores import AS_GIVEN
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Params
@@ -28,6 +29,7 @@ METRICS = {
     "calibration.json",
     "reliability.csv",
     "coverage.csv",
+    "aggregation.csv",
     "learning_curves.csv",
     "per_class.csv",
     "confusion.csv",
@@ -73,11 +75,13 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
                     logits = skill * (targets[i] - 0.5) + rng.normal(size=(2, 4))
                     odds = np.exp(logits)
                     total = odds.sum(axis=1, keepdims=True) if n_tags_per_clip == 1 else 1 + odds
-                    store.append((odds / total).astype(np.float32), clip=names[i])
+                    store.append((odds / total).astype(np.float32), clip=names[i], crops="cover")
             keys = {"model": member, "fold": fold, "epoch_choice": "last"}
             curve = {**keys, "epoch": [1, 2], "train_loss": [1.0, 0.5]}
-            metrics = dict.fromkeys(MULTI_LABEL_METRICS, [0.4, 0.6])
-            values = {"validation_loss": [1.0, 0.6], **metrics, "learning_rate": 0.001}
+            known = (*MULTI_CLASS_METRICS, *MULTI_LABEL_METRICS)
+            metrics = {name: [0.4, 0.6] for name in known}
+            rates = dict.fromkeys(("learning_rate", "learning_rate_low", "learning_rate_high"), 0.1)
+            values = {"validation_loss": [1.0, 0.6], **metrics, **rates}
             write_table(layout.learning_curve(member, fold), pd.DataFrame(curve | values))
     nothing = pd.DataFrame({"clip": [], "reason": []})
     write_table(layout.decoded / "quarantine.parquet", nothing)
@@ -102,13 +106,62 @@ def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     assert metadata["preparation"]["rejection_threshold"] == 0.4
     assert "thresholds" not in metadata
     accuracy = scores["ensemble"]["out_of_fold"]["accuracy"]
-    assert accuracy["low_by_source"] <= accuracy["value"]
+    assert accuracy["over"] == "recordings"
+    assert " over recordings; data/report" in evaluate.closing_line(scores)
     assert scores["gain"]["n_groups"] == 30
     assert len(csv(layout, "confusion")) == 60
     assert csv(layout, "submission")["label"].str.split(" ").map(len).eq(3).all()
     calibration = read_json(layout.metrics / "calibration.json")
     assert calibration["temperature"] == metadata["temperature"]
     assert calibration["out_of_fold"]["rejection_threshold"] == 0.4
+
+
+@pytest.mark.parametrize("n_tags", [1, 3])
+def test_labels_of_test_clips_change_no_byte_of_the_ensemble(tmp_path, n_tags):
+    layout = make(tmp_path, n_tags_per_clip=n_tags)
+    clips, folds = read_table(layout.clips), read_table(layout.folds)
+    ensemble.run(params(), layout)
+    before = (layout.ensemble / "ensemble.json").read_bytes()
+    for table, path in ((clips, layout.clips), (folds, layout.folds)):
+        is_test = table["split"] == "test"
+        write_table(path, table.assign(label=table["label"].mask(is_test, "bark")))
+    ensemble.run(params(), layout)
+    assert (layout.ensemble / "ensemble.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("n_tags", [1, 3])
+def test_corrected_labels_are_scored_beside_the_given_ones(tmp_path, n_tags):
+    layout = make(tmp_path, n_tags_per_clip=n_tags)
+    metric = "accuracy" if n_tags == 1 else "micro_f1"
+    ensemble.run(params(metric=metric), layout)
+    before = evaluate.run(params(metric=metric), layout)
+    assert AS_GIVEN not in before["ensemble"]
+    assert "as given" not in evaluate.closing_line(before)
+    assert "labels as given" not in (layout.report / "index.html").read_text()
+    folds = read_table(layout.folds)
+    folds.loc[0, "label"] = next(tag for tag in TAGS if tag not in folds.loc[0, "label"])
+    dropped = folds.index.isin([2, 3, 4])
+    columns = ["split", "fold_0", "fold_1"]
+    folds.loc[dropped, columns] = folds.loc[dropped, columns].replace(
+        {"train": ""} | {"validation": "dropped"}
+    )
+    folds.loc[dropped, "split"] = "dropped"
+    write_table(layout.folds, folds)
+    ensemble.run(params(metric=metric), layout)
+    scores = evaluate.run(params(metric=metric), layout)
+    for name, entry in {"ensemble": scores["ensemble"], **scores["models"]}.items():
+        was = before["ensemble"] if name == "ensemble" else before["models"][name]
+        assert entry["out_of_fold"]["n_clips"] == 57
+        assert entry[AS_GIVEN]["n_clips"] == 60
+        if name != "ensemble":  # its weights are learned on corrected labels
+            value = was["out_of_fold"]["map_at_3"]["value"]
+            assert entry[AS_GIVEN]["map_at_3"]["value"] == pytest.approx(value)
+        assert entry[AS_GIVEN][metric]["value"] != entry["out_of_fold"][metric]["value"]
+    summary = read_json(layout.metrics / "summary.json")
+    assert summary[AS_GIVEN][metric] != summary["out_of_fold"][metric]
+    assert " as given; " in evaluate.closing_line(scores)
+    page = (layout.report / "index.html").read_text()
+    assert page.index("labels as corrected") < page.index("out of fold, labels as given")
 
 
 def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
@@ -120,7 +173,7 @@ def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
     assert metadata["weights"]["good"] > 0.8
     assert scores["models"]["good"]["out_of_fold"]["roc_auc"]["value"] > 0.9
     summary = read_json(layout.metrics / "summary.json")
-    assert next(iter(summary["ensemble"]["test"])) == "roc_auc"
+    assert list(summary["test"]) == ["roc_auc", "mean_average_precision"]
     assert csv(layout, "confusion").empty
     table = csv(layout, "per_class").set_index("tag")
     assert table["threshold"].to_dict() == pytest.approx(metadata["thresholds"])
@@ -128,6 +181,10 @@ def test_several_tags_per_clip_go_from_predictions_to_report(tmp_path):
     clips = read_table(layout.ensemble / "clips.parquet")
     probabilities = read_table(layout.ensemble / "ensemble.parquet")[clips["split"] == "test"]
     tempered = temper(probabilities.to_numpy(), metadata["temperature"], is_multi_label=True)
+    assert (metadata["calibration"]["n_unlabelled"], metadata["mean_temperatures"]) == (
+        0,
+        {"good": 1.0, "poor": 1.0, "ensemble": 1.0},
+    )
     above = tempered >= np.array([metadata["thresholds"][tag] for tag in TAGS]) - 1e-12
     for label, answers in zip(csv(layout, "submission")["label"], above, strict=True):
         assert set(label.split(";")) - {""} == set(np.array(TAGS)[answers])

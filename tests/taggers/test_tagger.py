@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from earmark.errors import UserError
-from earmark.params import Aggregation
+from earmark.params import Crops
 from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
-from earmark.taggers.input import FusionInput, FusionStore, Input, Pair
+from earmark.taggers.input import FusionInput, FusionStore, Input, Pair, crop_rng, crops_of
 from earmark.taggers.tagger import Tagger
 
 CPU = Device(name="cpu", precision="float32", channels_last=True)
@@ -25,17 +25,14 @@ OPTIONS = {"n_samples": 162, "width": 0.1}
 TAGS = ["Bark", "Cough"]
 
 
-def segments(
-    input_: Input, rows: Any, aggregation: Aggregation, *, n_crops: int = 6, clip: str = "c"
-) -> list[Any]:
-    return input_.prediction_segments(
-        rows, aggregation=aggregation, n_crops=n_crops, seed=1, clip=clip
-    )
+def segments(input_: Input, rows: Any, crops: Crops, *, n_crops: int = 6, **key: str) -> list[Any]:
+    rng = crop_rng(1, **{"member": "m", "fold": "0", "sha256": "c"} | key)
+    return input_.prediction_segments(rows, crops=crops, n_crops=n_crops, rng=rng)
 
 
-def crop_starts(n_rows: int, aggregation: Aggregation, clip: str = "c") -> list[int]:
+def crop_starts(n_rows: int, crops: Crops, **key: str) -> list[int]:
     rows = np.arange(n_rows, dtype=np.int16)
-    return [int(crop[0]) for crop in segments(WAVE, rows, aggregation, clip=clip)]
+    return [int(crop[0]) for crop in segments(WAVE, rows, crops, **key)]
 
 
 def new(**changes: Any) -> Tagger:
@@ -86,35 +83,42 @@ def test_patches_are_stacked_in_time() -> None:
     torch.testing.assert_close(x[0, 96:192], torch.from_numpy(batch[0, 1]).float())
 
 
-def test_random_crops_depend_on_the_clip_alone_and_lie_inside() -> None:
-    starts = crop_starts(500, "confident_crop")
-    assert starts == crop_starts(500, "confident_crop")
-    assert starts != crop_starts(500, "confident_crop", clip="other")
+def test_random_crops_depend_on_sound_member_and_fold_and_lie_inside() -> None:
+    starts = crop_starts(500, "random")
+    assert starts == crop_starts(500, "random")
+    for key in ("sha256", "member", "fold"):
+        assert starts != crop_starts(500, "random", **{key: "other"})
     assert len(starts) == 6
     assert 0 <= min(starts) <= max(starts) <= 500 - 162
 
 
+def test_a_mean_is_of_crops_that_cover_the_clip_and_the_best_needs_both() -> None:
+    assert crops_of("mean") == ["cover"]
+    assert crops_of("confident_crop") == crops_of("mean_of_random_crops") == ["random"]
+    assert crops_of("best_out_of_fold") == ["cover", "random"]
+
+
 @pytest.mark.parametrize("n_rows", [10, 162])
 def test_a_clip_not_longer_than_a_segment_is_predicted_once(n_rows: int) -> None:
-    assert crop_starts(n_rows, "confident_crop") == [0]
+    assert crop_starts(n_rows, "random") == [0]
 
 
 def test_the_mean_covers_the_clip_with_the_last_segment_aligned_to_its_end() -> None:
-    assert crop_starts(400, "mean") == [0, 162, 400 - 162]
+    assert crop_starts(400, "cover") == [0, 162, 400 - 162]
 
 
 def test_a_bag_is_cut_into_chunks_and_the_last_one_is_tiled_from_the_start() -> None:
     bag = Input(**{**WAVE.__dict__, "type_name": "embedding", "padding": "tile", "lengths": [4]})
     rows = np.arange(6)[:, None] * np.ones((1, 3))
-    crops = segments(bag, rows, "mean")
+    crops = segments(bag, rows, "cover")
     assert [crop[:, 0].tolist() for crop in crops] == [[0, 1, 2, 3], [4, 5, 0, 1]]
 
 
 def test_several_lengths_are_tried_in_turn() -> None:
     input_ = Input(**{**WAVE.__dict__, "lengths": [100, 50]})
-    crops = segments(input_, np.arange(200), "confident_crop", n_crops=2)
+    crops = segments(input_, np.arange(200), "random", n_crops=2)
     assert [len(crop) for crop in crops] == [100, 50, 100, 50]
-    short = segments(input_, np.arange(70), "confident_crop", n_crops=2)
+    short = segments(input_, np.arange(70), "random", n_crops=2)
     assert [len(crop) for crop in short] == [100, 50, 50], "the longer one is predicted once"
 
 
@@ -151,7 +155,7 @@ def test_a_fusion_crop_is_one_moment_of_both_features() -> None:
     audio = Input(**{**WAVE.__dict__, "lengths": [300]})
     fusion = FusionInput(**{**FUSION.__dict__, "audio": audio})
     rows = Pair(np.arange(850, dtype=np.int16), np.arange(9)[:, None] * np.ones((1, 2)))
-    for crop in segments(fusion, rows, "confident_crop", n_crops=1):
+    for crop in segments(fusion, rows, "random", n_crops=1):
         assert crop.audio.shape == (300,)
         assert crop.audio[0] == 100 * crop.spec[0, 0]
     x, frames = fusion.tensor(fusion.stack([crop, crop]), "cpu")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from earmark.params import Crops
 from earmark.seeding import rng_for
 from earmark.store import Store
 from earmark.training.batches import Sampler
@@ -126,9 +127,9 @@ def test_whole_clips_of_a_batch_are_as_long_as_the_longest_with_nan_after_the_ot
         np.testing.assert_array_equal(segment[: len(rows)], rows)
         assert np.isnan(segment[len(rows) :]).all()
     rows = originals[0]
-    options: dict[str, Any] = {"n_crops": 9, "seed": 0, "clip": "c0"}
-    for aggregation in ("mean", "confident_crop"):
-        (crop,) = whole.prediction_segments(rows, aggregation=aggregation, **options)
+    ways: tuple[Crops, ...] = ("cover", "random")
+    for way in ways:
+        (crop,) = whole.prediction_segments(rows, crops=way, n_crops=9, rng=rng_for(0))
         np.testing.assert_array_equal(crop, rows)
     (crop,) = whole.even_segments(rows, 3)
     np.testing.assert_array_equal(crop, rows)

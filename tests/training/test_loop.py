@@ -10,7 +10,7 @@ import torch
 
 from earmark.errors import UserError
 from earmark.store import Store
-from earmark.training import loop
+from earmark.training import loop, optimizers
 from earmark.training.batches import Sampler
 from earmark.training.checkpoints import State
 from earmark.training.loop import fit
@@ -119,6 +119,51 @@ def test_the_loss_is_that_of_mixed_targets(
     assert n_mixed > 12, "of 36, a partner has another of three tags in two thirds"
 
 
+def test_each_epoch_is_a_line_of_the_log_with_the_time_left(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = make_job(store)
+    with caplog.at_level("INFO"):
+        history = fit(job, tmp_path / "checkpoint", Rows()).history
+    lines = [line for line in caplog.messages if ": epoch " in line]
+    assert len(lines) == len(history)
+    last, values = history[-1], [row["map_at_3"] for row in history]
+    assert lines[-1].startswith(
+        f"{job.name}: epoch 3/3, loss {last['train_loss']:.2f}, map_at_3 {values[-1]:.3f} "
+        f"(best {max(values):.3f}), "
+    )
+    assert lines[-1].endswith("an epoch, at most 0 s left")
+
+
+def test_the_epochs_of_a_killed_run_are_not_shown_again(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):  # the second time there is nothing left to do
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            fit(make_job(store), tmp_path / "checkpoint", Rows())
+    assert not [line for line in caplog.messages if ": epoch " in line]
+
+
+@pytest.mark.parametrize("half_cycle_epochs", [0.5, 1.0, 4.0])
+def test_the_learning_rate_of_an_epoch_is_that_of_all_its_updates(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half_cycle_epochs: float
+) -> None:
+    rates: list[float] = []
+    used = optimizers.set_learning_rate
+
+    def noted(optimizer: torch.optim.Optimizer, rate: float) -> None:
+        rates.append(rate)
+        used(optimizer, rate)
+
+    monkeypatch.setattr(optimizers, "set_learning_rate", noted)
+    changes = {"half_cycle_epochs": half_cycle_epochs, "lr_decay": 0.1}
+    history = fit(make_job(store, recipe=recipe_with(**changes)), tmp_path / "c", Rows()).history
+    for row, of_epoch in zip(history, np.array_split(rates, len(history)), strict=True):
+        shown = [row[f"learning_rate{end}"] for end in ("_low", "", "_high")]
+        assert shown == pytest.approx([of_epoch.min(), of_epoch.mean(), of_epoch.max()])
+
+
 class KilledError(Exception):
     pass
 
@@ -193,7 +238,8 @@ def test_a_training_that_goes_on_says_at_which_epoch_and_step_counted_from_1(
         fit(make_job(store), tmp_path / "checkpoint", Rows())
     with caplog.at_level("INFO", "earmark"):
         fit(make_job(store), tmp_path / "checkpoint", Rows())
-    assert caplog.messages == ["tiny-0: going on at epoch 2, step 2"]
+    assert caplog.messages[0] == "tiny-0: going on at epoch 2, step 2"
+    assert caplog.messages[1].startswith("tiny-0: epoch 2/3, ")
 
 
 def test_a_finished_checkpoint_gives_the_same_model_without_training(

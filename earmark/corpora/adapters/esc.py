@@ -118,7 +118,7 @@ ESC50 = Adapter(
     metric="accuracy",
     scheme="official",
     k=5,
-    folds=(0, 1, 2, 3, 4),
+    folds=(1, 2, 3, 4, 5),
     licence=LICENCE,
 )
 ESC10 = Adapter(
@@ -127,6 +127,6 @@ ESC10 = Adapter(
     metric="accuracy",
     scheme="official",
     k=5,
-    folds=(0, 1, 2, 3, 4),
+    folds=(1, 2, 3, 4, 5),
     licence=ESC10_LICENCE,
 )

@@ -1,5 +1,6 @@
 """FSDKaggle2018 (DCASE 2018 task 2), as published on Zenodo or as laid out by Kaggle."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from earmark.corpora.adapters.adapter import Adapter, refuse_table, wrong_layout
 from earmark.corpora.adapters.tables import flags, read_csv, tag_name
 from earmark.corpora.clips import clips_table
 
+logger = logging.getLogger(__name__)
+
 
 def read_clips(root: Path, table: str) -> pd.DataFrame:
     """The training clips, then the test clips, in the order of the csv files.
 
-    The freesound id is the source. Kaggle's `Ignored` test clips (label "None") have no label: they
-    are predicted and never scored.
+    The freesound id is the source. Kaggle's 7,800 `Ignored` test clips (label "None") padded the
+    test set of the competition and were never scored: they are left out.
 
     Raises:
         UserError: the folder has neither layout.
@@ -40,6 +43,11 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
 def _read_split(table: Path, folder: str, split: str) -> pd.DataFrame:
     required = ("fname", "label", "manually_verified" if split == "train" else "usage")
     raw = read_csv(table, required=required, optional=("freesound_id", "license"))
+    if split == "test":
+        is_padding = raw["usage"] == "Ignored"
+        if is_padding.any():
+            logger.info("%s: %d test clips left out: Ignored", table.name, is_padding.sum())
+        raw = raw[~is_padding].reset_index(drop=True)
     columns: dict[str, Any] = {
         "clip": raw["fname"],
         "path": [f"{folder}/{name}" for name in raw["fname"]],
@@ -50,7 +58,6 @@ def _read_split(table: Path, folder: str, split: str) -> pd.DataFrame:
         columns["verified"] = flags(raw, "manually_verified", "fname", table)
     else:
         columns["usage"] = raw["usage"]
-        columns["label"] = raw["label"].where(raw["usage"] != "Ignored", "").map(tag_name)
     if "freesound_id" in raw:
         columns["source"] = raw["freesound_id"]
     if "license" in raw:

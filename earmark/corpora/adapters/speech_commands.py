@@ -1,5 +1,6 @@
 """Speech Commands v0.01 and v0.02: single words of 1 s, as 12, 31 or 35 classes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from earmark.corpora.adapters.adapter import (
 )
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
+from earmark.seeding import seed_for
 
 COMMANDS = "yes no up down left right on off stop go".split()  # noqa: SIM905
 OTHER_WORDS = """
@@ -29,6 +31,7 @@ SILENCE, UNKNOWN = "silence", "unknown"
 
 NOISE_FOLDER = "_background_noise_"
 SILENCE_SECONDS = 1.0
+RARE_SHARE = 0.1  # TensorFlow's silence_percentage and unknown_percentage
 LISTS = {"validation": "validation_list.txt", "testing": "testing_list.txt"}
 # Each noise is cut into three stretches, so that excerpts of two subsets never overlap.
 STRETCHES = {"training": (0.0, 0.8), "validation": (0.8, 0.9), "testing": (0.9, 1.0)}
@@ -38,10 +41,12 @@ _FOLDS = {"training": TRAINING_FOLD, "validation": VALIDATION_FOLD}
 def read_clips(root: Path, table: str, *, n_classes: int) -> pd.DataFrame:
     """The spoken clips of one variant of the corpus, sorted by path, then the silence.
 
-    12 classes: the ten commands, `unknown` (every other word) and `silence`. 31: the 30 words of
-    v0.01 and `silence`, as Lee et al. train; evaluate.label_groups scores them as 12. 35: the words
-    of v0.02 alone. The lists of the corpus name the validation and the test clips; all others
-    train. The source of a word is its speaker, that of silence is its file of noise.
+    12 classes: the ten commands, `unknown` (other words) and `silence`; in each subset these two
+    have a tenth as many clips as the commands together, as in TensorFlow's recipe (its
+    speech_commands/input_data.py), which draws the unknown words by another generator. 31: the 30
+    words of v0.01 and `silence`, as Lee et al. train; evaluate.label_groups scores them as 12. 35:
+    the words of v0.02 alone. The lists of the corpus name the validation and the test clips; all
+    others train. The source of a word is its speaker, that of silence is its file of noise.
 
     Raises:
         UserError: a list, a word or the noise is missing.
@@ -62,8 +67,28 @@ def read_clips(root: Path, table: str, *, n_classes: int) -> pd.DataFrame:
     )
     if n_classes == 35:
         return clips
-    n_clips = {name: round(subsets.count(name) / len(words)) for name in STRETCHES}
+    if n_classes == 12:
+        is_command = clips["label"] != UNKNOWN
+        n_clips = {
+            name: math.ceil(RARE_SHARE * (is_command & (pd.Series(subsets) == name)).sum())
+            for name in STRETCHES
+        }
+        clips = clips[is_command | _drawn(clips["clip"].mask(is_command), subsets, n_clips)]
+    else:
+        n_clips = {name: round(subsets.count(name) / len(words)) for name in STRETCHES}
     return pd.concat([clips, silence_clips(root, n_clips)], ignore_index=True)
+
+
+def _drawn(names: pd.Series, subsets: Sequence[str], n_clips: Mapping[str, int]) -> pd.Series:
+    """Which of some clips are drawn, so many of each subset; others of a corpus change no draw.
+
+    Args:
+        names: of clips; missing where a clip is not among those to draw from.
+    """
+    order = names.dropna().map(lambda name: seed_for(0, UNKNOWN, name))
+    subset = pd.Series(subsets, index=names.index)[order.index]
+    is_drawn = order.groupby(subset).rank(method="first") <= subset.map(n_clips)
+    return is_drawn.reindex(names.index, fill_value=False)
 
 
 def silence_clips(root: Path, n_clips: Mapping[str, int]) -> pd.DataFrame:

@@ -42,5 +42,5 @@ ADAPTER = Adapter(
     metric="accuracy",
     scheme="official",
     k=10,
-    folds=tuple(range(10)),
+    folds=tuple(range(1, 11)),
 )

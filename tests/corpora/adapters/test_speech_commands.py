@@ -33,10 +33,17 @@ def test_the_variants_have_their_classes(root):
     assert (len(twelve), len(thirty_one), len(thirty_five)) == (12, 31, 35)
 
 
-def test_unknown_is_every_word_that_is_no_command(root):
+def test_unknown_and_silence_are_a_tenth_of_the_commands_in_every_subset(root):
+    """20 clips of commands and 50 of other words in each subset: 2 of them are `unknown`."""
     clips = read(root, 12)
+    subset = clips["fold"].astype("object").where(clips["split"] == "train", "test")
+    for label in ("unknown", "silence"):
+        assert subset[clips["label"] == label].value_counts().to_dict() == {0: 2, 1: 2, "test": 2}
+    assert clips["label"].isin(COMMANDS).sum() == 60
     words = set(clips.loc[clips["label"] == "unknown", "path"].str.split("/").str[0])
-    assert words == {*OTHER_WORDS, *NEW_IN_V2}
+    assert words <= {*OTHER_WORDS, *NEW_IN_V2}
+    assert len(words) > 1
+    assert clips.equals(read(root, 12))
 
 
 def test_the_lists_name_validation_and_test_clips_and_the_name_its_speaker(root):

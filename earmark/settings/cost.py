@@ -1,0 +1,263 @@
+"""What a run from nothing will cost, from a measurement of a few seconds: stages, time, disk.
+
+Shapes: N rows of a clip.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+
+from earmark import features
+from earmark.corpora.adapters import find as find_adapter
+from earmark.corpora.synthetic.corpus import DemoOptions
+from earmark.features import FeatureType
+from earmark.features.extraction import extract
+from earmark.features.segments import lengths_in_rows
+from earmark.layout import Layout
+from earmark.networks import Network, build
+from earmark.params import Params
+from earmark.params.models import Extractor, Model
+from earmark.params.roster import EMBEDDING, FUSION, PATCHES, members_of, recipe_of
+from earmark.processes import duration
+from earmark.seeding import rng_for
+from earmark.sound import sox
+from earmark.taggers.device import Device
+
+# Measured on the demo, for what is too small to be worth a measurement.
+START_SECONDS = 4.0  # of a stage that loads torch, and of DVC around it
+SOUND_SECONDS = 0.02  # to make, decode, trim and audit a second of sound
+WHOLE_BATCH_SECONDS = 3.0  # a step of more than that is measured on two clips
+N_TAGS = 50  # of networks that are measured
+FORWARD = 1 / 3  # of a step of training
+PARALLEL = 0.8  # how much of a second thread a step uses
+AROUND = 1.3  # a step with its batch and the optimiser, to the network's share of it
+N_FILES = 30  # whose headers are read
+SINGLE_STAGES = 11  # those of dvc.yaml without a matrix
+
+
+class Corpus(NamedTuple):
+    """How many clips there are, and their mean length."""
+
+    n_train: int
+    n_test: int
+    seconds: float
+
+
+class Cost(NamedTuple):
+    """Of a run from nothing to the end of every epoch; patience may end it before."""
+
+    n_stages: int
+    seconds: float
+    training_seconds: float
+    n_bytes: float
+
+    def __str__(self) -> str:
+        total, training = (duration(_rounded(s)) for s in (self.seconds, self.training_seconds))
+        return (
+            f"a run from nothing: {self.n_stages} stages, about {total} on this machine if it is "
+            f"idle ({training} of training, if no patience ends it), "
+            f"{self.n_bytes / 1e9:.1f} GB of disk"
+        )
+
+
+def _rounded(seconds: float) -> float:
+    """To two digits or so: an estimate is no better."""
+    step = 10 if seconds < 600 else 60 if seconds < 36_000 else 3600
+    return max(round(seconds / step), 1) * step
+
+
+def cost_of(params: Params, layout: Layout) -> Cost | None:
+    """Estimate the cost of params that are sound; None where there are no recordings yet.
+
+    Args:
+        params: whose roster, recipes, features and effects count. Networks take a few steps
+            each, on random input.
+        layout: where the recordings are looked for; some of their headers are read.
+    """
+    corpus = corpus_of(params, layout)
+    if corpus is None:
+        return None
+    n_folds, n_features = len(params.folds), len(params.features)
+    n_trained = n_folds * (len(params.extractors) + len(members_of(params)))
+    n_stages = SINGLE_STAGES + len(params.demo) + n_features + 2 * n_trained
+    sound = _sound_cost(params, corpus)
+    networks = list(_network_costs(params, corpus))
+    training = n_folds * sum(one.training for one in networks)
+    predicting = n_folds * sum(one.predicting for one in networks)
+    starting = START_SECONDS * (2 * n_trained + 4)
+    n_bytes = sound.n_bytes + n_folds * sum(one.n_bytes for one in networks)
+    return Cost(n_stages, sound.seconds + training + predicting + starting, training, n_bytes)
+
+
+def corpus_of(params: Params, layout: Layout) -> Corpus | None:
+    """Count clips and read some of their headers; a demo corpus is what its options say."""
+    root = layout.root / params.corpus.root
+    for name, options in params.demo.items():
+        if root == layout.demo(name):
+            demo = DemoOptions(**options)
+            return Corpus(demo.n_train, demo.n_test, demo.mean_seconds)
+    if not root.is_dir():
+        return None
+    clips = find_adapter(params.corpus.adapter).read_clips(root, params.corpus.table)
+    some = clips.iloc[:: max(1, len(clips) // N_FILES)]
+    lengths = some["end_seconds"] - some["start_seconds"].fillna(0)
+    lengths = lengths.where(lengths.notna(), [_seconds(root / path) for path in some["path"]])
+    n_train = int((clips["split"] == "train").sum())
+    return Corpus(n_train, len(clips) - n_train, float(lengths.mean()))
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return float(soundfile.info(path).duration)
+    except (OSError, soundfile.SoundFileError):  # quarantine is for decoding to decide
+        return math.nan
+
+
+class _Sound(NamedTuple):
+    seconds: float
+    n_bytes: float
+
+
+def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
+    """What stands before training: one clip of noise is varied and turned into every feature."""
+    rate, n_clips = params.decode.sample_rate, corpus.n_train + corpus.n_test
+    noise = rng_for(params.seed, "cost").normal(0, 3000, int(corpus.seconds * rate))
+    waveform = noise.astype(np.int16)
+    n_mixed = corpus.n_train * params.class_mixing.same_class.copies
+    n_varied = corpus.n_train * len(params.augment)
+    n_bytes = waveform.nbytes * (2.0 * n_clips + n_varied + n_mixed)  # decoded, trimmed, varied
+    seconds = 0.0
+    for effect, options in params.augment.items():
+        values = sox.draw(effect, options, rng_for(params.seed, "cost"))
+        seconds += corpus.n_train * _processor_seconds(
+            partial(sox.apply, waveform, rate, effect, values)
+        )
+    for name in params.features:
+        feature = _feature(params, name)
+        rows = extract(waveform, feature)  # the first time tables are made, which are kept
+        seconds += (n_clips + n_varied + n_mixed) * _processor_seconds(
+            partial(extract, waveform, feature)
+        )
+        n_bytes += rows.nbytes * (n_clips + n_varied + n_mixed)
+    seconds = seconds / params.runtime.workers
+    return _Sound(seconds + SOUND_SECONDS * n_clips * corpus.seconds, n_bytes)
+
+
+class _Network(NamedTuple):
+    """Of one fold."""
+
+    training: float
+    predicting: float
+    n_bytes: float
+
+
+def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
+    device = Device.choose(params.runtime)
+    waveform = np.zeros(int(corpus.seconds * params.decode.sample_rate), np.int16)
+    for extractor in params.extractors.values():
+        patches = _feature(params, PATCHES)
+        n_rows = min(len(extract(waveform, patches)), extractor.max_patches)
+        yield _network_cost(params, corpus, extractor, patches, n_rows, n_rows, device)
+    seen: dict[str, _Network] = {}
+    for group, models in params.models.items():
+        for name, entry in models.items():
+            if group == FUSION:
+                continue
+            feature = _feature(params, group)
+            rows_of = _feature(params, PATCHES if group == EMBEDDING else group)
+            n_rows = len(extract(waveform, rows_of))
+            length = max(lengths_in_rows(entry.input, feature))
+            copies = len(params.extractors) if group == EMBEDDING else 1
+            seen[name] = _network_cost(params, corpus, entry, feature, n_rows, length, device)
+            yield from [seen[name]] * copies
+    for name in params.models.get(FUSION, {}):  # both trunks are computed again, side by side
+        audio, spec = seen[f"{name}_audio"], seen[f"{name}_spec"]
+        yield _Network(*(a + b for a, b in zip(audio, spec, strict=True)))
+
+
+def _network_cost(
+    params: Params,
+    corpus: Corpus,
+    entry: Model | Extractor,
+    feature: FeatureType,
+    n_rows: int,
+    length: int,
+    device: Device,
+) -> _Network:
+    """Measure a step on `length` rows of each clip, and count the steps of one fold."""
+    recipe, is_extractor = recipe_of(params, entry), isinstance(entry, Extractor)
+    network = device.place(build(entry.network.name, N_TAGS, entry.network.options))
+
+    def seconds_a_clip(n_clips: int) -> float:
+        shape = (n_clips * length, 1) if is_extractor else (n_clips, length)
+        x = feature.network_view(torch.randn(*shape, *feature.row_shape)).to(device.name)
+        return _step_seconds(network, x, device) / n_clips
+
+    trial = seconds_a_clip(2)  # a whole batch is proportionally faster, but may take long
+    n_clips = recipe.batch_size if trial * recipe.batch_size < WHOLE_BATCH_SECONDS else 2
+    of_clip = min(seconds_a_clip(n_clips), seconds_a_clip(n_clips))
+    n_held_out = corpus.n_train / max(params.cv.k, 2)
+    n_units = corpus.n_train - n_held_out
+    if recipe.crops_per_clip == "all":
+        n_units *= math.ceil(n_rows / length)
+    n_crops = 1 if is_extractor else recipe.validation_crops
+    epoch = of_clip * AROUND * (n_units + FORWARD * n_held_out * n_crops)
+    n_predicted = n_held_out + corpus.n_test
+    n_segments = min(params.inference.n_crops, max(1, math.ceil(2 * n_rows / length)))
+    if is_extractor:  # embeds all clips and variants
+        n_predicted, n_segments = (corpus.n_train * (1 + len(params.augment)) + corpus.n_test), 1
+    n_bytes = 4 * sum(parameter.numel() for parameter in network.parameters())
+    predicting = of_clip * FORWARD * n_predicted * n_segments
+    return _Network(epoch * recipe.epochs, predicting, n_bytes)
+
+
+def _step(network: Network, x: Any, device: Device) -> None:
+    with device.autocast():
+        logits = network(x)
+    logits.float().square().mean().backward()
+    logits.sum().item()  # waits for a GPU
+
+
+def _step_seconds(network: Network, x: Any, device: Device) -> float:
+    """How long a step takes; on processors by the time of one thread, whatever else is running."""
+    if device.name != "cpu":
+        return _timed(partial(_step, network, x, device))
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = _processor_seconds(partial(_step, network, x, device))
+    torch.set_num_threads(n_threads)
+    return seconds / (1 + PARALLEL * (n_threads - 1))
+
+
+def _feature(params: Params, name: str) -> FeatureType:
+    """A named feature, or the embeddings of the first extractor."""
+    rate = params.decode.sample_rate
+    if name == EMBEDDING:
+        first = next(iter(params.extractors.values()), None)
+        dims = first.network.options.get("embedding_dim", 128) if first else 128
+        return features.build(EMBEDDING, {"dims": dims}, sample_rate=rate)
+    feature = params.features[name]
+    return features.build(feature.type, feature.options, sample_rate=rate)
+
+
+def _processor_seconds(act: Callable[[], Any]) -> float:
+    """Of this thread and the programs that it waits for."""
+    start, children = time.thread_time(), getrusage(RUSAGE_CHILDREN)
+    act()
+    after = getrusage(RUSAGE_CHILDREN)
+    others = after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
+    return time.thread_time() - start + others
+
+
+def _timed(act: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start

@@ -1,0 +1,51 @@
+"""The working rate that fits the recordings of a user's folder."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from earmark.corpora.adapters import find
+
+LOWEST_HZ = 8000  # of decode.sample_rate
+_N_HEADERS = 500  # so many tell, however large the corpus is
+
+
+def fit_sample_rate(document: Any, root: Path) -> list[str]:
+    """Set the working rate to that of most recordings, and features to what the rate allows.
+
+    Above half of its own rate a recording has nothing: a higher working rate would leave bands of
+    a mel spectrogram empty and cost time. The rate of the profile is the highest.
+
+    Args:
+        document: params.yaml in the making, with its corpus read by the adapter folder.
+        root: the folder of the recordings.
+
+    Returns:
+        One line with the rate and what was counted; none where no header can be read.
+    """
+    paths = find("folder").read_clips(root, document["corpus"]["table"])["path"].unique()
+    counts = native_rates([root / path for path in paths[:: 1 + len(paths) // _N_HEADERS]])
+    if not counts:
+        return []
+    native = max(counts, key=lambda rate: (counts[rate], rate))
+    rate = max(LOWEST_HZ, min(native, document["decode"]["sample_rate"]))
+    document["decode"]["sample_rate"] = rate
+    for feature in document["features"].values():
+        for key, highest in (("f_max_hz", rate / 2), ("target_hz", rate)):
+            if key in feature:
+                feature[key] = min(feature[key], highest)
+    listed = ", ".join(f"{n} at {hertz} Hz" for hertz, n in counts.most_common())
+    return [f"decode.sample_rate is {rate} Hz, since of the recordings looked at are {listed}"]
+
+
+def native_rates(paths: list[Path]) -> Counter[int]:
+    """How many recordings have which sample rate, by their headers; others are left out."""
+    counts: Counter[int] = Counter()
+    for path in paths:
+        try:
+            counts[soundfile.info(path).samplerate] += 1
+        except (OSError, soundfile.SoundFileError, TypeError):
+            continue  # decoding says what is wrong with it
+    return counts

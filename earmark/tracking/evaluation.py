@@ -1,0 +1,102 @@
+"""What an evaluation adds to the parent run: scores, weights, the report and the ensemble."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.store import read_json
+from earmark.tracking.model import log_ensemble
+from earmark.tracking.parents import log_corpus, log_params, md5_of, open_parent, tracked_params
+from earmark.tracking.store import forgiving
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def track_evaluation(params: Params, layout: Layout) -> None:
+    """Log what stage evaluate has written to the parent run of its experiment."""
+    with forgiving(layout, "evaluation goes on untracked"):
+        client, experiment_id, run_id = open_parent(layout, params)
+        # Again, for whoever made the parent may have been killed before they were logged.
+        log_params(client, run_id, tracked_params(params))
+        log_corpus(client, run_id, params, layout)
+        scores = read_json(layout.metrics / "scores.json")
+        model_id = None
+        with forgiving(layout, "the ensemble is not logged as a model"):
+            model_id = log_ensemble(client, experiment_id, run_id, layout)
+        _log_scores(client, run_id, scores, model_id)
+        client.set_tag(run_id, "mlflow.note.content", description(scores))
+        _log_files(client, run_id, layout)
+        client.set_terminated(run_id)
+
+
+def metrics_of(scores: Mapping[str, Any]) -> dict[str, float]:
+    """What metrics/scores.json holds, as metrics with short names.
+
+    The ensemble's have no prefix: `out_of_fold.map_at_3`, and `.low` and `.high`, the ends of its
+    interval; `test.map_at_3` and so on. Those of a model, after `MODEL/`, are the metric that
+    counts alone: MLflow's page shows a chart of each. `weight/MODEL` is its weight.
+    """
+    found = _values(scores["ensemble"])
+    for name, entry in scores["models"].items():
+        one = _values(entry, only=scores["metric"])
+        found |= {f"{name}/{key}": value for key, value in one.items()}
+    return found | {f"weight/{name}": value for name, value in scores["weights"].items()}
+
+
+def _sets(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The estimates by metric, out of fold and on the test set, if there is one."""
+    test = {"test": entry["test"]["all"]} if "test" in entry else {}
+    return {"out_of_fold": entry["out_of_fold"], **test}
+
+
+def _values(entry: Mapping[str, Any], only: str = "") -> dict[str, float]:
+    found = {}
+    for name, estimates in _sets(entry).items():
+        for metric, estimate in estimates.items():
+            if not isinstance(estimate, dict) or only not in ("", metric):
+                continue  # a count of clips; a metric that is not asked for
+            for end, suffix in (("value", ""), ("low", ".low"), ("high", ".high")):
+                if estimate.get(end) is not None:
+                    found[f"{name}.{metric}{suffix}"] = float(estimate[end])
+    return found
+
+
+def description(scores: Mapping[str, Any]) -> str:
+    """The head of the parent's page: the metric that counts, then what a reader must know."""
+    lines = []
+    for key, name in (("out_of_fold", "out of fold"), ("test", "on the test set")):
+        estimate = _sets(scores["ensemble"]).get(key, {}).get(scores["metric"])
+        if estimate is not None:
+            line = f"- **{scores['metric']} {name}: {estimate['value']:.3f}**"
+            low, high = estimate["low"], estimate["high"]
+            has_interval = low is not None and high is not None
+            lines.append(line + (f" ({low:.3f} to {high:.3f})" if has_interval else ""))
+    return "\n".join([*lines, "", *(f"- {note}" for note in scores["notes"])])
+
+
+def _log_scores(
+    client: "MlflowClient", run_id: str, scores: Mapping[str, Any], model_id: str | None
+) -> None:
+    """Log metrics to the run, those of the ensemble to its model too."""
+    from mlflow.entities import Metric
+
+    now, of_ensemble = int(time.time() * 1000), _values(scores["ensemble"])
+    metrics = [
+        Metric(key, value, now, 0, model_id=model_id if key in of_ensemble else None)
+        for key, value in metrics_of(scores).items()
+    ]
+    client.log_batch(run_id, metrics=metrics)
+
+
+def _log_files(client: "MlflowClient", run_id: str, layout: Layout) -> None:
+    client.log_artifacts(run_id, str(layout.report), "report")
+    for path in sorted(layout.metrics.iterdir()):
+        if path.name != "audit.json":  # may be of an earlier run: stage audit comes later
+            client.log_artifact(run_id, str(path), "metrics")
+    client.log_artifact(run_id, str(layout.params))
+    if layout.code.exists():
+        client.log_artifact(run_id, str(layout.code))
+        client.set_tag(run_id, "code.digest", md5_of(layout.code))

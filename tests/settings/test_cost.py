@@ -1,0 +1,77 @@
+"""What a run will cost: stages, time and disk, before it is started."""
+
+from typing import Any
+
+import pytest
+
+from earmark.layout import Layout
+from earmark.params.reading import read_yaml
+from earmark.settings import cost
+from earmark.settings.cost import Corpus, Cost, corpus_of, cost_of
+from tests.corpora.corpus_trees import record
+from tests.params.raw_params import changed, sound
+from tests.source_graph import ROOT
+
+
+@pytest.fixture
+def _steady(monkeypatch):
+    """Everything that is measured takes a hundredth of a second."""
+    monkeypatch.setattr(cost, "_timed", lambda _: 0.01)
+
+
+@pytest.mark.usefixtures("_steady")
+def test_the_stages_are_those_of_the_pipeline_and_the_disk_is_that_of_the_demo(demo, tmp_path):
+    done = cost_of(sound(demo), Layout(tmp_path))
+    assert done is not None
+    known = read_yaml(ROOT / "dvc.yaml")["stages"]
+    locked = read_yaml(ROOT / "dvc.lock")["stages"]
+    assert done.n_stages == sum(name.split("@")[0] in known for name in locked)
+    assert done.n_bytes == pytest.approx(1.15e9, rel=0.1)  # `du data models` shows 1.16 GB
+
+
+@pytest.mark.usefixtures("_steady")
+@pytest.mark.parametrize("key", ["epochs", "folds"])
+def test_time_follows_epochs_and_folds(demo, tmp_path, key):
+    usual: dict[str, Any] = {"model.epochs": 10, "cv.k": 2, "folds": [0, 1]}
+    usual |= {"extractors": {}, "models.embedding": {}}  # which have epochs of their own
+    doubles: dict[str, Any] = {
+        "epochs": {"model.epochs": 20},
+        "folds": {"cv.k": 4, "folds": [0, 1, 2, 3]},
+    }
+    costs = [
+        cost_of(sound(changed(demo, changes)), Layout(tmp_path))
+        for changes in (usual, {**usual, **doubles[key]})
+    ]
+    one, two = (done.training_seconds for done in costs if done is not None)
+    assert two / one == pytest.approx(2)
+
+
+def test_every_network_of_the_roster_takes_its_step(demo, tmp_path, monkeypatch):
+    steps: list[object] = []
+    monkeypatch.setattr(cost, "WHOLE_BATCH_SECONDS", 0.0)  # two clips are enough here
+    measured = cost._step
+
+    def noted(network: Any, *more: Any) -> None:
+        steps.append(network)
+        measured(network, *more)
+
+    monkeypatch.setattr(cost, "_step", noted)
+    done = cost_of(sound(demo), Layout(tmp_path))
+    assert done is not None
+    assert done.training_seconds > 0
+    assert len(set(steps)) == 3 + 1  # models and extractors
+
+
+def test_a_folder_counts_its_clips_and_reads_some_headers(demo, tmp_path):
+    record(tmp_path / "recordings", "cat/1.wav", "dog/1.wav", seconds=2.0)
+    folder = {"corpus.adapter": "folder", "corpus.root": "recordings", "demo": {}}
+    assert corpus_of(sound(changed(demo, folder)), Layout(tmp_path)) == Corpus(2, 0, 2.0)
+    (tmp_path / "recordings").rename(tmp_path / "elsewhere")
+    assert cost_of(sound(changed(demo, folder)), Layout(tmp_path)) is None
+
+
+def test_the_line_is_rounded_to_what_an_estimate_can_say():
+    line = str(Cost(39, 583.0, 7444.0, 1.15e9))
+    assert line.startswith("a run from nothing: 39 stages, about 9 min 40 s on this machine")
+    assert "(2 h 4 min of training" in line
+    assert line.endswith("1.1 GB of disk") or line.endswith("1.2 GB of disk")
