@@ -57,7 +57,8 @@ def write_features(layout: Layout, offset_of: Mapping[str, float] = MappingProxy
                 n_rows = int(rng.integers(1, 4)) if name == "patches" else 50
                 rows = rng.normal(i % 3, 1, (n_rows, *shape)) + offset_of.get(clip, 0.0)
                 rows = rows.astype(np.float16)
-                store.append(rows, clip=clip, split="train", variant="", partner="")
+                same = dict.fromkeys(("variant", "partner"), "")
+                store.append(rows, clip=clip, split="train", sha256=clip, **same)
 
 
 @pytest.fixture
