@@ -45,10 +45,15 @@ setup: .venv/.installed
 	@command -v sox >/dev/null || { echo "setup: installing the sox program"; \
 	  $(APT) update -q && $(APT) install -y -q sox; }
 
+# An index with a CPU build of torch makes .venv 1.5 GB, and CUDA's libraries are left out then.
+EARMARK_TORCH_INDEX ?=
+PIP_SOURCE := $(if $(EARMARK_TORCH_INDEX),--extra-index-url $(EARMARK_TORCH_INDEX) \
+  -r <(grep -vE '^(cuda-|nvidia-|triton)' requirements.txt),-r requirements.txt)
+
 .venv/.installed: requirements.txt
 	@echo "setup: installing requirements.txt into .venv (about 5 GB with torch's CUDA build)"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo "setup: installing python3-venv"; $(APT) install -y -q python3-venv; $(PYTHON) -m venv .venv; }
-	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install -q --disable-pip-version-check $(PIP_SOURCE)
 	@touch $@
 	@echo "setup: done"

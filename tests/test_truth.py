@@ -362,9 +362,17 @@ def test_ci_expects_a_figure_of_every_member_of_its_profile(tmp_path):
     profiles.use(layout, "ci", root="", table="", cwd=tmp_path)
     params, problems = parse_params(read_yaml(layout.params), "params.yaml")
     assert params is not None, problems
-    expected = json.loads((ROOT / ".ci/expected.json").read_text())["values"]
-    named = {key.removeprefix("models/").split("/")[0] for key in expected}
-    assert named == {"ensemble", *members_of(params)}
+    expected = json.loads((ROOT / ".ci/expected.json").read_text())
+    members = members_of(params)
+    of_each = {f"{name}/{split}/map_at_3" for name in members for split in ("out_of_fold", "test")}
+    assert expected["scores"].keys() == {
+        *of_each,
+        "ensemble/out_of_fold/map_at_3",
+        "ensemble/test/map_at_3",
+    }
+    trained = {*members, *params.extractors}
+    trainings = {f"{name}-{fold}" for name in trained for fold in params.fold_names}
+    assert {key.split("/")[0] for key in expected["curves"]} == trainings
 
 
 def test_the_hooks_of_a_commit_run_what_make_lint_runs():

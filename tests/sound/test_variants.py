@@ -46,6 +46,13 @@ def test_variants_are_of_training_clips_and_those_of_dropped_effects_go(tmp_path
     assert Store.open_all(folder) == []
 
 
+def test_each_clip_draws_its_own_values(tmp_path, trimmed):
+    folder = tmp_path / "augmented"
+    made(folder, trimmed, {"tempo": TEMPO, "pitch": PITCH})
+    for store in Store.open_all(folder):
+        assert store.index["drawn"].nunique() == 2
+
+
 def test_a_store_that_was_cut_short_is_made_again(tmp_path, trimmed):
     folder = tmp_path / "augmented"
     made(folder, trimmed, {"tempo": TEMPO})

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from earmark.params import Crops
 from earmark.seeding import rng_for
@@ -48,6 +49,33 @@ def test_a_batch_holds_variants_of_training_clips_and_pads_with_silence(store: S
             for start in range(len(variant) - n_rows + 1)
         )
         assert (segment[n_rows:] == -9).all()
+
+
+def test_each_clip_of_a_batch_draws_its_own_variant_and_place(store: Store) -> None:
+    sampler = sampler_with(store, augmented_share=0.5)
+    sampler = replace(sampler, input=replace(sampler.input, lengths=[8]))  # all clips are longer
+    n_augmented = 0
+    for number in range(20):
+        segments = sampler.gather(np.arange(12), rng_for(0, "batch", number)).segments
+        drawn = [
+            place_of(segment, *map(store.rows, sampler.examples.entries[position]))
+            for position, segment in enumerate(segments)
+        ]
+        is_augmented = [variant == 1 for variant, _ in drawn]
+        assert 0 < sum(is_augmented) < 12
+        assert len({start for _, start in drawn}) > 3
+        n_augmented += sum(is_augmented)
+    assert 90 < n_augmented < 150, "of 240"
+
+
+def place_of(segment: NDArray[Any], *variants: NDArray[Any]) -> tuple[int, int]:
+    """Which of the variants of a clip holds the segment, and from which row on."""
+    return next(
+        (variant, start)
+        for variant, rows in enumerate(variants)
+        for start in range(len(rows) - len(segment) + 1)
+        if (rows[start : start + len(segment)] == segment).all()
+    )
 
 
 def test_targets_and_flags_of_a_batch_are_those_of_its_clips(store: Store) -> None:

@@ -1,5 +1,6 @@
 """The loop: it learns, stops, keeps the best, and ends the same after a kill."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,72 @@ def test_epochs_are_told_and_kept_from_1(store: Store, tmp_path: Path) -> None:
     rows = Rows()
     fitted = fit(make_job(store), tmp_path / "checkpoint", rows)
     assert rows.epochs == [row["epoch"] for row in fitted.history] == [1, 2, 3]
+
+
+def watch_gather(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The clips of every batch of a training, in its order."""
+    batches: list[list[str]] = []
+    gather = Sampler.gather
+
+    def watching(self: Sampler, units: Any, rng: Any) -> Any:
+        batches.append([self.examples.clips[i] for i in self.units[units, 0].tolist()])
+        return gather(self, units, rng)
+
+    monkeypatch.setattr(Sampler, "gather", watching)
+    return batches
+
+
+def test_every_epoch_holds_the_training_clips_alone_in_an_order_of_its_own(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = watch_gather(monkeypatch)
+    job = make_job(store)
+    fit(job, tmp_path / "checkpoint", Rows())
+    epochs = [[*chain(*batches[i : i + 3])] for i in (0, 3, 6)]
+    assert len(batches) == 9
+    assert all(sorted(epoch) == sorted(job.train.clips) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_every_step_has_the_rate_of_the_schedule(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.Adam.step
+
+    def watched(self: torch.optim.Adam) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    recipe = recipe_with(
+        base_lr=0.001, max_lr=0.005, half_cycle_epochs=4 / 3, plateau_patience=99, epochs=3
+    )
+    fit(make_job(store, recipe=recipe), tmp_path / "checkpoint", Rows())
+    cycle = [0.001, 0.002, 0.003, 0.004, 0.005, 0.004, 0.003, 0.002, 0.001]
+    assert rates == pytest.approx(cycle), "three batches an epoch, up in four and down in four"
+
+
+@pytest.mark.parametrize("draw", ["batch", "clip"])
+def test_the_loss_is_that_of_mixed_targets(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: str
+) -> None:
+    largest: list[float] = []
+    clip_losses = loop.clip_losses
+
+    def watched(logits: torch.Tensor, targets: torch.Tensor, **options: Any) -> torch.Tensor:
+        assert targets.sum(dim=1).tolist() == pytest.approx([1.0] * len(targets))
+        largest.extend(targets.max(dim=1).values.tolist())
+        return clip_losses(logits, targets, **options)
+
+    monkeypatch.setattr(loop, "clip_losses", watched)
+    for alpha in (0.0, 1.0):
+        recipe = recipe_with(mixup_alpha=alpha, mixup_draw=draw, label_smoothing=0.0)
+        fit(make_job(store, recipe=recipe), tmp_path / f"checkpoint{alpha}", Rows())
+    assert len(largest) == 2 * 36
+    assert set(largest[:36]) == {1.0}
+    n_mixed = sum(value < 0.99 for value in largest[36:])
+    assert n_mixed > 12, "of 36, a partner has another of three tags in two thirds"
 
 
 def test_each_epoch_is_a_line_of_the_log_with_the_time_left(

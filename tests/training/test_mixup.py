@@ -107,6 +107,7 @@ def test_masks_hide_whole_frames_and_bands_up_to_their_width() -> None:
     assert (is_hidden == (frames.unsqueeze(2) | bands.unsqueeze(1))).all()
     assert 10 < frames.sum(dim=1).max() <= 20
     assert 5 < bands.sum(dim=1).max() <= 10
+    assert all(len(hidden.unique(dim=0)) > 32 for hidden in (frames, bands)), "each its own"
     assert masked(x, recipe_with(), rng_for(0)) is x
 
 
@@ -133,6 +134,26 @@ def test_drawn_by_clip_every_clip_has_a_share_of_its_own() -> None:
     expected = shares[:, None, None] * x + (1 - shares[:, None, None]) * partners
     is_mixed = mix.partner != np.arange(64)
     torch.testing.assert_close(mix(x)[is_mixed], expected[is_mixed])
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.4, 2.0])
+@pytest.mark.parametrize("draw", ["batch", "clip"])
+def test_the_share_is_drawn_from_beta_of_alpha_and_alpha(alpha: float, draw: str) -> None:
+    recipe = recipe_with(mixup_alpha=alpha, mixup_draw=draw)
+    mixes = [draw_mix(2, recipe, rng_for(0, i)) for i in range(2000)]
+    shares = np.concatenate([np.atleast_1d(mix.share) for mix in mixes])
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
+    assert np.var(shares) == pytest.approx(0.25 / (2 * alpha + 1), rel=0.08)
+
+
+def test_drawn_by_clip_targets_and_flags_have_the_share_of_their_clip() -> None:
+    segments = np.zeros((6, 4, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None]
+    batch = Batch(segments, np.eye(6, dtype=np.float32), np.arange(6, dtype=np.float32))
+    recipe = recipe_with(mixup_alpha=1.0, mixup_draw="clip")
+    x, targets, unverified = mixup(batch, logmel_input(), recipe, device="cpu", rng=rng_for(3))
+    torch.testing.assert_close(targets @ torch.arange(6.0), unverified)
+    torch.testing.assert_close(x[:, 0, 0], unverified)
+    assert not torch.equal(unverified, torch.arange(6.0))
 
 
 def test_drawn_by_clip_only_a_share_of_the_clips_is_mixed() -> None:

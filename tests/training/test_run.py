@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from earmark.settings.profiles import overlay
 from earmark.store import StoreWriter, read_json, write_table
 from earmark.training import run
 from earmark.training.batches import Sampler
+from earmark.training.job import Job
 from tests.source_graph import ROOT
 from tests.training.conftest import TAGS
 
@@ -36,8 +39,11 @@ def tiny_params(**changes: Any) -> Params:
     return params
 
 
-def write_features(layout: Layout) -> None:
-    """The folds and the features of 16 clips, a quarter of which validate."""
+def write_features(layout: Layout, offset_of: Mapping[str, float] = MappingProxyType({})) -> None:
+    """The folds and the features of 16 clips, a quarter of which validate.
+
+    `offset_of` some clips is added to all their values.
+    """
     rng = np.random.default_rng(0)
     clips = pd.DataFrame({"clip": [f"c{i:02}" for i in range(16)], "split": "train"})
     clips = clips.assign(label=[TAGS[i % 3] for i in range(16)], verified=True)
@@ -49,8 +55,10 @@ def write_features(layout: Layout) -> None:
         with StoreWriter(folder, row_shape=shape, dtype="float16", metadata=silence) as store:
             for i, clip in enumerate(clips["clip"]):
                 n_rows = int(rng.integers(1, 4)) if name == "patches" else 50
-                rows = rng.normal(i % 3, 1, (n_rows, *shape)).astype(np.float16)
-                store.append(rows, clip=clip, variant="")
+                rows = rng.normal(i % 3, 1, (n_rows, *shape)) + offset_of.get(clip, 0.0)
+                rows = rows.astype(np.float16)
+                same = dict.fromkeys(("variant", "partner"), "")
+                store.append(rows, clip=clip, split="train", sha256=clip, **same)
 
 
 @pytest.fixture
@@ -155,6 +163,25 @@ def test_an_extractor_is_trained_by_the_same_path_and_says_where_it_started(
     assert description["random_start"] == "vggish weights (Xu et al., section 2.2)"
     assert description["input"]["lengths"] == [1]
     assert pd.read_csv(layout.learning_curve("vggish", "0"))["epoch"].tolist() == [1]
+
+
+@pytest.mark.parametrize("kind", ["model", "extractor"])
+def test_validation_clips_are_neither_trained_on_nor_measured(layout: Layout, kind: str) -> None:
+    def job() -> Job:
+        if kind == "extractor":
+            return run.extractor_job(tiny_params(), layout, "vggish", "0")
+        return run.model_job(tiny_params(), layout, "logmel", "densenet", "0", None)
+
+    first = job()
+    validation = {f"c{i:02}" for i in range(0, 16, 4)}
+    assert set(first.validation.clips) == validation
+    assert len(first.sampler.examples.clips) == 12
+    assert not validation & set(first.sampler.examples.clips)
+    write_features(layout, offset_of=dict.fromkeys(validation, 50.0))
+    assert (job().tagger.input.mean, job().tagger.input.std) == (
+        first.tagger.input.mean,
+        first.tagger.input.std,
+    )
 
 
 def test_options_that_a_network_refuses_are_named_by_their_key(layout: Layout) -> None:

@@ -51,6 +51,17 @@ def test_the_plateau_scales_both_bounds_of_the_cycle() -> None:
     assert rates == pytest.approx([0.0001, 0.0006])
 
 
+@pytest.mark.parametrize(("half_cycle_epochs", "n_rising"), [(0.5, 5), (2.0, 20), (3.5, 35)])
+def test_the_cycle_is_as_long_as_the_recipe_says(half_cycle_epochs: float, n_rising: int) -> None:
+    recipe = recipe_with(
+        schedule="cyclical", base_lr=0.001, max_lr=0.006, half_cycle_epochs=half_cycle_epochs
+    )
+    updates = range(2 * n_rising)
+    rates = [learning_rate(recipe, Plateau(), update=i, n_batches=10) for i in updates]
+    assert rates.index(max(rates)) == n_rising
+    assert max(rates) == pytest.approx(0.006)
+
+
 def test_the_rate_of_a_stage_falls_by_the_factor_and_decays_as_in_keras() -> None:
     recipe = recipe_with(schedule="multistep", base_lr=0.01, max_lr=0.01, lr_decay=1e-3)
     plateau = Plateau(scale=0.2, stage=1, stage_updates=500)
