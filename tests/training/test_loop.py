@@ -10,7 +10,7 @@ import torch
 
 from earmark.errors import UserError
 from earmark.store import Store
-from earmark.training import loop, optimizers
+from earmark.training import loop, losses, optimizers
 from earmark.training.batches import Sampler
 from earmark.training.checkpoints import State
 from earmark.training.loop import fit
@@ -102,7 +102,7 @@ def test_the_loss_is_that_of_mixed_targets(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: str
 ) -> None:
     largest: list[float] = []
-    clip_losses = loop.clip_losses
+    clip_losses = losses.clip_losses
 
     def watched(logits: torch.Tensor, targets: torch.Tensor, **options: Any) -> torch.Tensor:
         assert targets.sum(dim=1).tolist() == pytest.approx([1.0] * len(targets))
