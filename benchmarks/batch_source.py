@@ -10,7 +10,7 @@ from earmark.features import find as find_feature
 from earmark.labels import Task
 from earmark.networks import find as find_network
 from earmark.networks.paper_configs import PaperConfig
-from earmark.params import Recipe
+from earmark.params import ModelRecipe
 from earmark.params.reading import read_yaml
 from earmark.seeding import rng_for
 from earmark.store import Store
@@ -25,10 +25,10 @@ STORE_BYTES = 2**28  # far more than a processor's cache holds
 Shape = tuple[Any, ...]
 
 
-def base_recipe(**values: object) -> Recipe:
+def base_recipe(**values: object) -> ModelRecipe:
     """The recipe that every profile starts from, with other values for some keys."""
     base = read_yaml(Path(__file__).parent.parent / "profiles" / "base.yaml")["model"]
-    return Recipe.model_validate({**base, **values})
+    return ModelRecipe.model_validate({**base, **values})
 
 
 def source(config: PaperConfig, batch_size: int) -> Sampler:

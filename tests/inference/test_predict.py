@@ -172,9 +172,11 @@ def test_the_networks_of_the_folds_are_joined_as_when_they_were_scored(
 ):
     by_fold = {"0": np.array([0.9, 0.05, 0.05]), "1": np.array([0.2, 0.4, 0.4])}
     monkeypatch.setattr(predict, "decode", lambda *_, **__: SimpleNamespace(waveform=None))
-    monkeypatch.setattr(predict, "trim", lambda *_, **__: SimpleNamespace(waveform=np.zeros(9)))
+    monkeypatch.setattr(
+        predict, "trim", lambda *_, **__: SimpleNamespace(waveform=np.zeros(9), sha256="")
+    )
     monkeypatch.setattr(predict, "rows_read", lambda *_: None)
-    monkeypatch.setattr(predict.Ensemble, "_clip", lambda _, __, tagger, *___: (by_fold[tagger], 1))
+    monkeypatch.setattr(predict.Ensemble, "_clip", lambda _, tagger, *__: (by_fold[tagger], 1))
     preparation = {"sample_rate": 44_100, "trim": {}, "rejection_threshold": 0.0}
     known = metadata(weights={"m": 1.0}, fold_mean=fold_mean, preparation=preparation)
     ensemble = predict.Ensemble(None, Layout(tmp_path))

@@ -17,6 +17,7 @@ from tests.source_graph import ROOT
 def _steady(monkeypatch):
     """Everything that is measured takes a hundredth of a second."""
     monkeypatch.setattr(cost, "_timed", lambda _: 0.01)
+    monkeypatch.setattr(cost, "_processor_seconds", lambda _: 0.01)
 
 
 @pytest.mark.usefixtures("_steady")
