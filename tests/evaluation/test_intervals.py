@@ -166,6 +166,9 @@ def test_the_interval_of_macro_f1_covers_or_is_not_shown():
         n_covered = sum(one.low <= truth <= one.high for one in shown)
         assert n_covered >= 0.89 * len(shown)
         assert len(shown) > 70
+        # A class with few clips has too low an F1 on average, which the intervals allow for.
+        middle = np.mean([(one.low + one.high) / 2 for one in shown])
+        assert abs(middle - truth) < abs(np.mean([one.value for one in shown]) - truth) / 2
         for one in found:
             assert (one.low is None) == (one.why_no_interval is not None)
 
