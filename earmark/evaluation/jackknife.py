@@ -85,6 +85,15 @@ class LeftOut:
         """The standard deviation of the value over draws of as many recordings."""
         return float(np.sqrt((len(self.without) - 1) * self.without.var()))
 
+    @property
+    def telling(self) -> float:
+        """As many units that move the value equally would say as much about its deviation.
+
+        Where a few units move it much, it is hardly known. NaN where `without` has one.
+        """
+        squares = np.square(self.without - self.without.mean())
+        return float(squares.sum() ** 2 / max(np.square(squares).sum(), 1e-300))
+
     def minus(self, other: "LeftOut") -> "LeftOut":
         return LeftOut(self.value - other.value, self.without - other.without)
 

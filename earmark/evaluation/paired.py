@@ -92,7 +92,7 @@ def _estimate(difference: LeftOut, metric: str, units: Units, targets: Floats) -
     if why is not None:
         return Estimate(value, None, None, units.over, why)
     # The biases of both taggers nearly cancel out; to subtract them would only add noise.
-    half = quantile(units.effective) * difference.deviation
+    half = quantile(units, difference) * difference.deviation
     return Estimate(value, value - half, value + half, units.over)
 
 

@@ -54,3 +54,6 @@ def test_the_table_of_coverage_counts_intervals_and_false_alarms() -> None:
     assert tallies["accuracy"].n_shown == tallies["p accuracy"].n_shown == 3
     assert tallies["accuracy"].n_right >= 2
     assert coverage.Tally(19, 20).text(40) == "0.950 (50%)"
+    shares = (coverage.Tally(n, 100) for n in (85, 90, 100))  # 0.90: luck at two deviations
+    assert [tally.is_off for tally in shares] == [True, False, False]
+    assert not coverage.Tally().is_off
