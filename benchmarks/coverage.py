@@ -7,7 +7,7 @@ one of them answers more); and the share of intervals of their difference that h
 in how many sets there is an interval, where not in all. The last lines are the shares that are
 outside of 0.93 to 0.97 by more than two standard deviations, of which luck makes a few.
 
-With 200 sets a share of 95 % is known to 3 % (two standard deviations); some five minutes of one
+With 200 sets a share of 95 % is known to 3 % (two standard deviations); some seven minutes of one
 core. The cut-offs of `earmark.evaluation.intervals` were chosen on other sets than the first ones;
 `--first 50000` draws those that confirmed them.
 Shapes: B clips, K tags.
