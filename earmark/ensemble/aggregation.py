@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.evaluation.calibration import Confidences, reliability
+from earmark.evaluation.calibration import Confidences, calibration_error
 from earmark.evaluation.logits import log
 from earmark.evaluation.points import metrics_of, point_values
 from earmark.evaluation.predictions import Predictions
@@ -114,9 +114,7 @@ def describe(predictions: Predictions, *, n_crops: float) -> dict[str, float]:
 
 
 def _error(predictions: Predictions, probabilities: Floats) -> float:
-    """The expected calibration error, without an interval."""
+    """The expected calibration error."""
     is_multi_label = predictions.task.is_multi_label
     confidences = Confidences.of(probabilities, predictions.targets, is_multi_label=is_multi_label)
-    bins = reliability(confidences, equal_mass=not is_multi_label)
-    gaps = (bins["confidence"] - bins["share_right"]).abs()
-    return float((gaps * bins["n"]).sum() / bins["n"].sum())
+    return calibration_error(confidences, equal_mass=not is_multi_label)

@@ -4,28 +4,25 @@ Guo et al., "On Calibration of Modern Neural Networks" (2017).
 Shapes: B clips, C confidences (one per clip, or one per clip and tag), K tags, N bins, R resamples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
 
 from earmark.evaluation.coverage import Selection, area_under_risk, coverage_curve
-from earmark.evaluation.intervals import Estimate, too_few_recordings
-from earmark.evaluation.jackknife import Units, jackknife
-from earmark.evaluation.points import Bools, Floats, Ints, ratio
+from earmark.evaluation.points import Bools, Floats, Ints
 from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.temperature import temper, temper_cross_fitted
 
 N_BINS = 15  # as Guo et al.
-_MIN_OVER_CHANCE = 2.5  # nearer to what chance gives, the interval of the error covers too seldom
+_NO_INTERVAL = "the noise of its bins makes it too high, by how much is not known"
 
 
 @dataclass(frozen=True)
 class Confidences:
-    """How confident a tagger is of statements `(C,)`, whether they are right, and of which clip.
+    """How confident a tagger is of statements `(C,)`, and whether they are right.
 
     With one tag per clip the statement is "the clip has its most probable tag"; with several, every
     tag of every clip is a statement.
@@ -33,15 +30,12 @@ class Confidences:
 
     values: Floats
     is_right: Bools
-    clip_of: Ints
 
     @classmethod
     def of(cls, probabilities: Floats, targets: Floats, *, is_multi_label: bool) -> "Confidences":
-        n_clips, n_tags = probabilities.shape
         if is_multi_label:
-            clips = np.repeat(np.arange(n_clips), n_tags)
-            return cls(probabilities.ravel(), targets.ravel() > 0.5, clips)
-        return cls(*top_predictions(probabilities, targets), np.arange(n_clips))
+            return cls(probabilities.ravel(), targets.ravel() > 0.5)
+        return cls(*top_predictions(probabilities, targets))
 
 
 def top_predictions(probabilities: Floats, targets: Floats) -> tuple[Floats, Bools]:
@@ -80,41 +74,16 @@ def reliability(confidences: Confidences, *, equal_mass: bool) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class _ErrorMeasure:
-    """Expected calibration error of clips that count more or less often; the bins stay."""
-
-    n: csr_array  # (N, B) statements of each clip in each bin
-    gaps: csr_array  # (N, B) sum of confidence less those that are right
-
-    def values(self, counts: Floats) -> dict[str, Floats]:
-        gaps = np.abs(self.gaps @ counts).sum(axis=0)
-        return {"ece": ratio(gaps, (self.n @ counts).sum(axis=0))}
-
-
-def calibration_error(
-    confidences: Confidences,
-    *,
-    equal_mass: bool,
-    sources: Sequence[str] | None = None,
-) -> Estimate:
+def calibration_error(confidences: Confidences, *, equal_mass: bool) -> float:
     """Expected calibration error: the mean over statements of their bin's |confidence - right|.
 
-    Noise of the bins adds to it, so that it is too high by up to `error_if_calibrated`. Where it is
-    not well above that, no interval covers, and it has none.
+    Noise of the bins adds to it, so that it is too high by up to `error_if_calibrated`. By how much
+    depends on what is not known, and no interval that was tried covers; it is to be read beside
+    `chance_limit`.
     """
     bins = bins_of(confidences.values, equal_mass=equal_mass)
-    shape = (int(bins.max()) + 1, int(confidences.clip_of.max()) + 1)
-    cells = (bins, confidences.clip_of)
-    gaps = csr_array((confidences.values - confidences.is_right, cells), shape=shape)
-    measure = _ErrorMeasure(csr_array((np.ones(len(bins)), cells), shape=shape), gaps)
-    units = Units.of(shape[1], sources)
-    left_out = jackknife(measure, np.arange(shape[1]), units)["ece"]
-    why = too_few_recordings(units)
-    chance = error_if_calibrated(confidences, equal_mass=equal_mass)
-    if why is None and left_out.value < _MIN_OVER_CHANCE * chance:
-        why = f"not far above the {chance:.3f} that chance gives a calibrated tagger"
-    return Estimate.of(left_out, units, why)
+    gaps = np.bincount(bins, confidences.values - confidences.is_right)
+    return float(np.abs(gaps).sum() / len(bins))
 
 
 def error_if_calibrated(confidences: Confidences, *, equal_mass: bool) -> float:
@@ -185,7 +154,7 @@ def calibration_report(
         values[name] = _description(labelled, rows)
         for when, p in (("before", before.probabilities), ("after", after)):
             ece, table = _calibration(before, p)
-            values[name][f"ece_{when}"] = ece.to_json()
+            values[name][f"ece_{when}"] = ece
             bins.append(table.assign(clips=name, probabilities=when))
         values[name] |= judge(before, after) | _selection(before, after, rejection_threshold)
         top, is_right = top_predictions(after, before.targets)
@@ -258,16 +227,15 @@ def _tempered(labelled: Predictions, temperature: float, split: str) -> Floats:
     return temper(labelled.probabilities, temperature, is_multi_label=is_multi_label)
 
 
-def _calibration(predictions: Predictions, probabilities: Floats) -> tuple[Estimate, pd.DataFrame]:
+def _calibration(
+    predictions: Predictions, probabilities: Floats
+) -> tuple[dict[str, Any], pd.DataFrame]:
     """Calibration error and reliability of the clips' probabilities, tempered or not."""
     is_multi_label = predictions.task.is_multi_label
     confidences = Confidences.of(probabilities, predictions.targets, is_multi_label=is_multi_label)
-    ece = calibration_error(
-        confidences,
-        equal_mass=not is_multi_label,
-        sources=predictions.sources,
-    )
-    return ece, reliability(confidences, equal_mass=not is_multi_label)
+    error = calibration_error(confidences, equal_mass=not is_multi_label)
+    table = reliability(confidences, equal_mass=not is_multi_label)
+    return {"value": error, "why_no_interval": _NO_INTERVAL}, table
 
 
 def _selection(

@@ -23,14 +23,14 @@ from tests.evaluation.overconfident import overconfident
 
 def confidences_of(values, is_right) -> Confidences:
     values = np.asarray(values, dtype=float)
-    return Confidences(values, np.asarray(is_right, dtype=bool), np.arange(len(values)))
+    return Confidences(values, np.asarray(is_right, dtype=bool))
 
 
 def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     # bins of width 1/15: 0.95 (four clips, three right) and 0.55 (two clips, none right)
     confidences = confidences_of([0.95] * 4 + [0.55] * 2, [1, 1, 1, 0, 0, 0])
     error = calibration_error(confidences, equal_mass=False)
-    assert error.value == pytest.approx((4 * 0.2 + 2 * 0.55) / 6)
+    assert error == pytest.approx((4 * 0.2 + 2 * 0.55) / 6)
     table = reliability(confidences, equal_mass=False)
     assert table["n"].tolist() == [2, 4]
     assert table["confidence"].tolist() == pytest.approx([0.55, 0.95])
@@ -56,14 +56,14 @@ def test_what_is_calibrated_shows_no_more_error_than_chance(is_multi_label):
         calibrated = overconfident(1.0, is_multi_label=is_multi_label, seed=seed, n_clips=300)
         confidences = Confidences.of(*calibrated, is_multi_label=is_multi_label)
         options = {"equal_mass": not is_multi_label}
-        errors.append(calibration_error(confidences, **options).value)
+        errors.append(calibration_error(confidences, **options))
         expected.append(error_if_calibrated(confidences, **options))
     assert np.mean(errors) == pytest.approx(np.mean(expected), rel=0.12)
     too_confident = Confidences.of(
         *overconfident(4.0, is_multi_label=is_multi_label, n_clips=300),
         is_multi_label=is_multi_label,
     )
-    error = calibration_error(too_confident, **options).value
+    error = calibration_error(too_confident, **options)
     assert error > 2 * error_if_calibrated(too_confident, **options)
 
 
@@ -90,21 +90,6 @@ def predictions_of(probabilities, targets) -> Predictions:
     return Predictions("one", Task(list("abcd"), False, []), clips, targets, probabilities)
 
 
-def test_the_interval_of_the_error_holds_its_value_in_a_large_set():
-    """40,000 clips tell the error of this tagger to a few thousandths; 400 should cover that."""
-    large = Confidences.of(
-        *overconfident(3.0, is_multi_label=False, n_clips=40_000), is_multi_label=False
-    )
-    truth = calibration_error(large, equal_mass=True).value
-    n_covered = 0
-    for seed in range(60):
-        some = overconfident(3.0, is_multi_label=False, seed=1 + seed, n_clips=400)
-        confidences = Confidences.of(*some, is_multi_label=False)
-        error = calibration_error(confidences, equal_mass=True)
-        n_covered += error.low <= truth <= error.high
-    assert n_covered / 60 > 0.88
-
-
 def test_any_of_several_tags_is_right():
     probabilities = np.array([[0.9, 0.8, 0.1], [0.2, 0.3, 0.1]])
     targets = np.array([[1, 1, 0], [1, 0, 1]])
@@ -114,7 +99,6 @@ def test_any_of_several_tags_is_right():
     statements = Confidences.of(probabilities, targets, is_multi_label=True)
     assert statements.values.tolist() == [0.9, 0.8, 0.1, 0.2, 0.3, 0.1]
     assert statements.is_right.tolist() == [True, True, False, True, False, True]
-    assert statements.clip_of.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("is_multi_label", [False, True])
