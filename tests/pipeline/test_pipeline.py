@@ -178,13 +178,14 @@ def test_every_training_is_tracked_under_one_parent(workspace: Workspace) -> Non
 def test_a_file_of_ones_own_is_tagged_as_the_graph_tags_it(workspace: Workspace) -> None:
     ensemble = workspace.root / "data" / "ensemble"
     rows = pd.read_parquet(ensemble / "clips.parquet")
-    line = int(rows.index[rows["split"] == "test"][0])
-    expected = pd.read_parquet(ensemble / "ensemble.parquet").iloc[line]
+    row = int(rows.index[rows["split"] == "test"][0])
+    expected = pd.read_parquet(ensemble / "ensemble.parquet").iloc[row]
     audio = workspace.root / "data" / "demo" / "tiny" / "FSDKaggle2018.audio_test"
-    file = audio / rows["clip"][line]
-    answer = json.loads(
-        workspace.run("python", "-m", "earmark", "predict", "--json", "--top", "4", str(file))
-    )
+    file = audio / rows["clip"][row]
+    command = ("python", "-m", "earmark", "predict", "--json", "--top", "4", str(file))
+    line, remark = workspace.run(*command).splitlines()
+    answer = json.loads(line)
+    assert remark.startswith("probabilities: ")  # on stderr: how well they are calibrated
     metadata = json.loads((ensemble / "ensemble.json").read_text())
     values = expected.to_numpy()[None]
     told = temper(values, metadata["temperature"], is_multi_label=False)[0]
@@ -264,7 +265,7 @@ def test_a_stage_refuses_code_that_code_json_does_not_know(workspace: Workspace)
 
 def test_a_fold_less_takes_its_predictions_and_curves_away(workspace: Workspace) -> None:
     workspace.set("folds", "[1]")
-    assert workspace.repro()[0] == {"plan": 1, **END}
+    assert workspace.repro()[0] == {"split": 1, "plan": 1, **END}  # split checks their names
     left = {p.name for p in (workspace.root / "data" / "predictions").glob("*/*")}
     curves = {p.name for p in (workspace.root / "data" / "training").glob("*")}
     assert left == {"1"}
