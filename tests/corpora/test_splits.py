@@ -10,7 +10,7 @@ import pytest
 from earmark.corpora.folds import assign_folds
 from earmark.corpora.splits import folds_table, inner_split, split_training_clips, usable_clips
 from earmark.errors import UserError
-from earmark.params import CrossValidation
+from earmark.params import CrossValidation, Scheme
 from tests.corpora.clip_tables import clips_of, splits_of
 
 
@@ -24,16 +24,15 @@ def test_every_clip_validates_in_one_fold_and_trains_in_the_others():
     assert (table["1"] == "validation").equals(folds == 1)
 
 
+def cross_validation(scheme: Scheme, *, k: int, drop_test_copies: bool = True) -> CrossValidation:
+    flags = {"verified_validation_only": False, "drop_test_copies": drop_test_copies}
+    return CrossValidation(scheme=scheme, k=k, inner_share=0.1, **flags)
+
+
 def split_officially(folds: list[str], **columns: Any) -> pd.DataFrame:
     clips = clips_of(["a", "b"] * 6, fold=[10, 10, 1, 1, 2, 2] * 2)
     clips = clips.assign(split="train", quarantined=False, equal_to="", **columns)
-    cv = CrossValidation(
-        scheme="official",
-        k=3,
-        verified_validation_only=False,
-        drop_test_copies=True,
-        inner_share=0.1,
-    )
+    cv = cross_validation("official", k=3)
     return split_training_clips(clips, cv, folds=folds, seed=0)
 
 
@@ -56,13 +55,7 @@ def test_training_clips_with_the_sound_of_a_test_clip_are_left_out_if_wanted(dro
         equal_to=["", "", "00000.wav", "00000.wav", "", "00004.wav", "", "00006.wav"],
         quarantined=False,
     )
-    cv = CrossValidation(
-        scheme="stratified",
-        k=2,
-        verified_validation_only=False,
-        drop_test_copies=drop_test_copies,
-        inner_share=0.1,
-    )
+    cv = cross_validation("stratified", k=2, drop_test_copies=drop_test_copies)
     dropped = [0, 3, 4] if drop_test_copies else []
     assert list(usable_clips(clips, cv).index) == [row for row in range(8) if row not in dropped]
     if drop_test_copies:
