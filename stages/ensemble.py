@@ -7,7 +7,7 @@ Params: ensemble, inference, trim, decode.sample_rate, evaluate.rejection_thresh
 
 from typing import Any
 
-from earmark.ensemble.members import combine_members, read_members, read_networks, select_clips
+from earmark.ensemble.members import combine_members, read_members, select_clips
 from earmark.ensemble.tuning import tune_ensemble, tuning_notes, unlabelled_clips
 from earmark.evaluation.predictions import write_predictions
 from earmark.layout import Layout
@@ -29,13 +29,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     )
     members = {name: member.predictions for name, member in read.items()}
     ensemble, weights, notes = combine_members(members, params.ensemble.weights)
-    networks = read_networks(
-        layout.all_predictions,
-        plan["folds"],
-        read,
-        unlabelled_clips(ensemble),
-        confidence=params.inference.confidence,
-    )
+    unlabelled = unlabelled_clips(ensemble)
+    networks = {name: member.networks(unlabelled) for name, member in read.items()}
     tuned = tune_ensemble(ensemble, members, weights, networks)
     metadata = {
         "members": list(members),

@@ -74,6 +74,7 @@ class Member(NamedTuple):
 
     `given` is the aggregation in params.yaml and `aggregation` the one applied; `compared` holds
     what each aggregation of the stored crops gives out of fold, see `aggregation.describe`.
+    `by_fold` is fold -> clip -> probabilities `(K,)` by that fold's network, aggregated so.
     `random_start` are the published weights that its paper starts from and its network did not.
     """
 
@@ -81,7 +82,12 @@ class Member(NamedTuple):
     given: AggregationKey
     aggregation: Aggregation
     compared: dict[Aggregation, dict[str, float]]
-    random_start: str = ""
+    by_fold: dict[str, dict[str, ClipProbabilities]]
+    random_start: str
+
+    def networks(self, clips: Sequence[str]) -> Floats:
+        """What the network of each fold predicts for some test clips, `(F, B, K)`."""
+        return np.array([[one[c].probabilities for c in clips] for one in self.by_fold.values()])
 
     @property
     def notes(self) -> list[str]:
@@ -121,8 +127,9 @@ def read_members(
         given = metadata["aggregation"]
         candidates: dict[Aggregation, Predictions] = {}
         described: dict[Aggregation, dict[str, float]] = {}
+        networks: dict[Aggregation, dict[str, dict[str, ClipProbabilities]]] = {}
         for aggregation, crops in compared(given).items():
-            by_fold = {
+            networks[aggregation] = by_fold = {
                 fold: _clips(store, crops, aggregation=aggregation, confidence=confidence)
                 for fold, store in stores.items()
             }
@@ -134,7 +141,7 @@ def read_members(
         else:
             chosen, predictions = given, candidates[given]
         start = str(metadata.get("random_start", ""))
-        members[name] = Member(predictions, given, chosen, described, random_start=start)
+        members[name] = Member(predictions, given, chosen, described, networks[chosen], start)
     return members
 
 
@@ -174,27 +181,6 @@ def _clips(
         for i, (clip, stored) in enumerate(entries)
         if stored == crops
     }
-
-
-def read_networks(
-    folder: Path,
-    folds: Sequence[str],
-    members: Mapping[str, Member],
-    clips: Sequence[str],
-    *,
-    confidence: float,
-) -> dict[str, Floats]:
-    """Member -> what its network of each fold predicts for some test clips, `(F, B, K)`."""
-    networks = {}
-    for name, member in members.items():
-        aggregation, crops = member.aggregation, compared(member.given)[member.aggregation]
-        stores = [Store.open(folder / name / fold, in_memory=True) for fold in folds]
-        by_fold = [
-            _clips(store, crops, aggregation=aggregation, confidence=confidence) for store in stores
-        ]
-        rows = [[one[clip].probabilities for clip in clips] for one in by_fold]
-        networks[name] = np.array(rows)
-    return networks
 
 
 class Combination(NamedTuple):

@@ -46,7 +46,7 @@ def tune_ensemble(
         `temperature`, of the mean over folds; `mean_temperatures`, for each member and the ensemble
         by how much it differs from that of one network; `thresholds` of tempered probabilities,
         where clips may have several tags; `calibration`, what is known of tempered probabilities
-        of validation clips (see `judge`), and how the temperature came about; `notes`.
+        of validation clips (see `judge`), and how the temperature came about.
     """
     validation, is_multi_label = ensemble.validation, ensemble.task.is_multi_label
     rows = validation.is_trusted
