@@ -1,14 +1,16 @@
 """The stages of dvc.yaml: one thin module each over the library in `earmark`."""
 
+import argparse
 import hashlib
 import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 from earmark.code_digests import check
 from earmark.errors import UserError
@@ -24,37 +26,43 @@ class Stage:
 
     params: Params
     layout: Layout
+    arguments: dict[str, str]  # of the command line, by name
     code: str  # the digest of the code behind it
     log: logging.Logger
 
 
 @contextmanager
-def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[Stage]:
+def stage(name: str, *takes: str) -> Iterator[Stage]:
     """Load and check params and code, and set up the process; say at the end how long it took.
 
     User errors end in one line.
 
     Args:
         name: of the stage, which is its key in code.json.
-        item: the model, feature, extractor or corpus that it works on, where there are several.
-        title: what messages begin with, if not the name.
+        takes: what the command line says as `--NAME VALUE`; all but an extractor must be there.
+            Messages begin with the stage and these. The first that is no group has a key of its
+            own in code.json.
 
     Raises:
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
     """
-    title, start = title or name, time.monotonic()
+    title, start = name, time.monotonic()
     layout = Layout.here()
     try:
         params = load_params(layout.params)
+        arguments = _arguments(params, takes)
+        items = [value for key, value in arguments.items() if key != "group"]
+        title = f"{name}_{arguments['group']}" if "group" in arguments else name
+        title = " ".join([title, "-".join(items)]).strip()
         set_up_process(threads=params.runtime.threads)
         if "DVC_STAGE" in os.environ:
             die_with_parent()
         _check_networks(layout, params.extensions)
         code = ""
         if name != "code":
-            code = check(layout.root, read_yaml(layout.params), name, item or "")
+            code = check(layout.root, read_yaml(layout.params), name, *items[:1])
         log = logging.getLogger(f"earmark.{title}")
-        yield Stage(params, layout, code, log)
+        yield Stage(params, layout, arguments, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))
     except UserError as error:
         sys.exit("\n".join(f"{title}: {problem}" for problem in error.problems))
@@ -66,6 +74,32 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
     except KeyboardInterrupt:
         print(f"{title}: stopped; run it again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; `dvc repro STAGE` gives the right ones")
+
+
+def _arguments(params: Params, takes: tuple[str, ...]) -> dict[str, str]:
+    """What the command line says, where params.yaml knows it."""
+    parser = _Parser(allow_abbrev=False, add_help=False)
+    for name in takes:
+        parser.add_argument(f"--{name}", required=name != "extractor")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    known: dict[str, Iterable[str]] = {
+        "corpus": params.demo,
+        "extractor": params.extractors,
+        "feature": params.features,
+        "fold": params.fold_names,
+        "group": params.models,
+        "model": params.models.get(given.get("group", ""), ()),
+    }
+    for name, value in given.items():
+        if value not in known[name]:
+            there = f"params.yaml has {', '.join(known[name])}"
+            raise UserError(f"--{name} {value}: there is none of that name; {there}")
+    return given
 
 
 def _check_networks(layout: Layout, extensions: str) -> None:

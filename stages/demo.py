@@ -4,21 +4,19 @@ Writes: data/demo/<name>/
 Params: demo.<name>, seed
 """
 
-import sys
-
 from earmark.corpora.synthetic.corpus import DemoOptions, write_corpus
 from earmark.layout import Layout
 from earmark.params import Params
 from stages import stage
 
 
-def run(params: Params, layout: Layout, name: str) -> int:
-    options = DemoOptions(**params.demo[name])
+def run(params: Params, layout: Layout, corpus: str) -> int:
+    options = DemoOptions(**params.demo[corpus])
     return write_corpus(
-        layout.demo(name), options, seed=params.seed, workers=params.runtime.workers
+        layout.demo(corpus), options, seed=params.seed, workers=params.runtime.workers
     )
 
 
 if __name__ == "__main__":
-    with stage("demo") as s:
-        s.log.info("demo: %d synthetic clips", run(s.params, s.layout, sys.argv[1]))
+    with stage("demo", "corpus") as s:
+        s.log.info("demo: %d synthetic clips", run(s.params, s.layout, **s.arguments))

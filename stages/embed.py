@@ -5,8 +5,6 @@ Writes: data/embeddings/<extractor>/<fold>/
 Params: runtime
 """
 
-import sys
-
 import numpy as np
 
 from earmark.layout import Layout
@@ -44,6 +42,5 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
 
 
 if __name__ == "__main__":
-    extractor, fold = sys.argv[1:]
-    with stage("embed", extractor, title=f"embed {extractor}-{fold}") as s:
-        s.log.info("embed: %d clips and variants", run(s.params, s.layout, extractor, fold))
+    with stage("embed", "extractor", "fold") as s:
+        s.log.info("embed: %d clips and variants", run(s.params, s.layout, **s.arguments))

@@ -5,7 +5,6 @@ Writes: data/features/<feature>/
 Params: features.<feature>, decode.sample_rate
 """
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
 COLUMNS = ("clip", "split", "variant", "partner", "sha256")
 
 
-def run(params: Params, layout: Layout, name: str) -> int:
+def run(params: Params, layout: Layout, feature: str) -> int:
     from earmark.features import build
 
-    feature = params.features[name]
-    extractor = build(feature.type, feature.options, sample_rate=params.decode.sample_rate)
+    declared = params.features[feature]
+    extractor = build(declared.type, declared.options, sample_rate=params.decode.sample_rate)
     stores = [
         Store.open(layout.trimmed),
         *Store.open_all(layout.augmented),
@@ -40,11 +39,11 @@ def run(params: Params, layout: Layout, name: str) -> int:
         partial(_rows, stores, extractor),
         clips,
         workers=params.runtime.workers,
-        description=f"features {name}",
+        description=f"features {feature}",
     )
-    metadata = {"type": feature.type, "silence": np.atleast_1d(extractor.silence).tolist()}
+    metadata = {"type": declared.type, "silence": np.atleast_1d(extractor.silence).tolist()}
     with StoreWriter(
-        layout.features(name),
+        layout.features(feature),
         row_shape=extractor.row_shape,
         dtype=extractor.dtype,
         metadata=metadata,
@@ -63,6 +62,5 @@ def _rows(stores: list[Store], extractor: "FeatureType", clip: tuple[int, int]) 
 
 
 if __name__ == "__main__":
-    name = sys.argv[1]
-    with stage("features", name, title=f"features {name}") as s:
-        s.log.info("features: %s of %d clips and variants", name, run(s.params, s.layout, name))
+    with stage("features", "feature") as s:
+        s.log.info("features: %d clips and variants", run(s.params, s.layout, **s.arguments))

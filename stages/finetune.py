@@ -5,8 +5,6 @@ Writes: models/<extractor>/<fold>/, data/training/<extractor>-<fold>.csv
 Params: finetune, extractors.<extractor>, features.patches, runtime
 """
 
-import sys
-
 from earmark.layout import Layout
 from earmark.params import Params
 from stages import stage
@@ -19,6 +17,5 @@ def run(params: Params, layout: Layout, extractor: str, fold: str, *, code: str 
 
 
 if __name__ == "__main__":
-    extractor, fold = sys.argv[1:]
-    with stage("finetune", extractor, title=f"finetune {extractor}-{fold}") as s:
-        run(s.params, s.layout, extractor, fold, code=s.code)
+    with stage("finetune", "extractor", "fold") as s:
+        run(s.params, s.layout, **s.arguments, code=s.code)

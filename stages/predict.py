@@ -6,8 +6,6 @@ Writes: data/predictions/<member>/<fold>/
 Params: models.<group>.<model>.prediction, inference.n_crops, seed, runtime
 """
 
-import sys
-
 from earmark.corpora.split_names import DROPPED, VALIDATION
 from earmark.layout import Layout
 from earmark.params import Params
@@ -62,7 +60,5 @@ def run(
 
 
 if __name__ == "__main__":
-    group, model, *rest = sys.argv[1:]  # [extractor] fold
-    with stage("predict", model, title=f"predict_{group} {'-'.join([model, *rest])}") as s:
-        n_crops = run(s.params, s.layout, group, model, rest[-1], *rest[:-1])
-        s.log.info("predict: %d crops", n_crops)
+    with stage("predict", "group", "model", "extractor", "fold") as s:
+        s.log.info("predict: %d crops", run(s.params, s.layout, **s.arguments))

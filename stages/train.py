@@ -6,8 +6,6 @@ Writes: models/<member>/<fold>/, data/training/<member>-<fold>.csv
 Params: model, models.<group>.<model>, features.<feature>, runtime
 """
 
-import sys
-
 from earmark.layout import Layout
 from earmark.params import Params
 from stages import stage
@@ -29,6 +27,5 @@ def run(
 
 
 if __name__ == "__main__":
-    group, model, *rest = sys.argv[1:]  # [extractor] fold
-    with stage("train", model, title=f"train_{group} {'-'.join([model, *rest])}") as s:
-        run(s.params, s.layout, group, model, rest[-1], *rest[:-1], code=s.code)
+    with stage("train", "group", "model", "extractor", "fold") as s:
+        run(s.params, s.layout, **s.arguments, code=s.code)

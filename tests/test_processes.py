@@ -185,9 +185,31 @@ def test_a_stage_closes_with_its_duration(monkeypatch, caplog):
     monkeypatch.setattr("stages._check_networks", lambda *_: None)
     monkeypatch.setattr("stages.check", lambda *_: "")
     monkeypatch.setattr("stages.set_up_process", lambda **_: None)
-    with caplog.at_level("INFO"), stage("train", "dense", title="train_logmel dense-0"):
+    arguments = "--group logmel --model densenet_logmel --fold 0"
+    monkeypatch.setattr("sys.argv", ["train.py", *arguments.split()])
+    with caplog.at_level("INFO"), stage("train", "group", "model", "extractor", "fold"):
         pass
-    assert caplog.messages == ["train_logmel dense-0: 0 s"]
+    assert caplog.messages == ["train_logmel densenet_logmel-0: 0 s"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "train: the following arguments are required: --group, --model, --fold; `dvc "),
+        ("logmel densenet_logmel 0", "train: the following arguments are required: --group"),
+        ("--group logmel --model other --fold 0", "train: --model other: there is none of that"),
+        ("--group logmel --model densenet_logmel --fold 9", "train: --fold 9: there is none of"),
+        ("--group other --model densenet_logmel --fold 0", "train: --group other: there is none"),
+    ],
+)
+def test_a_stage_says_in_one_line_what_is_wrong_with_its_arguments(arguments, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("stages.set_up_process", lambda **_: None)
+    monkeypatch.setattr("sys.argv", ["train.py", *arguments.split()])
+    with pytest.raises(SystemExit) as ended, stage("train", "group", "model", "extractor", "fold"):
+        pass
+    assert str(ended.value).startswith(message)
+    assert "\n" not in str(ended.value)
 
 
 THREADS = """

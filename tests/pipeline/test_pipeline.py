@@ -256,7 +256,8 @@ def test_a_stage_refuses_code_that_code_json_does_not_know(workspace: Workspace)
     loop = workspace.root / "earmark" / "training" / "loop.py"
     text = loop.read_text()
     loop.write_text(f"{text}_UNUSED = 1\n")
-    output = workspace.run("python", "-m", "stages.train", "logmel", "densenet", "0", ok=False)
+    command = "python -m stages.train --group logmel --model densenet --fold 0"
+    output = workspace.run(*command.split(), ok=False)
     assert "the code behind train.densenet changed since code.json was written" in output
     assert "changed: earmark/training/loop.py" in output
     assert "Traceback" not in output
