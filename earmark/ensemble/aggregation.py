@@ -91,8 +91,8 @@ def describe(predictions: Predictions, *, n_crops: float) -> dict[str, float]:
     Returns:
         The metrics of the task; `overconfidence` (mean confidence less the share that is right) and
         `ece` (expected calibration error) of the probabilities as they are; `ece_calibrated`, with
-        temperatures of the other cross-fit groups; `temperature` of all clips and the `log_loss`
-        with it, which decides; `n_crops`, the mean number of crops that were looked at.
+        temperatures of the other cross-fit groups; `temperature` and the `log_loss` with it of all
+        trusted clips, which decides; `n_crops`, the mean number of crops that were looked at.
     """
     one = predictions.validation
     is_multi_label = one.task.is_multi_label
@@ -101,7 +101,7 @@ def describe(predictions: Predictions, *, n_crops: float) -> dict[str, float]:
     calibrated = temper_cross_fitted(
         one.probabilities, one.targets, one.cross_fit_groups, is_multi_label=is_multi_label
     )
-    temperature, log_loss = _tempered_loss(one)
+    temperature, log_loss = _tempered_loss(one.take(one.is_trusted))  # as `choose` has them
     return {
         **{metric: values[metric] for metric in metrics_of(one.task)},
         "overconfidence": float(confidences.values.mean() - confidences.is_right.mean()),

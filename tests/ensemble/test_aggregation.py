@@ -87,6 +87,16 @@ def test_a_description_shows_overconfidence_and_what_calibration_makes_of_it():
     assert usual["log_loss"] == pytest.approx(sharp["log_loss"], rel=1e-4), "after the temperature"
 
 
+def test_the_log_loss_shown_is_the_one_that_decides():
+    """On trusted clips alone, where there are enough: here those that do not fit are unverified."""
+    one = predictions([1.0] * 3).take(np.tile(np.arange(N_VALIDATION), 4))
+    wrong = np.arange(len(one)) % 3 == 0
+    one.clips["verified"] = ~wrong
+    one.targets[wrong] = one.targets[wrong, ::-1]
+    trusted = one.take(~wrong)
+    assert describe(one, n_crops=1)["log_loss"] == describe(trusted, n_crops=1)["log_loss"]
+
+
 def test_several_tags_per_clip_are_described_and_chosen_likewise():
     def tags(skill: float) -> Predictions:
         one = predictions([skill] * 3)
