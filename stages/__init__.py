@@ -31,6 +31,9 @@ class Stage:
     log: logging.Logger
 
 
+_GROUPS = ("group", "corpus")  # code is the same for all of a group, and for all demo corpora
+
+
 @contextmanager
 def stage(name: str, *takes: str) -> Iterator[Stage]:
     """Load and check params and code, and set up the process; say at the end how long it took.
@@ -40,8 +43,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
     Args:
         name: of the stage, which is its key in code.json.
         takes: what the command line says as `--NAME VALUE`; all but an extractor must be there.
-            Messages begin with the stage and these. The first that is no group has a key of its
-            own in code.json.
+            Messages begin with the stage and these. A feature, extractor or model comes first
+            after its group, and has a key of its own in code.json.
 
     Raises:
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
@@ -51,7 +54,7 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
     try:
         params = load_params(layout.params)
         arguments = _arguments(params, takes)
-        items = [value for key, value in arguments.items() if key != "group"]
+        items = [arguments[key] for key in takes if key in arguments and key not in _GROUPS]
         title = f"{name}_{arguments['group']}" if "group" in arguments else name
         title = " ".join([title, "-".join(items)]).strip()
         set_up_process(threads=params.runtime.threads)
