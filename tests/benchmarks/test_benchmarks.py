@@ -1,10 +1,13 @@
 """The benchmarks measure what they say: networks, batches, and the splits of clips."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 
-from benchmarks import batch_source, coverage, precision
+from benchmarks import batch_source, chaos, coverage, precision
+from benchmarks.tiny_clone import Clone, Lost
 from benchmarks.train_step import batch_size_of, config_of, forward_passes
 from earmark.networks import NETWORKS
 from earmark.networks.paper_configs import zeros
@@ -57,3 +60,64 @@ def test_the_table_of_coverage_counts_intervals_and_false_alarms() -> None:
     shares = (coverage.Tally(n, 100) for n in (85, 90, 100))  # 0.90: luck at two deviations
     assert [tally.is_off for tally in shares] == [True, False, False]
     assert not coverage.Tally().is_off
+
+
+LOCK = """\
+stages:
+  trim:
+    outs: [{path: data/trimmed, md5: aa11.dir}]
+  train:
+    outs: [{path: models/m, md5: bb22.dir}, {path: metrics/m.json, md5: cc33}]
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    one = Clone(tmp_path / "disk", tmp_path / "finished", has_own_disk=True)
+    cache = ".dvc/cache/files/md5"
+    for name in (f"{cache}/aa/11.dir", f"{cache}/bb/22.dir", ".dvc/cache/runs/1", "data/trimmed/a",
+                 "models/m/w", "metrics/m.json"):  # fmt: skip
+        (one.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (one.root / name).write_text("made")
+    (one.root / "dvc.lock").write_text(LOCK)
+    one.root.rename(one.finished)
+    one.root.mkdir()
+    one.restore()
+    return one
+
+
+def test_forgotten_stages_are_gone_from_workspace_lock_and_cache(clone: Clone) -> None:
+    clone.forget(["train"])
+    left = {str(path.relative_to(clone.root)) for path in clone.root.rglob("*") if path.is_file()}
+    assert left == {"data/trimmed/a", "dvc.lock", ".dvc/cache/files/md5/aa/11.dir"}
+    assert "train" not in (clone.root / "dvc.lock").read_text()
+
+
+@pytest.mark.parametrize("name", ["metrics/m.json", "dvc.lock", "data/.trimmed.7.part/a"])
+def test_a_round_is_lost_where_files_differ_or_something_half_made_is_left(
+    name: str, clone: Clone
+) -> None:
+    chaos.check_files(clone)
+    (clone.root / name).parent.mkdir(exist_ok=True)
+    (clone.root / name).write_text("other")
+    with pytest.raises(Lost, match=name):
+        chaos.check_files(clone)
+
+
+def test_a_signal_finds_stages_and_workers_and_whatever_goes_on_is_seen(clone: Clone) -> None:
+    worker = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    (clone.root / "stages").mkdir()
+    (clone.root / "stages" / "made_up.py").write_text(worker)
+    process = clone.start("sh", "-c", "python -m stages.made_up; true")
+    try:
+        while (found := clone.target("worker", process.pid)) is None:
+            assert process.poll() is None
+        assert "input()" in found.cmdline()
+        assert clone.target("dvc", process.pid).pid == process.pid
+        assert "stages.made_up" in clone.target("stage", process.pid).cmdline()
+        assert {found.pid, process.pid} < {one.pid for one in clone.processes()}
+    finally:
+        for one in clone.processes():
+            one.kill()
+        process.communicate()
+    assert not clone.processes()
