@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from earmark.params.section import Count, NotNegative, Section, Share
+from earmark.params.section import Count, FilledText, Section, Share, Text
 
+# They are divided by their sum, so that no weight has to be large.
+MemberWeight = Annotated[float, Field(ge=0, le=1_000_000)]
 # What models can be chosen and ranked by; earmark.evaluation.points says which fit a corpus.
 Metric = Literal[
     "map_at_3", "accuracy", "macro_f1", "roc_auc", "mean_average_precision", "micro_f1"
@@ -37,13 +39,13 @@ class Ensemble(Section):
     """The weights of the members (learned, equal, or given by member), and the mean over folds."""
 
     fold_mean: Literal["arithmetic", "geometric"]
-    weights: Literal["learned", "equal"] | dict[str, NotNegative]
+    weights: Literal["learned", "equal"] | dict[Text, MemberWeight]
 
 
 class Evaluate(Section):
     """How predictions are scored."""
 
     metric: Metric
-    n_resamples: Annotated[int, Field(ge=10)]
-    label_groups: dict[str, list[str]]  # name -> tags that are scored as one
+    n_resamples: Annotated[int, Field(ge=10, le=1_000_000)]  # then p is known to 0.001
+    label_groups: dict[FilledText, list[FilledText]]  # name -> tags that are scored as one
     rejection_threshold: Share  # below it the answer is "unknown"; 0 is off
