@@ -5,6 +5,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
+LONGEST = 800  # letters of a line: ten lines of a terminal
 MANY = 20  # equal lines; as many can still be read one by one
 
 
@@ -39,13 +40,19 @@ def condensed(lines: Sequence[str]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for line in lines:
         alike.setdefault(_form(line), []).append(line)
-    condensed_lines = []
+    condensed_lines: list[str] = []
     for group in alike.values():
+        group = [_shortened(line) for line in group]
         if len(group) <= MANY:
             condensed_lines += group
         else:
             condensed_lines.append(f"{group[0]} (and {len(group) - 1:,} more like it)")
     return condensed_lines
+
+
+def _shortened(line: str) -> str:
+    """A line without the middle of what is too long to be read."""
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 100]} ... {line[-100:]}"
 
 
 def _form(line: str) -> str:

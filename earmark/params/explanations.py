@@ -77,7 +77,9 @@ def explain(
             continue
         if problem.type == "missing" and problem.key in renamed:
             continue  # it stands under its old name
-        lines.setdefault(problem.key, f"{problem.key}: {problem.message}")
+        # Of "a number or a name", what is wrong with the name that is there.
+        if problem.key not in lines or problem.type == "value_error":
+            lines[problem.key] = f"{problem.key}: {problem.message}"
     return list(lines.values())
 
 

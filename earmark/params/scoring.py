@@ -22,6 +22,7 @@ Monitor = Literal[
     "mean_average_precision",
     "micro_f1",
 ]
+TagGroup = Annotated[list[FilledText], Field(min_length=1)]
 Aggregation = Literal["confident_crop", "mean", "mean_of_random_crops"]
 Crops = Literal["random", "cover"]  # a mean is of the crops that cover the clip
 # What a model may name: best_out_of_fold becomes one of the others.
@@ -47,5 +48,5 @@ class Evaluate(Section):
 
     metric: Metric
     n_resamples: Annotated[int, Field(ge=10, le=1_000_000)]  # then p is known to 0.001
-    label_groups: dict[FilledText, list[FilledText]]  # name -> tags that are scored as one
+    label_groups: dict[FilledText, TagGroup]  # name -> tags that are scored as one
     rejection_threshold: Share  # below it the answer is "unknown"; 0 is off

@@ -15,13 +15,13 @@ def _plain_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError("a name must be of a-z, 0-9 and _ alone")
     if len(name) > 64:
-        raise ValueError("a name must have at most 64 characters, since it becomes that of files")
+        raise ValueError("a name must be of at most 64 characters (it becomes that of files)")
     return name
 
 
 def _plain_text(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("line breaks and control characters are not allowed here; delete them")
+        raise ValueError("must be one line without control characters")
     return text
 
 

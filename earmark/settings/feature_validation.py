@@ -53,6 +53,11 @@ def feature_warnings(params: Params) -> list[str]:
     warnings = []
     for name, feature in params.features.items():
         built = features.build(feature.type, feature.options, sample_rate=params.decode.sample_rate)
+        if (target_hz := feature.options.get("target_hz", 0)) > params.decode.sample_rate:
+            warnings.append(
+                f"params.yaml: features.{name}.target_hz: {target_hz} is above decode.sample_rate, "
+                f"{params.decode.sample_rate}; more samples hold no more sound, so lower it"
+            )
         spec = built.log_mel if isinstance(built, Mfcc) else built
         if not isinstance(spec, LogMel):
             continue

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 from earmark.networks import Network
-from earmark.wording import first_of, shown
+from earmark.wording import MANY, first_of, shown
 
 N_SHOWN = 4  # names of parameters in a message
 
@@ -17,11 +17,14 @@ def frozen_problems(network: Network, frozen: Sequence[str], key: str) -> list[s
         key: the path of the model in params.yaml.
     """
     names = [name for name, _ in network.named_parameters()]
+    unknown = [
+        beginning for beginning in frozen if not any(name.startswith(beginning) for name in names)
+    ]
+    is_few = len(unknown) <= MANY  # of more, one is shown, and to look for near names takes seconds
     problems = [
         f"{key}.training.frozen: no parameter begins with {shown(beginning)}; "
-        f"{_fix(beginning, names)}"
-        for beginning in frozen
-        if not any(name.startswith(beginning) for name in names)
+        f"{_fix(beginning if is_few else '', names)}"
+        for beginning in unknown
     ]
     trained = [
         name

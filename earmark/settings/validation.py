@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,7 +18,7 @@ from earmark.settings.objections import objections
 from earmark.settings.option_limits import DEMO_LIMITS, limit_problems
 from earmark.sound import sox
 from earmark.taggers.device import Device
-from earmark.wording import condensed
+from earmark.wording import condensed, shown
 
 STAGES_OF_A_FEATURE = """\
   train_{name}:
@@ -45,14 +45,28 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
         problems += extractor_problems(extractor, params, f"extractors.{name}")
     problems += objections(Device.choose, params.runtime)
     for effect, options in params.augment.items():
-        problems += objections(sox.check_options, effect, options)
+        problems += _effect_problems(effect, options)
     for name, options in params.demo.items():
         problems += _demo_problems(options, f"demo.{name}")
     problems += objections(find_adapter, params.corpus.adapter)
     return condensed([f"{source}: {line}" for line in problems])
 
 
+def _effect_problems(effect: str, options: dict[str, Any]) -> list[str]:
+    lists = {name: option["among"] for name, option in options.items() if _is_choice(option)}
+    if wrong := [name for name, among in lists.items() if not isinstance(among, list)]:
+        key = f"augment.{effect}.{wrong[0]}.among"
+        return [f"{key}: {shown(lists[wrong[0]])}; it must be a list, such as [0.9, 1.1]"]
+    return objections(sox.check_options, effect, options)
+
+
+def _is_choice(option: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(option, dict) and option.keys() == {"among"}
+
+
 def _demo_problems(options: dict[str, Any], key: str) -> list[str]:
+    if wrong := limit_problems(options, DEMO_LIMITS, key):
+        return wrong
     try:
         TypeAdapter(DemoOptions).validate_json(json.dumps(options, default=str), strict=True)
     except ValidationError as error:
@@ -61,8 +75,6 @@ def _demo_problems(options: dict[str, Any], key: str) -> list[str]:
             f"{problem['msg'].removeprefix('Value error, ')} (profiles/demo.yaml shows one)"
             for problem in error.errors()
         ]
-    if wrong := limit_problems(options, DEMO_LIMITS, key):
-        return wrong
     return [f"{key}: {line}" for line in objections(DemoOptions, **options)]
 
 
