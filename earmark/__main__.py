@@ -31,12 +31,13 @@ def validate(
     params, problems = parse_params(read_yaml(layout.params), layout.params.name)
     if params is not None:
         from earmark.settings.corpus_validation import corpus_problems
-        from earmark.settings.model_validation import weight_problems, weight_warnings
+        from earmark.settings.model_validation import weight_problems
         from earmark.settings.validation import (
             extension_problems,
             option_problems,
             stage_problems,
         )
+        from earmark.settings.warning_lines import warnings_of
 
         problems += stage_problems(params, layout) + extension_problems(params, layout)
         problems += option_problems(params)
@@ -47,7 +48,7 @@ def validate(
             problems += corpus_problems(params, layout) + version_problems(layout.root)
     if problems:
         raise UserError(*problems)
-    for warning in weight_warnings(params) if params else ():
+    for warning in warnings_of(params, layout, params_only=params_only) if params else ():
         typer.echo(f"warning: {warning}", err=True)
     typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
     if params is not None and not params_only:

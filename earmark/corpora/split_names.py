@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from earmark.wording import first_of
+
 TRAIN, VALIDATION, UNUSED = "train", "validation", ""
 DROPPED = "dropped"  # by the user: only predicted, in the folds that would validate it
 
@@ -14,5 +16,6 @@ def check_names(folds: Sequence[str], valid: Sequence[str]) -> None:
     """
     if unknown := [fold for fold in folds if fold not in valid]:
         raise ValueError(
-            f"folds: {', '.join(unknown)}: no such fold; choose from {', '.join(valid)}"
+            f"params.yaml: folds: {first_of(unknown)}: no such fold; choose from "
+            f"{first_of(valid, limit=12)}"
         )

@@ -16,6 +16,9 @@ from earmark.params.roster import (
     recipe_of,
     recipe_values,
 )
+from earmark.wording import first_of, shown
+
+MANY_FOLDS = 12  # that are listed
 
 
 def contradictions(params: Params) -> list[str]:
@@ -24,6 +27,7 @@ def contradictions(params: Params) -> list[str]:
         *_fold_problems(params),
         *_name_problems(params),
         *_group_problems(params),
+        *_filter_problems(params),
         *_recipe_problems(params),
         *_ensemble_problems(params),
     ]
@@ -33,13 +37,13 @@ def _fold_problems(params: Params) -> list[str]:
     problems = []
     names = params.fold_names
     if len(set(names)) != len(names):
-        problems.append(f"folds: {params.folds}: a fold is named twice; name each once")
+        problems.append(f"folds: {shown(params.folds)}: a fold is named twice; name each once")
     valid = folds_of(params.cv)
     more = "" if params.cv.scheme == "first_last" else f", or raise cv.k (now {params.cv.k})"
     for fold in names:
         if valid is not None and fold not in valid:
-            fix = f"choose from {', '.join(valid)}{more}"
-            problems.append(f"folds: {fold!r} is not in cv.scheme {params.cv.scheme}; {fix}")
+            fix = f"choose from {first_of(valid, limit=MANY_FOLDS)}{more}"
+            problems.append(f"folds: {shown(fold)} is not in cv.scheme {params.cv.scheme}; {fix}")
     return problems
 
 
@@ -102,6 +106,17 @@ def _backbone_problems(params: Params, name: str) -> list[str]:
     ]
 
 
+def _filter_problems(params: Params) -> list[str]:
+    """Centres of equalisers that no sound of the working rate reaches."""
+    highest, half = params.class_mixing.same_class.center_hz[1], params.decode.sample_rate / 2
+    if highest <= half:
+        return []
+    return [
+        f"class_mixing.same_class.center_hz: {highest}; it must be at most {half:g}, half of "
+        "decode.sample_rate"
+    ]
+
+
 def _recipe_problems(params: Params) -> list[str]:
     """What is wrong with `training` of an entry, once it is laid over the shared recipe."""
     problems = []
@@ -121,14 +136,14 @@ def _ensemble_problems(params: Params) -> list[str]:
         return []
     members = members_of(params)
     problems = [
-        f"ensemble.weights.{name}: no such member; choose from {', '.join(members)}"
+        f"ensemble.weights.{name}: no such member; choose from {first_of(list(members), limit=20)}"
         for name in weights
         if name not in members
     ]
     missing = [name for name in members if name not in weights]
     if missing:
         problems.append(
-            f"ensemble.weights: no weight for {', '.join(missing)}; add one (0 is fine)"
+            f"ensemble.weights: no weight for {first_of(missing, limit=10)}; add one (0 is fine)"
         )
     if not problems and sum(weights.values()) <= 0:
         problems.append("ensemble.weights: all are 0; give at least one member a weight")

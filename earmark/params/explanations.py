@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from earmark.params.section import Section
+from earmark.wording import shown
 
 # Old key -> new key, as a path from the section that held the old one, or from the top.
 RENAMED = {
@@ -46,6 +47,9 @@ RENAMED_VALUES = {
 }
 
 
+LONGEST_KEY = 80  # letters that are shown of one
+
+
 class _Problem(NamedTuple):
     type: str  # pydantic's
     key: str  # its path, with dots
@@ -64,21 +68,24 @@ def explain(
     """
     found = [_explained(details, raw, section, prefix) for details in error.errors()]
     renamed = {key for problem in found for key in _new_keys(problem)}
+    # The keys that hold keys that are wrong.
+    mappings = {above for problem in found for above in _above(problem.key)}
     lines: dict[str, str] = {}
     for problem in found:
         # Of "a word or a mapping", only what is wrong inside a mapping that is there.
-        is_mapping = any(other.key.startswith(f"{problem.key}.") for other in found)
-        if problem.type == "literal_error" and is_mapping:
+        if problem.type == "literal_error" and problem.key in mappings:
             continue
         if problem.type == "missing" and problem.key in renamed:
             continue  # it stands under its old name
-        lines.setdefault(problem.key, f"{problem.key}: {problem.message}")
+        # Of "a number or a name", what is wrong with the name that is there.
+        if problem.key not in lines or problem.type == "value_error":
+            lines[problem.key] = f"{problem.key}: {problem.message}"
     return list(lines.values())
 
 
 def _explained(details: Any, raw: Any, section: type[Section], prefix: str) -> _Problem:
     keys = _keys_of(details, raw)
-    path = ".".join([prefix, *keys] if prefix else keys)
+    path = ".".join([prefix, *keys] if prefix else keys) or shown(details["input"])
     return _Problem(details["type"], path, _message(details, keys, section))
 
 
@@ -91,8 +98,19 @@ def _keys_of(details: Any, raw: Any) -> list[str]:
         except (KeyError, IndexError, TypeError):
             if details["type"] != "missing" or key is not details["loc"][-1]:
                 continue
-        keys.append(str(key))
+        keys.append(_printable(str(key)))
     return keys
+
+
+def _above(key: str) -> list[str]:
+    """The keys of the sections that hold a key."""
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _printable(key: str) -> str:
+    """A key of the user's within a line."""
+    return key if key.isprintable() and len(key) <= LONGEST_KEY else shown(key)
 
 
 def _message(details: Any, keys: Sequence[str], section: type[Section]) -> str:
@@ -102,11 +120,13 @@ def _message(details: Any, keys: Sequence[str], section: type[Section]) -> str:
     if details["type"] == "extra_forbidden":
         return f"unknown key; {_suggestion(keys, value, section)}"
     if details["type"] in ("dict_type", "model_type"):
-        return f"must be a mapping, not {value!r}; write {{}} for an empty one"
+        return f"must be a mapping, not {shown(value)}; write {{}} for an empty one"
+    if details["type"] == "invalid_key":
+        return f"the key {shown(value)} is no text; put it in quotes, or delete it"
     message = str(details["msg"].removeprefix("Value error, "))
     if isinstance(value, dict | list):
         return message
-    return f"{message}, not {value!r}{_renamed_value(keys[-1] if keys else '', value)}"
+    return f"{message}, not {shown(value)}{_renamed_value(keys[-1] if keys else '', value)}"
 
 
 def _suggestion(keys: Sequence[str], value: Any, section: type[Section]) -> str:

@@ -5,15 +5,24 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from earmark.params.scoring import AggregationKey
-from earmark.params.section import Count, OpenSection, Positive, Section, check_pin
+from earmark.params.section import (
+    Count,
+    FilledText,
+    OpenSection,
+    Section,
+    SegmentSeconds,
+    Text,
+    check_pin,
+)
 
 Padding = Literal["right", "random", "tile", "tile_gap"]
+Times = Annotated[float, Field(ge=0.01, le=100)]  # of the segment
 
 
 class Network(OpenSection):
     """A network by name, or `package.module:Class`; other keys are its constructor's options."""
 
-    name: str
+    name: FilledText
 
     @property
     def options(self) -> dict[str, Any]:
@@ -28,10 +37,11 @@ class ModelInput(Section):
     Padding None means that of the type of feature.
     """
 
-    segment_seconds: Positive | None = None
-    segment_samples: Count | None = None
+    segment_seconds: SegmentSeconds | None = None
+    # Ten minutes at 192 kHz.
+    segment_samples: Annotated[int, Field(ge=1, le=115_200_000)] | None = None
     segment_patches: Count | Literal["all"] | None = None
-    lengths: Annotated[list[Positive], Field(min_length=1)] | None = None
+    lengths: Annotated[list[Times], Field(min_length=1, max_length=100)] | None = None
     padding: Padding | None = None
 
 
@@ -42,7 +52,7 @@ class ModelTraining(OpenSection):
     evaluation mode.
     """
 
-    frozen: list[str] = Field(default_factory=list)
+    frozen: list[FilledText] = Field(default_factory=list)
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -68,8 +78,8 @@ class Extractor(Section):
     """A fine-tuned VGGish; `training` overrides `finetune`, and `model` does not apply to it."""
 
     network: Network
-    weights: str
-    weights_sha256: str
+    weights: Text
+    weights_sha256: Text
     max_patches: Count
     training: dict[str, Any] = Field(default_factory=dict)
 

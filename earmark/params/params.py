@@ -17,7 +17,10 @@ from earmark.params.preparation import (
 )
 from earmark.params.recipe import ModelRecipe, Recipe
 from earmark.params.scoring import Ensemble, Evaluate, Inference
-from earmark.params.section import Name, Section
+from earmark.params.section import FilledText, Name, Section, Seed
+
+# Official folds may have any number, such as a year.
+FoldNumber = Annotated[int, Field(ge=0, le=9999)]
 
 
 class Params(Section):
@@ -27,14 +30,14 @@ class Params(Section):
     models of `fusion` combine two trained backbones.
     """
 
-    seed: int
+    seed: Seed
     runtime: Runtime
     corpus: Corpus
     demo: dict[Name, dict[str, Any]]
     decode: Decode
     trim: Trim
     cv: CrossValidation
-    folds: Annotated[list[int | str], Field(min_length=1)]
+    folds: Annotated[list[FoldNumber | Name], Field(min_length=1)]
     augment: dict[Name, dict[str, Any]]
     class_mixing: ClassMixing
     features: dict[Name, Feature]
@@ -43,7 +46,7 @@ class Params(Section):
     finetune: Recipe
     models: dict[Name, dict[Name, Model]]
     extractors: dict[Name, Extractor]
-    extensions: Annotated[str, Field(min_length=1)]
+    extensions: FilledText
     inference: Inference
     ensemble: Ensemble
     evaluate: Evaluate

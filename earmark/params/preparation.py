@@ -5,14 +5,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from earmark.params.section import (
-    Bounds,
-    Count,
+    Decibel,
+    FilledText,
+    HertzRange,
     Name,
-    NotNegative,
     OpenSection,
-    Positive,
+    Processors,
+    QualityRange,
+    Seconds,
     Section,
     Share,
+    Text,
 )
 
 Scheme = Literal["stratified", "grouped", "official", "first_last"]
@@ -21,12 +24,12 @@ Scheme = Literal["stratified", "grouped", "official", "first_last"]
 class Runtime(Section):
     """How this machine computes; `workers` and `checkpoint_seconds` change no result."""
 
-    threads: Count
-    workers: Count
+    threads: Processors
+    workers: Processors
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
     channels_last: bool
-    checkpoint_seconds: NotNegative
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=86_400)]  # a day of work lost at most
 
 
 class Corpus(Section):
@@ -34,9 +37,9 @@ class Corpus(Section):
 
     name: Name
     adapter: Name
-    root: Annotated[str, Field(min_length=1)]
-    table: str
-    label_corrections: Annotated[str, Field(min_length=1)]
+    root: FilledText
+    table: Text
+    label_corrections: FilledText
     synthetic: bool
     max_quarantined: Share
 
@@ -45,7 +48,7 @@ class Decode(Section):
     """The sample rate of all later stages in Hz, and the seconds of sound in one stored file."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=192_000)]
-    shard_seconds: Positive
+    shard_seconds: Annotated[float, Field(ge=1, le=36_000)]  # ten hours are 3 GB at 44.1 kHz
 
 
 class Trim(Section):
@@ -54,8 +57,9 @@ class Trim(Section):
     With `normalise` the peak of every clip is at full scale, as in Xu et al., section 3.1.
     """
 
-    top_db: Positive
-    min_seconds: NotNegative
+    # Below 1 dB a clip would be its peak alone; 24 bits hold 144 dB.
+    top_db: Annotated[float, Field(ge=1, le=200)]
+    min_seconds: Seconds
     normalise: bool
 
 
@@ -63,7 +67,7 @@ class CrossValidation(Section):
     """How clips are divided into folds, and which of them may train and validate."""
 
     scheme: Scheme
-    k: Annotated[int, Field(ge=2)]
+    k: Annotated[int, Field(ge=2, le=1000)]  # every fold is a training of every model
     verified_validation_only: bool
     inner_share: Annotated[float, Field(gt=0, le=0.5)]
     drop_test_copies: bool
@@ -72,18 +76,18 @@ class CrossValidation(Section):
 class SameClass(Section):
     """Mixes of two clips of one class (Chen & Gupta, section 1.2); Takahashi et al.'s ranges."""
 
-    copies: Annotated[int, Field(ge=0)]
-    max_delay_seconds: NotNegative
-    gain_db: NotNegative
-    center_hz: Bounds
-    q: Bounds
+    copies: Annotated[int, Field(ge=0, le=100)]  # each as large as the corpus
+    max_delay_seconds: Annotated[float, Field(ge=0, le=60)]  # by so much a mixture is longer
+    gain_db: Decibel
+    center_hz: HertzRange
+    q: QualityRange
 
 
 class PitchFill(Section):
     """Pitch-shifted copies until a class has `up_to` clips (Xu et al., section 3.2); 0 is off."""
 
-    up_to: Annotated[int, Field(ge=0)]
-    max_semitones: Count
+    up_to: Annotated[int, Field(ge=0, le=100_000)]
+    max_semitones: Annotated[int, Field(ge=1, le=24)]  # two octaves, as the effect pitch
 
 
 class ClassMixing(Section):
@@ -96,7 +100,7 @@ class ClassMixing(Section):
 class Feature(OpenSection):
     """A named feature: its type, and the options of that type."""
 
-    type: str
+    type: FilledText
 
     @property
     def options(self) -> dict[str, Any]:

@@ -5,46 +5,57 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from earmark.params.scoring import Monitor
-from earmark.params.section import Count, NotNegative, Positive, Section, Share, check_pin
+from earmark.params.section import (
+    Count,
+    CountOrNone,
+    Epochs,
+    LearningRate,
+    LossWeight,
+    Section,
+    Seed,
+    Share,
+    Text,
+    check_pin,
+)
 
 
 class Recipe(Section):
     """The recipe of all models or extractors; `training` of an entry overrides any key."""
 
-    seed: int
-    batch_size: Annotated[int, Field(ge=2)]
+    seed: Seed
+    batch_size: Annotated[int, Field(ge=2, le=65_536)]  # more clips than the corpora here have
     sampler: Literal["shuffled", "class_balanced"]
     crops_per_clip: Literal["one", "all"]
     class_mixed_clips: bool
-    epochs: Count
-    patience: Count
+    epochs: Epochs
+    patience: Epochs
     epoch_choice: Literal["last", "inner_split", "scored_fold"]
     monitor: Monitor
     optimizer: Literal["adam", "sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    adam_epsilon: Positive
+    adam_epsilon: Annotated[float, Field(ge=1e-12, le=1)]  # less is 0 beside a float32
     schedule: Literal["cyclical", "cosine", "constant", "multistep"]
-    base_lr: Positive
-    max_lr: Positive
-    half_cycle_epochs: Positive
-    lr_decay: NotNegative
-    plateau_factor: Annotated[float, Field(gt=0, lt=1)]
-    plateau_patience: Count
-    multistep_stages: Count
+    base_lr: LearningRate
+    max_lr: LearningRate
+    half_cycle_epochs: Annotated[float, Field(ge=0.01, le=100_000)]
+    lr_decay: Annotated[float, Field(ge=0, le=1)]  # at 1 the second update has half the rate
+    plateau_factor: Annotated[float, Field(ge=0.0001, lt=1)]
+    plateau_patience: Epochs
+    multistep_stages: Annotated[int, Field(ge=1, le=100)]
     backbone_lr_multiplier: Share
-    l2: NotNegative
-    gradient_clip: NotNegative
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    mixup_alpha: NotNegative
+    l2: Annotated[float, Field(ge=0, le=10)]  # beyond it weights are 0 after a few updates
+    gradient_clip: Annotated[float, Field(ge=0, le=1_000_000)]  # no gradient reaches that
+    ema_decay: Annotated[float, Field(ge=0, le=0.99999)]  # the mean of the last 100,000 updates
+    mixup_alpha: Annotated[float, Field(ge=0, le=100)]  # there every share is about a half
     mixup_share: Share
     mixup_draw: Literal["batch", "clip"]
     mixup_at: Literal["features", "waveform"]
     augmented_share: Share
     circular_shift: bool
-    mask_frames: Annotated[int, Field(ge=0)]
-    mask_bands: Annotated[int, Field(ge=0)]
+    mask_frames: CountOrNone
+    mask_bands: CountOrNone
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    aux_weight: NotNegative
+    aux_weight: LossWeight
     noisy_label_weight: Share
     noisy_label_drop: Annotated[float, Field(ge=0, lt=1)]
     validation_crops: Count
@@ -53,6 +64,12 @@ class Recipe(Section):
     def _bounds_in_order(self) -> "Recipe":
         if self.schedule in ("cyclical", "cosine") and self.max_lr < self.base_lr:
             raise ValueError("max_lr is below base_lr; swap or raise it")
+        return self
+
+    @model_validator(mode="after")
+    def _mixup_mixes(self) -> "Recipe":
+        if 0 < self.mixup_alpha < 0.001:  # numpy then draws 0 or 1, or divides 0 by 0
+            raise ValueError("mixup_alpha below 0.001 mixes nothing; set it to 0, which is off")
         return self
 
     @model_validator(mode="after")
@@ -71,8 +88,8 @@ class ModelRecipe(Recipe):
     The head is fresh then. Extractors name theirs beside their network.
     """
 
-    init_from: str = ""
-    init_sha256: str = ""
+    init_from: Text = ""
+    init_sha256: Text = ""
 
     @model_validator(mode="after")
     def _weights_are_pinned(self) -> "ModelRecipe":

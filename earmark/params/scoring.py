@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from earmark.params.section import Count, NotNegative, Section, Share
+from earmark.params.section import Count, FilledText, Section, Share, Text
 
+# They are divided by their sum, so that no weight has to be large.
+MemberWeight = Annotated[float, Field(ge=0, le=1_000_000)]
 # What models can be chosen and ranked by; earmark.evaluation.points says which fit a corpus.
 Metric = Literal[
     "map_at_3", "accuracy", "macro_f1", "roc_auc", "mean_average_precision", "micro_f1"
@@ -20,6 +22,7 @@ Monitor = Literal[
     "mean_average_precision",
     "micro_f1",
 ]
+TagGroup = Annotated[list[FilledText], Field(min_length=1)]
 Aggregation = Literal["confident_crop", "mean", "mean_of_random_crops"]
 Crops = Literal["random", "cover"]  # a mean is of the crops that cover the clip
 # What a model may name: best_out_of_fold becomes one of the others.
@@ -37,13 +40,13 @@ class Ensemble(Section):
     """The weights of the members (learned, equal, or given by member), and the mean over folds."""
 
     fold_mean: Literal["arithmetic", "geometric"]
-    weights: Literal["learned", "equal"] | dict[str, NotNegative]
+    weights: Literal["learned", "equal"] | dict[Text, MemberWeight]
 
 
 class Evaluate(Section):
     """How predictions are scored."""
 
     metric: Metric
-    n_resamples: Annotated[int, Field(ge=10)]
-    label_groups: dict[str, list[str]]  # name -> tags that are scored as one
+    n_resamples: Annotated[int, Field(ge=10, le=1_000_000)]  # then p is known to 0.001
+    label_groups: dict[FilledText, TagGroup]  # name -> tags that are scored as one
     rejection_threshold: Share  # below it the answer is "unknown"; 0 is off

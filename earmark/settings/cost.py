@@ -28,6 +28,7 @@ from earmark.params.models import Extractor, Model
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES, members_of, recipe_of
 from earmark.processes import duration
 from earmark.seeding import rng_for
+from earmark.settings.network_size import load_of, machine_bytes
 from earmark.sound import sox
 from earmark.taggers.device import Device
 
@@ -39,6 +40,10 @@ N_TAGS = 50  # of networks that are measured
 FORWARD = 1 / 3  # of a step of training
 PARALLEL = 0.8  # how much of a second thread a step uses
 AROUND = 1.3  # a step with its batch and the optimiser, to the network's share of it
+SLOW_FLOPS = 2e10  # a second, of one that is too large to be measured
+LONGEST_TRIAL = 20.0  # seconds of a step on one clip; longer ones are computed, not measured
+LARGEST_TRIAL = 0.25  # of this machine's memory, for a step on two clips
+LONGEST_SECONDS = 60.0  # of sound that are measured; longer clips take in proportion
 N_FILES = 30  # whose headers are read
 SINGLE_STAGES = 11  # those of dvc.yaml without a matrix
 
@@ -129,26 +134,38 @@ class _Sound(NamedTuple):
 def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
     """What stands before training: one clip of noise is varied and turned into every feature."""
     rate, n_clips = params.decode.sample_rate, corpus.n_train + corpus.n_test
-    noise = rng_for(params.seed, "cost").normal(0, 3000, int(corpus.seconds * rate))
+    times, seconds_measured = _scaled(corpus.seconds)
+    noise = rng_for(params.seed, "cost").normal(0, 3000, int(seconds_measured * rate))
     waveform = noise.astype(np.int16)
     n_mixed = corpus.n_train * params.class_mixing.same_class.copies
     n_varied = corpus.n_train * len(params.augment)
-    n_bytes = waveform.nbytes * (2.0 * n_clips + n_varied + n_mixed)  # decoded, trimmed, varied
+    n_bytes = (
+        times * waveform.nbytes * (2.0 * n_clips + n_varied + n_mixed)
+    )  # decoded, trimmed, varied
     seconds = 0.0
     for effect, options in params.augment.items():
         values = sox.draw(effect, options, rng_for(params.seed, "cost"))
-        seconds += corpus.n_train * _processor_seconds(
-            partial(sox.apply, waveform, rate, effect, values)
+        seconds += (
+            times
+            * corpus.n_train
+            * _processor_seconds(partial(sox.apply, waveform, rate, effect, values))
         )
     for name in params.features:
         feature = _feature(params, name)
         rows = extract(waveform, feature)  # the first time tables are made, which are kept
-        seconds += (n_clips + n_varied + n_mixed) * _processor_seconds(
-            partial(extract, waveform, feature)
+        seconds += (
+            times
+            * (n_clips + n_varied + n_mixed)
+            * _processor_seconds(partial(extract, waveform, feature))
         )
-        n_bytes += rows.nbytes * (n_clips + n_varied + n_mixed)
+        n_bytes += times * rows.nbytes * (n_clips + n_varied + n_mixed)
     seconds = seconds / params.runtime.workers
     return _Sound(seconds + SOUND_SECONDS * n_clips * corpus.seconds, n_bytes)
+
+
+def _scaled(seconds: float) -> tuple[float, float]:
+    """How often the seconds that are measured go into those of a clip, and how many they are."""
+    return max(1.0, seconds / LONGEST_SECONDS), min(seconds, LONGEST_SECONDS)
 
 
 class _Network(NamedTuple):
@@ -161,10 +178,11 @@ class _Network(NamedTuple):
 
 def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
     device = Device.choose(params.runtime)
-    waveform = np.zeros(int(corpus.seconds * params.decode.sample_rate), np.int16)
+    times, seconds_measured = _scaled(corpus.seconds)
+    waveform = np.zeros(int(seconds_measured * params.decode.sample_rate), np.int16)
     for extractor in params.extractors.values():
         patches = _feature(params, PATCHES)
-        n_rows = min(len(extract(waveform, patches)), extractor.max_patches)
+        n_rows = min(round(times * len(extract(waveform, patches))), extractor.max_patches)
         yield _network_cost(params, corpus, extractor, patches, n_rows, n_rows, device)
     seen: dict[str, _Network] = {}
     for group, models in params.models.items():
@@ -173,8 +191,8 @@ def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
                 continue
             feature = _feature(params, group)
             rows_of = _feature(params, PATCHES if group == EMBEDDING else group)
-            n_rows = len(extract(waveform, rows_of))
-            length = max(lengths_in_rows(entry.input, feature))
+            n_rows = round(times * len(extract(waveform, rows_of)))
+            length = max(lengths_in_rows(entry.input, feature)) or n_rows  # 0: of whole clips
             copies = len(params.extractors) if group == EMBEDDING else 1
             seen[name] = _network_cost(params, corpus, entry, feature, n_rows, length, device)
             yield from [seen[name]] * copies
@@ -194,16 +212,14 @@ def _network_cost(
 ) -> _Network:
     """Measure a step on `length` rows of each clip, and count the steps of one fold."""
     recipe, is_extractor = recipe_of(params, entry), isinstance(entry, Extractor)
-    network = device.place(build(entry.network.name, N_TAGS, entry.network.options))
-
-    def seconds_a_clip(n_clips: int) -> float:
-        shape = (n_clips * length, 1) if is_extractor else (n_clips, length)
-        x = feature.network_view(torch.randn(*shape, *feature.row_shape)).to(device.name)
-        return _step_seconds(network, x, device) / n_clips
-
-    trial = seconds_a_clip(2)  # a whole batch is proportionally faster, but may take long
-    n_clips = recipe.batch_size if trial * recipe.batch_size < WHOLE_BATCH_SECONDS else 2
-    of_clip = min(seconds_a_clip(n_clips), seconds_a_clip(n_clips))
+    load = load_of(entry.network, feature, 1 if is_extractor else length)
+    if is_extractor:
+        load = load._replace(n_bytes=load.n_bytes * length, flops=load.flops * length)
+    of_clip = load.flops / FORWARD / SLOW_FLOPS
+    if load.bytes_of(2) < LARGEST_TRIAL * machine_bytes() and of_clip < LONGEST_TRIAL:
+        is_small = load.bytes_of(recipe.batch_size) < LARGEST_TRIAL * machine_bytes()
+        n_clips = recipe.batch_size if is_small else 2
+        of_clip = _measured(entry, feature, n_clips, length, device)
     n_held_out = corpus.n_train / max(params.cv.k, 2)
     n_units = corpus.n_train - n_held_out
     if recipe.crops_per_clip == "all":
@@ -214,9 +230,26 @@ def _network_cost(
     n_segments = min(params.inference.n_crops, max(1, math.ceil(2 * n_rows / length)))
     if is_extractor:  # embeds all clips and variants
         n_predicted, n_segments = (corpus.n_train * (1 + len(params.augment)) + corpus.n_test), 1
-    n_bytes = 4 * sum(parameter.numel() for parameter in network.parameters())
+    n_bytes = 4 * load.n_parameters
     predicting = of_clip * FORWARD * n_predicted * n_segments
     return _Network(epoch * recipe.epochs, predicting, n_bytes)
+
+
+def _measured(
+    entry: Model | Extractor, feature: FeatureType, batch_size: int, length: int, device: Device
+) -> float:
+    """The seconds of a step for each clip of a batch, on random input."""
+    network = device.place(build(entry.network.name, N_TAGS, entry.network.options))
+
+    def seconds_a_clip(n_clips: int) -> float:
+        is_extractor = isinstance(entry, Extractor)
+        shape = (n_clips * length, 1) if is_extractor else (n_clips, length)
+        x = feature.network_view(torch.randn(*shape, *feature.row_shape)).to(device.name)
+        return _step_seconds(network, x, device) / n_clips
+
+    trial = seconds_a_clip(2)  # a whole batch is proportionally faster, but may take long
+    n_clips = batch_size if trial * batch_size < WHOLE_BATCH_SECONDS else 2
+    return min(seconds_a_clip(n_clips), seconds_a_clip(n_clips))
 
 
 def _step(network: Network, x: Any, device: Device) -> None:

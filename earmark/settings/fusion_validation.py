@@ -9,6 +9,7 @@ from earmark.features.segments import lengths_in_rows
 from earmark.networks import build
 from earmark.params import Model, Params
 from earmark.params.roster import FUSION
+from earmark.settings.frozen_layers import frozen_problems
 from earmark.settings.objections import objections
 from earmark.settings.segment_keys import segment_key_problems
 from earmark.taggers.fusion import fusion_options, segments_differ
@@ -91,7 +92,11 @@ def _segment_problems(params: Params, name: str, backbones: dict[str, Model]) ->
     options = fusion_options(backbones["audio"].network.options, backbones["spec"].network.options)
     with torch.device("meta"):
         lines = objections(build, "cnn_comb", 2, options)
-    return [f"models.{FUSION}.{name}: {line}" for line in lines]
+        if lines:
+            return [f"models.{FUSION}.{name}: {line}" for line in lines]
+        network = build("cnn_comb", 2, options)
+    frozen = params.models[FUSION][name].training.frozen
+    return frozen_problems(network, frozen, f"models.{FUSION}.{name}")
 
 
 def _feature(params: Params, backbone: str) -> Any:

@@ -1,10 +1,9 @@
 """Whether the models of params.yaml can be built, and can read the segments of their features."""
 
-import logging
 from pathlib import Path
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from pydantic import ValidationError
 
 from earmark import features
 from earmark.features.feature_type import can_mix_as_waveforms
@@ -12,21 +11,38 @@ from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
 from earmark.networks import build, find
 from earmark.params import Extractor, Model, Network, Params
-from earmark.params.roster import EMBEDDING, FUSION, entries_of, recipe_values, weights_of
+from earmark.params.roster import (
+    EMBEDDING,
+    FUSION,
+    PATCHES,
+    entries_of,
+    recipe_of,
+    recipe_values,
+    weights_of,
+)
+from earmark.settings.frozen_layers import frozen_problems
 from earmark.settings.fusion_validation import fusion_problems
+from earmark.settings.network_size import (
+    MAX_BATCH_BYTES,
+    gigabytes,
+    load_of,
+    machine_bytes,
+    parameter_problems,
+)
 from earmark.settings.objections import objections
+from earmark.settings.option_limits import NETWORK_LIMITS, limit_problems
+from earmark.settings.segment_fit import segment_refusal
 from earmark.settings.segment_keys import segment_key_problems
 from earmark.taggers.weights import load_weights
 
-# A shape that does not fit is reported in one line; torch would log its own report of it as well.
-logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
 
-
-def extractor_problems(extractor: Extractor, key: str) -> list[str]:
-    """What is wrong with the network of the extractor at a key path."""
+def extractor_problems(extractor: Extractor, params: Params, key: str) -> list[str]:
+    """What is wrong with the network of the extractor at a key path, or with its batches."""
     if extractor.network.name != "vggish":
         return [f"{key}.network.name: {extractor.network.name} makes no embeddings; use vggish"]
-    return _network_problems(extractor.network, "patches", f"{key}.network")
+    if wrong := _network_problems(extractor.network, "patches", f"{key}.network"):
+        return wrong
+    return _batch_problems(extractor, params, "", key)
 
 
 def model_problems(entry: Model, params: Params, group: str, name: str) -> list[str]:
@@ -48,15 +64,10 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
         return [f"{key}.input.segment_patches: {entry.network.name} reads no whole clips; {fix}"]
     with torch.device("meta"):
         network = build(entry.network.name, 2, entry.network.options)
-    names = [name for name, _ in network.named_parameters()]
-    problems = [
-        f"{key}.training.frozen: no parameter begins with {beginning!r}; "
-        f"choose from {', '.join(names[:4])}, ..."
-        for beginning in entry.training.frozen
-        if not any(name.startswith(beginning) for name in names)
-    ]
+    problems = frozen_problems(network, entry.training.frozen, key)
     problems += _augmentation_problems(entry, params, type_, key)
-    return problems + _segment_problems(entry, params, group, type_, key)
+    misfits = _segment_problems(entry, params, group, type_, key)
+    return problems + (misfits or _batch_problems(entry, params, group, key))
 
 
 def _network_problems(network: Network, type_: str, key: str) -> list[str]:
@@ -66,11 +77,12 @@ def _network_problems(network: Network, type_: str, key: str) -> list[str]:
     if type_ not in types:
         fix = f"name it under a feature of type {' or '.join(sorted(types))}"
         return [f"{key}.name: {network.name} does not read {type_}; {fix}"]
-    sizes = {option: value for option, value in network.options.items() if type(value) is int}
-    if small := [option for option, value in sizes.items() if value < 1]:
-        return [f"{key}.{option}: {sizes[option]}; it must be at least 1" for option in small]
+    is_own = ":" in network.name
+    if wrong := limit_problems(network.options, NETWORK_LIMITS, key, is_own=is_own):
+        return wrong
     with torch.device("meta"):
-        return [f"{key}: {line}" for line in objections(build, network.name, 2, network.options)]
+        wrong = [f"{key}: {line}" for line in objections(build, network.name, 2, network.options)]
+    return wrong or parameter_problems(network, key)
 
 
 def _augmentation_problems(entry: Model, params: Params, type_: str, key: str) -> list[str]:
@@ -94,15 +106,53 @@ def _segment_problems(entry: Model, params: Params, group: str, type_: str, key:
     problems = []
     for origin, feature in _features_read(params, group, type_).items():
         for n_rows in lengths_in_rows(entry.input, feature):
-            shape = (2, n_rows or 2, *feature.row_shape)  # whole clips: of two rows
-            with FakeTensorMode():  # the meta device has no autocast
-                network = build(entry.network.name, 2, entry.network.options)
-                x = feature.network_view(torch.zeros(shape))
-                lines = objections(network, x)
-            fix = "make the segment fit the network's options"
+            line = segment_refusal(entry.network, feature, n_rows or 2)  # whole clips: of two
             where = f"{key}.input.{feature.segment_key}{origin}"
-            problems += [f"{where}: {line}; {fix}" for line in lines]
+            problems += [f"{where}: {line}"] if line else []
     return problems
+
+
+def _batch_problems(entry: Model | Extractor, params: Params, group: str, key: str) -> list[str]:
+    """Batches that no machine holds."""
+    n_bytes = _batch_bytes(entry, params, group)
+    if n_bytes <= MAX_BATCH_BYTES:
+        return []
+    name = "max_patches" if isinstance(entry, Extractor) else "the segment"
+    return [
+        f"{key}: training takes about {gigabytes(n_bytes)} of memory for a batch; lower "
+        f"batch_size, {name} or the network's sizes"
+    ]
+
+
+def memory_warnings(params: Params) -> list[str]:
+    """Models whose batches take more memory than this machine has."""
+    warnings, available = [], machine_bytes()
+    for key, entry in entries_of(params).items():
+        group = key.split(".")[1]
+        if group != FUSION and (n_bytes := _batch_bytes(entry, params, group)) > available:
+            warnings.append(
+                f"params.yaml: {key}: training takes about {gigabytes(n_bytes)} of memory for a "
+                f"batch, and this machine has {gigabytes(available)}; lower batch_size"
+            )
+    return warnings
+
+
+def _batch_bytes(entry: Model | Extractor, params: Params, group: str) -> float:
+    """What training keeps in memory for its largest batch, roughly; 0 if its recipe is unsound."""
+    try:
+        batch_size = recipe_of(params, entry).batch_size
+    except ValidationError:  # reported with the contradictions of params
+        return 0.0
+    if isinstance(entry, Extractor):
+        patches = features.build(PATCHES, {}, sample_rate=params.decode.sample_rate)
+        return load_of(entry.network, patches, 1).bytes_of(batch_size * entry.max_patches)
+    type_ = EMBEDDING if group == EMBEDDING else params.features[group].type
+    loads = [
+        load_of(entry.network, feature, n_rows or 2)
+        for feature in _features_read(params, group, type_).values()
+        for n_rows in lengths_in_rows(entry.input, feature)
+    ]
+    return max((load.bytes_of(batch_size) for load in loads), default=0.0)
 
 
 def _features_read(params: Params, group: str, type_: str) -> dict[str, features.FeatureType]:

@@ -36,6 +36,8 @@ def fit_sample_rate(document: Any, root: Path) -> list[str]:
         for key, highest in (("f_max_hz", rate / 2), ("target_hz", rate)):
             if key in feature:
                 feature[key] = min(feature[key], highest)
+    centres = document["class_mixing"]["same_class"]["center_hz"]
+    centres[:] = [min(centre, rate / 2) for centre in centres]
     listed = ", ".join(f"{n} at {hertz} Hz" for hertz, n in counts.most_common())
     return [f"decode.sample_rate is {rate} Hz, since of the recordings looked at are {listed}"]
 

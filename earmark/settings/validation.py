@@ -1,21 +1,24 @@
 """Everything that is wrong with params.yaml, found before any work: what only code can judge."""
 
 import difflib
+import json
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
 
-from earmark import features
 from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.synthetic.corpus import DemoOptions
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.params.roster import EMBEDDING, FUSION, PATCHES
+from earmark.params.roster import EMBEDDING, FUSION
+from earmark.settings.feature_validation import feature_problems
 from earmark.settings.model_validation import extractor_problems, model_problems
 from earmark.settings.objections import objections
+from earmark.settings.option_limits import DEMO_LIMITS, limit_problems
 from earmark.sound import sox
 from earmark.taggers.device import Device
+from earmark.wording import condensed, shown
 
 STAGES_OF_A_FEATURE = """\
   train_{name}:
@@ -32,45 +35,40 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
     """One line for each option that only the code it is for can judge: of networks, features,
     effects, the device, the demo corpora and the adapter.
     """
-    problems = _feature_problems(params)
+    problems = feature_problems(params)
     if not problems:
         for group, models in params.models.items():
             for name, entry in models.items():
                 if group in params.features or group in (EMBEDDING, FUSION):
                     problems += model_problems(entry, params, group, name)
     for name, extractor in params.extractors.items():
-        problems += extractor_problems(extractor, f"extractors.{name}")
+        problems += extractor_problems(extractor, params, f"extractors.{name}")
     problems += objections(Device.choose, params.runtime)
     for effect, options in params.augment.items():
-        problems += objections(sox.check_options, effect, options)
+        problems += _effect_problems(effect, options)
     for name, options in params.demo.items():
         problems += _demo_problems(options, f"demo.{name}")
     problems += objections(find_adapter, params.corpus.adapter)
-    return [f"{source}: {line}" for line in problems]
+    return condensed([f"{source}: {line}" for line in problems])
 
 
-def _feature_problems(params: Params) -> list[str]:
-    problems = []
-    for name, feature in params.features.items():
-        if name in (EMBEDDING, FUSION):
-            problems.append(f"features.{name}: is a name of earmark's; take another")
-        elif feature.type == EMBEDDING:
-            fix = "delete the feature and name its models under models.embedding"
-            problems.append(f"features.{name}.type: only extractors make embeddings; {fix}")
-        else:
-            rate = params.decode.sample_rate
-            lines = objections(features.build, feature.type, feature.options, sample_rate=rate)
-            problems += [f"features.{name}.{line}" for line in lines]
-    patches = params.features.get(PATCHES)
-    if params.extractors and patches is not None and patches.type != "patches":
-        fix = "set it to patches, which extractors read"
-        problems.append(f"features.{PATCHES}.type: {patches.type}; {fix}")
-    return problems
+def _effect_problems(effect: str, options: dict[str, Any]) -> list[str]:
+    lists = {name: option["among"] for name, option in options.items() if _is_choice(option)}
+    if wrong := [name for name, among in lists.items() if not isinstance(among, list)]:
+        key = f"augment.{effect}.{wrong[0]}.among"
+        return [f"{key}: {shown(lists[wrong[0]])}; it must be a list, such as [0.9, 1.1]"]
+    return objections(sox.check_options, effect, options)
+
+
+def _is_choice(option: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(option, dict) and option.keys() == {"among"}
 
 
 def _demo_problems(options: dict[str, Any], key: str) -> list[str]:
+    if wrong := limit_problems(options, DEMO_LIMITS, key):
+        return wrong
     try:
-        TypeAdapter(DemoOptions).validate_python(options)
+        TypeAdapter(DemoOptions).validate_json(json.dumps(options, default=str), strict=True)
     except ValidationError as error:
         return [
             f"{'.'.join([key, *map(str, problem['loc'])])}: "

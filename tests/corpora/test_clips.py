@@ -41,7 +41,7 @@ def test_a_valid_table_has_no_problem(root):
 def test_a_fold_that_is_not_in_the_table_is_named_with_those_that_are(root):
     clips = four(fold=[1, 5, 1, 5])
     (problem,) = problems_of(clips, root=root, **with_folds("official", "0", "1", "2"))
-    assert problem == "folds: 0, 2: no such fold; choose from 1, 5"
+    assert problem == "params.yaml: folds: 0, 2: no such fold; choose from 1, 5"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ def test_official_folds_have_the_names_of_the_table():
 
 
 def test_folds_that_the_corpus_does_not_have_are_refused_with_its_own():
-    with pytest.raises(UserError, match=r"^folds: 0, 3: no such fold; choose from 1, 2, 10$"):
+    problem = r"^params.yaml: folds: 0, 3: no such fold; choose from 1, 2, 10$"
+    with pytest.raises(UserError, match=problem):
         split_officially(["0", "1", "2", "3"])
 
 

@@ -20,6 +20,8 @@ CONFIG = {"extra", "frozen", "strict", "allow_inf_nan"}
 RETURNED = {
     "self",
     "name",
+    "text",
+    "bounds",
     "dict(self.model_extra or {})",
     "[str(fold) for fold in self.folds]",
 }

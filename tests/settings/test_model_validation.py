@@ -31,8 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensor
         ),
         ({f"{DENSENET}.network.growht": 8}, [f"{DENSENET}.network:", "'growht'", "growth"]),
         ({f"{DENSENET}.network.growth": "8"}, [f"{DENSENET}.network:", "growth", "int", "'8'"]),
-        ({f"{DENSENET}.network.growth": 0}, [f"{DENSENET}.network.growth", "at least 1"]),
-        ({f"{DENSENET}.network.growth": -1}, [f"{DENSENET}.network.growth", "at least 1"]),
+        ({f"{DENSENET}.network.growth": 0}, [f"{DENSENET}.network.growth", "0; it must be from 1"]),
+        ({f"{DENSENET}.network.growth": -1}, [f"{DENSENET}.network.growth", "from 1"]),
         ({"extractors.vggish.network.name": "densenet"}, ["vggish.network.name", "use vggish"]),
         ({f"{DENSENET}.training.frozen": ["stem"]}, ["training.frozen", "'stem'", "features.0"]),
         (

@@ -1,0 +1,91 @@
+"""What of params.yaml works, but probably not as it is meant."""
+
+import os
+
+import numpy as np
+import soundfile
+
+from earmark.corpora.adapters import find as find_adapter
+from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES
+from earmark.features.vggish import SAMPLE_RATE as PATCH_RATE
+from earmark.layout import Layout
+from earmark.params import Model, Params
+from earmark.params.roster import EMBEDDING, FUSION
+from earmark.settings.feature_validation import feature_warnings
+from earmark.settings.model_validation import memory_warnings, weight_warnings
+
+N_HEADERS = 500  # that are read: a second, and the share of short clips is known to some percent
+PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / PATCH_RATE
+
+
+def warnings_of(params: Params, layout: Layout, *, params_only: bool) -> list[str]:
+    """One line for each, of params that are sound; `params_only` leaves the corpus alone."""
+    return [
+        *weight_warnings(params),
+        *_runtime_warnings(params),
+        *feature_warnings(params),
+        *memory_warnings(params),
+        *([] if params_only else segment_warnings(params, layout)),
+    ]
+
+
+def _runtime_warnings(params: Params) -> list[str]:
+    n_processors = os.cpu_count() or 1
+    counts = {"threads": params.runtime.threads, "workers": params.runtime.workers}
+    return [
+        f"params.yaml: runtime.{name}: {count}, but this machine has {n_processors} processors; "
+        f"more make it slower, so lower it"
+        for name, count in counts.items()
+        if count > n_processors
+    ]
+
+
+def segment_warnings(params: Params, layout: Layout) -> list[str]:
+    """Models whose segment is longer than most clips of the corpus, if its recordings are there."""
+    segments = {
+        f"models.{group}.{name}.input": segment_seconds(entry, params, group)
+        for group, models in params.models.items()
+        for name, entry in models.items()
+        if group != FUSION
+    }
+    root = layout.root / params.corpus.root
+    if not segments or not root.is_dir():
+        return []
+    clips = find_adapter(params.corpus.adapter).read_clips(root, params.corpus.table)
+    clips = clips.iloc[:: 1 + len(clips) // N_HEADERS]
+    starts = clips["start_seconds"].fillna(0).to_numpy(float)
+    ends = [
+        _duration(layout.root / params.corpus.root / path) if np.isnan(end) else end
+        for path, end in zip(clips["path"], clips["end_seconds"], strict=True)
+    ]
+    seconds = np.array(ends, float) - starts
+    seconds = seconds[~np.isnan(seconds)]
+    warnings = []
+    for key, length in segments.items():
+        n_shorter = int((seconds < length).sum())
+        if n_shorter > len(seconds) / 2:
+            warnings.append(
+                f"params.yaml: {key}: the segment has {length:g} s, and {n_shorter} of "
+                f"{len(seconds)} clips looked at are shorter and will be padded; shorten it if "
+                "that is not meant"
+            )
+    return warnings
+
+
+def segment_seconds(entry: Model, params: Params, group: str) -> float:
+    """The longest segment of a model in seconds; 0 for whole clips."""
+    input_, times = entry.input, max(entry.input.lengths or [1.0])
+    if input_.segment_seconds is not None:
+        return times * input_.segment_seconds
+    if input_.segment_samples is not None and group != EMBEDDING:
+        feature = params.features[group]
+        return times * input_.segment_samples / float(feature.options["target_hz"])
+    n_patches = input_.segment_patches
+    return times * n_patches * PATCH_SECONDS if isinstance(n_patches, int) else 0.0
+
+
+def _duration(path: os.PathLike[str]) -> float:
+    try:
+        return float(soundfile.info(path).duration)
+    except (OSError, soundfile.SoundFileError):  # quarantine is for decoding to decide
+        return float("nan")
