@@ -41,6 +41,7 @@ def run(params: Params, layout: Layout, name: str) -> int:
         clips,
         workers=params.runtime.workers,
         description=f"features {name}",
+        name_of=lambda clip: stores[clip[0]].index["clip"].iloc[clip[1]],
     )
     metadata = {"type": feature.type, "silence": np.atleast_1d(extractor.silence).tolist()}
     with StoreWriter(
