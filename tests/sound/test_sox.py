@@ -236,7 +236,14 @@ def test_missing_program_is_one_line_that_says_how_to_install_it() -> None:
 
 @pytest.mark.parametrize(
     ("script", "message"),
-    [("echo out of cheese >&2; exit 3", r"\(3\): out of cheese"), ("exit 0", "no samples")],
+    [
+        ("echo out of cheese >&2; exit 3", r"\(3\): out of cheese"),
+        ("exit 0", "no samples"),
+        (
+            "kill -9 $$",
+            r"killed by SIGKILL; memory .*: lower runtime.workers",
+        ),
+    ],
 )
 def test_failing_program_is_quoted(
     only_folder_on_the_path: Path, script: str, message: str
