@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_FULL = frozenset({errno.ENOMEM, errno.EAGAIN})  # no memory for a mapping; none for a new process
 _SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")
 
 
@@ -42,7 +41,7 @@ def explain_memory(lower: str) -> Iterator[None]:
         lower: the key of params.yaml that takes less memory if it is lower.
 
     Raises:
-        UserError: numpy, torch, a library in C or a new process got no memory.
+        UserError: Python, numpy, torch or a call of the system got no memory.
     """
     try:
         yield
@@ -58,5 +57,5 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError):  # numpy's and Arrow's are kinds of it
         return True
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID_BY_TORCH)

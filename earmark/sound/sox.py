@@ -207,7 +207,13 @@ def _draw_one(option: Any, limits: Limits, rng: np.random.Generator) -> float | 
 def _run(command: list[str], content: bytes) -> bytes:
     # SOX_OPTS would add options.
     environment = {name: value for name, value in os.environ.items() if name != "SOX_OPTS"}
-    done = subprocess.run(command, input=content, capture_output=True, env=environment, check=False)
+    try:
+        done = subprocess.run(
+            command, input=content, capture_output=True, env=environment, check=False
+        )
+    except OSError as error:  # no memory, or no process more
+        reason = error.strerror or error
+        raise SoxFailed(f"sox cannot be started ({reason}); lower runtime.workers") from error
     if done.returncode < 0:
         fix = "memory has probably run out: lower runtime.workers in params.yaml, then run it again"
         raise SoxFailed(f"sox {how_it_ended(done.returncode)}; {fix}")

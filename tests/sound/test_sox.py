@@ -234,6 +234,15 @@ def test_missing_program_is_one_line_that_says_how_to_install_it() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_sox_that_cannot_be_started_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("earmark.sound.sox.subprocess.run", refuse)
+    with pytest.raises(sox.SoxFailed, match=r"\(Resource .*\); lower runtime.workers"):
+        sox.apply(noise(100), RATE, "compand", {"preset": "radio"})
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,10 @@ def start(root: Path, module: str) -> subprocess.Popen[str]:
     )
 
 
+def has_workers(pid: int) -> bool:
+    return len(children_of(pid)) == 3
+
+
 def test_decode_ends_in_one_line_when_a_worker_is_killed_and_the_rerun_goes_on(tmp_path):
     write_workspace(tmp_path)
     code = start(tmp_path, "stages.code")
@@ -68,7 +73,7 @@ def test_decode_ends_in_one_line_when_a_worker_is_killed_and_the_rerun_goes_on(t
     for _ in range(ROUNDS):
         stage = start(tmp_path, "stages.decode")
         try:
-            assert wait_until(lambda pid=stage.pid: len(children_of(pid)) == 3, seconds=60)
+            assert wait_until(partial(has_workers, stage.pid), seconds=60)
             time.sleep(rng.uniform(0, 0.05))
             workers = children_of(stage.pid)
             os.kill(rng.choice(workers), signal.SIGKILL)
