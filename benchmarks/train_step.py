@@ -15,6 +15,7 @@ as one for a network on frozen backbones.
 """
 
 import argparse
+import sys
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from statistics import median
@@ -153,8 +154,11 @@ def measure(config: PaperConfig, options: Options, repeats: int) -> list[Times]:
 
 
 def _ask(pipe: Connection, turn: int) -> Times:
-    pipe.send(turn)
-    times: Times = pipe.recv()
+    try:
+        pipe.send(turn)
+        times: Times = pipe.recv()
+    except (EOFError, OSError):
+        sys.exit("a timing process died; memory has probably run out: give a smaller --batch")
     return times
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from earmark.analyses.commands import app as analyse_app
-from earmark.errors import UserError
+from earmark.errors import UserError, explain_memory
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
@@ -310,7 +310,8 @@ def mlflow_uri() -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        app()
+        with explain_memory("runtime.workers"):
+            app()
     except UserError as error:
         sys.exit("\n".join(error.problems))
     except OSError as error:

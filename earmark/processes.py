@@ -6,17 +6,16 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
+
+from earmark.workers import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -144,37 +143,38 @@ def duration(seconds: float) -> str:
     return f"{large} {names[0]} {small} {names[1]}" if small else f"{large} {names[0]}"
 
 
-_work: Callable[[Any], Any]  # what this worker applies; set once, never sent with each task
-
-
-def _start_worker(function: Callable[[Any], Any]) -> None:
-    global _work
-    _work = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
-    die_with_parent()
-    set_threads(1)
-
-
 def map_ordered(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     *,
     workers: int,
     description: str,
-    chunk: int = 4,
+    name_of: Callable[[Item], object] = str,
 ) -> Iterator[Result]:
     """Yield `function(item)` in the order of the items, from `workers` one-threaded processes.
 
     The results do not depend on `workers`, as long as `function` is pure: 1 worker is this process,
-    which then also computes with one thread.
+    which then also computes with one thread. Only a few results per worker are in flight, so they
+    never pile up in memory.
 
     Args:
         description: what the bar, or each line of progress, begins with.
-        chunk: how many items a worker gets at a time. Only a few chunks per worker are in flight,
-            so results never pile up in memory.
+        name_of: how an item is called in the error for a worker that died while it had it.
+
+    Raises:
+        UserError: a worker was killed, or could not be started.
     """
-    alone = workers <= 1
-    results = _here(function, items) if alone else _from_pool(function, items, workers, chunk)
+    results: Iterable[Result]
+    if workers <= 1:
+        results = _here(function, items)
+    else:
+        results = Pool(
+            function,
+            items,
+            workers=workers,
+            prepare=_set_up_worker,
+            name_of=name_of,
+        )
     return progress(results, total=len(items), description=description)
 
 
@@ -185,27 +185,6 @@ def _here(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator
         yield result
 
 
-def _from_pool(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int, chunk: int
-) -> Iterator[Result]:
-    chunks = iter([items[i : i + chunk] for i in range(0, len(items), chunk)])
-    in_flight: deque[Future[list[Result]]] = deque()
-    context = get_context("fork" if sys.platform == "linux" else None)
-    # A forked worker inherits `function` and all that it holds, such as whole stores, unpickled.
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(function,)
-    ) as pool:
-        try:
-            for part in chunks:
-                in_flight.append(pool.submit(_apply_all, part))
-                if len(in_flight) >= 4 * workers:
-                    yield from in_flight.popleft().result()
-            while in_flight:
-                yield from in_flight.popleft().result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _apply_all(items: Sequence[Any]) -> list[Any]:
-    return [_work(item) for item in items]
+def _set_up_worker() -> None:
+    die_with_parent()
+    set_threads(1)

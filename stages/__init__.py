@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from earmark.code_digests import check
-from earmark.errors import UserError
+from earmark.errors import UserError, explain_memory, how_it_ended
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, read_yaml
 from earmark.processes import die_with_parent, duration, set_up_process
+
+# What makes a stage take less memory, where that is not the number of its workers.
+_MEMORY_KEYS = {"train": "model.batch_size", "finetune": "finetune.batch_size"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         if name != "code":
             code = check(layout.root, read_yaml(layout.params), name, *items[:1])
         log = logging.getLogger(f"earmark.{title}")
-        yield Stage(params, layout, arguments, code, log)
+        with explain_memory(_MEMORY_KEYS.get(name, "runtime.workers")):
+            yield Stage(params, layout, arguments, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))
     except UserError as error:
         sys.exit("\n".join(f"{title}: {problem}" for problem in error.problems))
@@ -119,6 +123,10 @@ def _check_networks(layout: Layout, extensions: str) -> None:
         return
     command = [sys.executable, "-m", "earmark", "validate", "--params-only"]
     checked = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+    if checked.returncode < 0:
+        ended = how_it_ended(checked.returncode)
+        fix = "memory has probably run out: end other programs, then run it again"
+        raise UserError(f"the check of params.yaml {ended}; {fix}")
     if checked.returncode:
         raise UserError(*(checked.stderr or checked.stdout).strip().splitlines())
     mark.parent.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,7 @@ def run(params: Params, layout: Layout) -> int:
         plan,
         workers=params.runtime.workers,
         description="class_mixing",
+        name_of=lambda new: f"{new.variant} of {new.clip}",
     )
     with StoreWriter(
         layout.class_mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata

@@ -40,6 +40,7 @@ def run(params: Params, layout: Layout, feature: str) -> int:
         clips,
         workers=params.runtime.workers,
         description=f"features {feature}",
+        name_of=lambda clip: stores[clip[0]].index["clip"].iloc[clip[1]],
     )
     metadata = {"type": declared.type, "silence": np.atleast_1d(extractor.silence).tolist()}
     with StoreWriter(

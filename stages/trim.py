@@ -26,6 +26,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         range(len(decoded)),
         workers=params.runtime.workers,
         description="trim",
+        name_of=decoded.index["clip"].iloc.__getitem__,
     )
     n_whole, n_samples = 0, 0
     known = zip(decoded.index["clip"], decoded.index["split"], clips, strict=True)

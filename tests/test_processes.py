@@ -1,127 +1,18 @@
-"""Work is spread over processes and comes back in order, or fails at once; threads are as set."""
+"""Threads are as set, loops say how far they are, and a stage ends with what started it."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import pytest
 
-from earmark import processes
-from earmark.processes import duration, map_ordered, progress, set_up_process
+from earmark.processes import duration, progress, set_up_process
 from stages import stage
+from tests.processes import is_running, wait_until
 from tests.source_graph import ROOT
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked")
-
-
-def spread(
-    function: Callable[[int], int], items: Sequence[int], *, workers: int, chunk: int = 4
-) -> list[int]:
-    return list(map_ordered(function, items, workers=workers, description="test", chunk=chunk))
-
-
-def uneven(item: int) -> int:
-    return sum(range(item % 7 * 2000)) + item  # the first of a chunk may well end last
-
-
-@pytest.mark.parametrize("workers", [1, 2, 4])
-@pytest.mark.parametrize("n_items", [0, 1, 5, 103])
-def test_order_and_results_are_those_of_a_plain_loop(workers, n_items):
-    assert spread(uneven, range(n_items), workers=workers) == [uneven(i) for i in range(n_items)]
-
-
-def test_the_work_is_done_by_other_processes_and_each_item_once():
-    assert set(spread(lambda _: os.getpid(), range(8), workers=1)) == {os.getpid()}
-    pids = spread(lambda _: os.getpid(), range(8), workers=2)
-    assert os.getpid() not in pids
-    assert len(set(pids)) <= 2
-
-
-def test_few_results_are_in_flight_at_a_time(monkeypatch):
-    submitted = []
-
-    class Counting(ProcessPoolExecutor):
-        def submit(self, *args, **kwargs):
-            submitted.append(args)
-            return super().submit(*args, **kwargs)
-
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", Counting)
-    results = map_ordered(uneven, range(200), workers=2, description="test", chunk=1)
-    assert [next(results) for _ in range(5)] == [uneven(i) for i in range(5)]
-    assert 5 <= len(submitted) <= 5 + 4 * 2
-    assert isinstance(results, Generator)
-    results.close()
-
-
-def broken(item: int) -> int:
-    if item == 5:
-        raise ValueError("clip 5 is broken")
-    return item
-
-
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_an_exception_of_a_worker_reaches_the_caller(workers):
-    with pytest.raises(ValueError, match="clip 5 is broken"):
-        spread(broken, range(20), workers=workers)
-
-
-def killed(item: int) -> int:
-    if item == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
-def test_a_worker_killed_by_the_kernel_raises_instead_of_hanging():
-    with pytest.raises(BrokenProcessPool):
-        spread(killed, range(20), workers=2)
-
-
-PARENT = """
-import os, sys, time
-from pathlib import Path
-from earmark.processes import map_ordered
-
-def work(item):
-    Path(sys.argv[1], str(os.getpid())).touch()
-    time.sleep(60)
-
-list(map_ordered(work, range(2), workers=2, description="test", chunk=1))
-"""
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"  # in a container without an init, dead processes stay as zombies
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not (met := condition()) and time.monotonic() < end:
-        time.sleep(0.01)
-    return met
-
-
-def test_workers_die_with_their_parent(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], env=environment)
-    try:
-        assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
-        workers = [int(path.name) for path in tmp_path.iterdir()]
-        assert all(map(is_running, workers))
-    finally:
-        parent.kill()
-        parent.wait()
-    assert wait_until(lambda: not any(map(is_running, workers)))
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 
 
 STAGE = """
@@ -212,6 +103,34 @@ def test_a_stage_says_in_one_line_what_is_wrong_with_its_arguments(arguments, me
     assert "\n" not in str(ended.value)
 
 
+def in_a_stage(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> str:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("stages.check", lambda *_: "")
+    monkeypatch.setattr("stages.set_up_process", lambda **_: None)
+    with pytest.raises(SystemExit) as ended, stage(name):
+        raise error
+    return str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"), [("train", "model.batch_size"), ("trim", "runtime.workers")]
+)
+def test_a_stage_without_memory_says_what_to_lower(monkeypatch, name, lower):
+    monkeypatch.setattr("stages._check_networks", lambda *_: None)
+    line = in_a_stage(monkeypatch, name, MemoryError("Unable to allocate 9 GiB"))
+    assert line.startswith(f"{name}: memory has run out (Unable to allocate 9 GiB); lower {lower} ")
+    assert "\n" not in line
+
+
+def test_a_check_of_the_params_that_is_killed_is_one_line(monkeypatch, tmp_path):
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr("stages.subprocess.run", lambda *_, **__: killed)
+    monkeypatch.setattr("stages.Layout.home", tmp_path)  # no mark of an earlier check
+    line = in_a_stage(monkeypatch, "trim", RuntimeError("not reached"))
+    assert line.startswith("trim: the check of params.yaml was killed by SIGKILL; memory")
+    assert "\n" not in line
+
+
 THREADS = """
 import json, sys
 from threadpoolctl import threadpool_info
@@ -226,7 +145,7 @@ def counts(_=None):
     return sorted(used | {{torch.get_num_threads()}})
 
 def spread(workers):
-    return list(map_ordered(counts, range(2), workers=workers, description="", chunk=1))
+    return list(map_ordered(counts, range(2), workers=workers, description=""))
 
 print(json.dumps([counts(), spread(1), spread(2), counts()]))
 """

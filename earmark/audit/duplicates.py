@@ -69,9 +69,14 @@ def find_duplicates(
     """
     waveforms = Waveforms(store)
     distinct, equal = _equal_samples(store)
+    name_of = store.index["clip"].iloc.__getitem__
     fingerprints = list(
         map_ordered(
-            waveforms.fingerprint, distinct, workers=workers, description="fingerprints", chunk=16
+            waveforms.fingerprint,
+            distinct,
+            workers=workers,
+            description="fingerprints",
+            name_of=name_of,
         )
     )
     n_candidates, tests, error_rates = _agreeing_pairs(fingerprints, distinct)
@@ -80,6 +85,7 @@ def find_duplicates(
         tests,
         workers=workers,
         description="duplicates",
+        name_of=lambda pair: f"{name_of(pair.first)} and {name_of(pair.second)}",
     )
     measured = list(correlations)
     audible = [i for i, f in zip(distinct, fingerprints, strict=True) if f.reliable.any()]
@@ -88,6 +94,7 @@ def find_duplicates(
         unrelated_pairs(np.asarray(labels)[audible], tests, audible, seed=seed),
         workers=workers,
         description="unrelated pairs",
+        name_of=lambda pair: " and ".join(map(name_of, pair)),
     )
     null = NullDistribution.fit(np.array(list(unrelated)), n_tests=len(tests))
     confirmed = [

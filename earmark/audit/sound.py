@@ -39,7 +39,11 @@ def measure_clips(store: Store, *, workers: int) -> pd.DataFrame:
         the highest that the file can hold.
     """
     measured = map_ordered(
-        _MeasureClip(store), range(len(store)), workers=workers, description="sound", chunk=16
+        _MeasureClip(store),
+        range(len(store)),
+        workers=workers,
+        description="sound",
+        name_of=store.index["clip"].iloc.__getitem__,
     )
     files = store.index[["clip", "split", "seconds", "native_sample_rate", "channels", "peak"]]
     table = files.join(pd.DataFrame(list(measured), index=files.index))

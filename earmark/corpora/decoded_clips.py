@@ -27,7 +27,14 @@ def decode_clips(
         for path, rows in groupby(spans, key=lambda row: row[0])
     ]
     decode = partial(_decode, sample_rate=sample_rate)
-    for excerpts in map_ordered(decode, files, workers=workers, description="decode"):
+    decoded = map_ordered(
+        decode,
+        files,
+        workers=workers,
+        description="decode",
+        name_of=lambda file: file[0].relative_to(root),
+    )
+    for excerpts in decoded:
         yield from excerpts
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from earmark.errors import UserError
+from earmark.errors import UserError, how_it_ended
 from earmark.sound.decoding import Int16
 
 Values = Mapping[str, Any]  # a name of an option -> the number or name that was drawn
@@ -25,8 +25,8 @@ _HEADROOM = 64
 _RAW = ("-t", "raw", "-e", "signed-integer", "-L", "-c", "1")
 
 
-class SoxFailed(RuntimeError):  # noqa: N818 -- the name says what happened
-    """SoX ended with an error, or returned no samples."""
+class SoxFailed(UserError):  # noqa: N818 -- the name says what happened
+    """SoX ended with an error, was killed, or returned no samples."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,16 @@ def _draw_one(option: Any, limits: Limits, rng: np.random.Generator) -> float | 
 def _run(command: list[str], content: bytes) -> bytes:
     # SOX_OPTS would add options.
     environment = {name: value for name, value in os.environ.items() if name != "SOX_OPTS"}
-    done = subprocess.run(command, input=content, capture_output=True, env=environment, check=False)
+    try:
+        done = subprocess.run(
+            command, input=content, capture_output=True, env=environment, check=False
+        )
+    except OSError as error:  # no memory, or no process more
+        reason = error.strerror or error
+        raise SoxFailed(f"sox cannot be started ({reason}); lower runtime.workers") from error
+    if done.returncode < 0:
+        fix = "memory has probably run out: lower runtime.workers in params.yaml, then run it again"
+        raise SoxFailed(f"sox {how_it_ended(done.returncode)}; {fix}")
     if done.returncode or not done.stdout:
         message = " ".join(done.stderr.decode(errors="replace").split()) or "it returned no samples"
         raise SoxFailed(f"`{' '.join(command)}` failed ({done.returncode}): {message}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.errors import UserError
 from earmark.processes import map_ordered
 from earmark.seeding import rng_for
 from earmark.sound import sox
@@ -66,6 +67,7 @@ def _write_effect(
         positions,
         workers=workers,
         description=f"augment {effect}",
+        name_of=trimmed.index["clip"].iloc.__getitem__,
     )
     metadata = {**trimmed.metadata, "key": key}
     with StoreWriter(folder, row_shape=(), dtype="int16", metadata=metadata) as store:
@@ -81,7 +83,10 @@ def _variant(
     clip = str(trimmed.index["clip"].iloc[position])
     values = sox.draw(effect, options, rng_for(seed, "augment", effect, clip))
     waveform = np.asarray(trimmed.rows(position))
-    return sox.apply(waveform, trimmed.metadata["sample_rate"], effect, values), values
+    try:
+        return sox.apply(waveform, trimmed.metadata["sample_rate"], effect, values), values
+    except sox.SoxFailed as error:
+        raise UserError(f"clip {clip}: {error}") from error
 
 
 def _key(trimmed: Store, effect: str, options: Options, seed: int, code: str) -> str:

@@ -234,9 +234,25 @@ def test_missing_program_is_one_line_that_says_how_to_install_it() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_sox_that_cannot_be_started_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("earmark.sound.sox.subprocess.run", refuse)
+    with pytest.raises(sox.SoxFailed, match=r"\(Resource .*\); lower runtime.workers"):
+        sox.apply(noise(100), RATE, "compand", {"preset": "radio"})
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
-    [("echo out of cheese >&2; exit 3", r"\(3\): out of cheese"), ("exit 0", "no samples")],
+    [
+        ("echo out of cheese >&2; exit 3", r"\(3\): out of cheese"),
+        ("exit 0", "no samples"),
+        (
+            "kill -9 $$",
+            r"killed by SIGKILL; memory .*: lower runtime.workers",
+        ),
+    ],
 )
 def test_failing_program_is_quoted(
     only_folder_on_the_path: Path, script: str, message: str

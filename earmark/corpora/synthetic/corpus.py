@@ -208,7 +208,10 @@ def write_audio(
     """Render every clip into the folders of the splits; the bytes do not depend on `workers`."""
     rows: list[Row] = list(clips.to_dict("records"))
     write = partial(write_clip, folder=folder, options=options, seed=seed)
-    for _ in map_ordered(write, rows, workers=workers, description="demo corpus"):
+    written = map_ordered(
+        write, rows, workers=workers, description="demo corpus", name_of=lambda row: row["fname"]
+    )
+    for _ in written:
         pass
 
 
