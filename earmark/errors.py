@@ -1,5 +1,13 @@
 """Errors that the user can fix: one line each, without a traceback."""
 
+import errno
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LONGEST = 160  # characters of a library's message
+
 
 class UserError(Exception):
     """A problem in params.yaml, the corpus or the machine that the user can fix.
@@ -10,3 +18,58 @@ class UserError(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class DamagedFile(UserError):
+    """An artifact that does not hold what was written, with the command that restores it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: damaged ({reason}); restore it with `{restoring(path)}`")
+
+    def __reduce__(self) -> tuple[type["DamagedFile"], tuple[Path, str]]:  # a worker may send it
+        return DamagedFile, (self.path, self.reason)
+
+
+def restoring(path: Path) -> str:
+    """The command that restores an artifact of this repository, or of the one that it lies in."""
+    here, path = Path.cwd(), Path(path).absolute()
+    root = next((one for one in path.parents if (one / "dvc.yaml").exists()), here)
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    command = f"python -m earmark restore {shlex.quote(str(name))}"
+    return command if root == here else f"cd {shlex.quote(str(root))} && {command}"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say that `path` is damaged, whatever goes wrong in a block that only reads it.
+
+    Raises:
+        DamagedFile: its content is cut short, or is not what such a file holds.
+        UserError: it does not exist.
+        OSError: the system does not let it be read.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: does not exist; run `dvc repro`, which makes it") from error
+    except OSError as error:
+        # A library that reads a cut file raises an OSError without a number.
+        if error.errno not in (None, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EIO):
+            raise
+        raise DamagedFile(path, shortened(error)) from error
+    except Exception as error:
+        raise DamagedFile(path, shortened(error)) from error
+
+
+def shortened(error: BaseException) -> str:
+    """What an error of a library says, in one line of bearable length."""
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    else:
+        text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"no {text}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()} ..."

@@ -152,17 +152,21 @@ def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> 
     marker = folder / MARKER
     if not marker.exists():
         return False
-    record: dict[str, Any] = read_json(marker)
     again = f"move {folder} away and download again"
-    if record["name"] != published.name:
+    try:
+        record = read_json(marker)
+        is_other, files, n_files = record["name"] != published.name, record["files"], record["n_files"]
+    except DamagedFile as error:
+        raise UserError(f"{marker}: damaged ({error.reason}); {again}") from None
+    if is_other:
         raise UserError(f"{folder}: holds {record['name']}, not {published.name}; {again}")
     for name, pin in pins.items():
-        known = record["files"].get(name)
+        known = files.get(name)
         if known is None or (known != pin and known.startswith("sha256:")):
             raise UserError(f"{folder}: {name} has {known or 'no checksum'}, not {pin}; {again}")
-    n_missing = record["n_files"] - _count(folder)
+    n_missing = n_files - _count(folder)
     if n_missing > 0:
-        raise UserError(f"{folder}: {n_missing} of {record['n_files']} files are missing; {again}")
+        raise UserError(f"{folder}: {n_missing} of {n_files} files are missing; {again}")
     return True
 
 
