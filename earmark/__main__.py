@@ -10,11 +10,14 @@ import typer
 
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
+from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
@@ -294,6 +297,16 @@ def code(
 
 
 @app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="A damaged file or folder of data/, models/, ...")],
+) -> None:
+    """Bring back a damaged artifact: from git, from DVC's cache, or by its stage."""
+    from earmark.restoring import restore as restored
+
+    typer.echo("\n".join(restored(path, Layout.here())))
+
+
+@app.command()
 def mlflow_uri() -> None:
     """Make the MLflow store, or follow where it was moved, and print its address."""
     from earmark.tracking.store import prepare_store
@@ -307,13 +320,9 @@ def mlflow_uri() -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
+    with clean_exit():
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         app()
-    except UserError as error:
-        sys.exit("\n".join(error.problems))
-    except OSError as error:
-        sys.exit(f"{error.filename or 'earmark'}: {error.strerror or error}")
 
 
 if __name__ == "__main__":

@@ -20,15 +20,15 @@ class UserError(Exception):
         self.problems = problems
 
 
-class DamagedFile(UserError):
+class DamagedError(UserError):
     """An artifact that does not hold what was written, with the command that restores it."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path}: damaged ({reason}); restore it with `{restoring(path)}`")
 
-    def __reduce__(self) -> tuple[type["DamagedFile"], tuple[Path, str]]:  # a worker may send it
-        return DamagedFile, (self.path, self.reason)
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[Path, str]]:  # a worker may send it
+        return DamagedError, (self.path, self.reason)
 
 
 def restoring(path: Path) -> str:
@@ -45,7 +45,7 @@ def reading(path: Path) -> Iterator[None]:
     """Say that `path` is damaged, whatever goes wrong in a block that only reads it.
 
     Raises:
-        DamagedFile: its content is cut short, or is not what such a file holds.
+        DamagedError: its content is cut short, or is not what such a file holds.
         UserError: it does not exist.
         OSError: the system does not let it be read.
     """
@@ -59,9 +59,9 @@ def reading(path: Path) -> Iterator[None]:
         # A library that reads a cut file raises an OSError without a number.
         if error.errno not in (None, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EIO):
             raise
-        raise DamagedFile(path, shortened(error)) from error
+        raise DamagedError(path, shortened(error)) from error
     except Exception as error:
-        raise DamagedFile(path, shortened(error)) from error
+        raise DamagedError(path, shortened(error)) from error
 
 
 def shortened(error: BaseException) -> str:

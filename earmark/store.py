@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
-from earmark.errors import DamagedFile, reading
+from earmark.errors import DamagedError, reading
 
 
 @contextmanager
@@ -148,7 +148,7 @@ class Record(dict[str, Any]):
         self.path = path
 
     def __missing__(self, key: str) -> Any:
-        raise DamagedFile(self.path, f"no {key!r} in it")
+        raise DamagedError(self.path, f"no {key!r} in it")
 
     def __reduce__(self) -> tuple[type["Record"], tuple[Path, dict[str, Any]]]:
         return Record, (self.path, dict(self))
@@ -165,7 +165,7 @@ def read_json(path: Path) -> Record:
 
     Raises:
         UserError: the file does not exist.
-        DamagedFile: it holds something else; an entry that is missing says so when it is asked for.
+        DamagedError: it holds something else; a missing entry says so when it is asked for.
     """
     with reading(path):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -192,7 +192,7 @@ def read_table(path: Path, *columns: str, **options: Any) -> pd.DataFrame:
 
     Raises:
         UserError: the file does not exist.
-        DamagedFile: it is no such table, or lacks a column.
+        DamagedError: it is no such table, or lacks a column.
     """
     with reading(path):
         content = BytesIO(path.read_bytes())  # pyarrow misnames what is wrong with a path
@@ -359,7 +359,7 @@ class Store:
 
         Raises:
             UserError: it does not exist.
-            DamagedFile: a file of it is cut short, or does not fit the others; of what is read
+            DamagedError: a file of it is cut short, or does not fit the others; of what is read
                 whole, any byte is another one.
         """
         metadata = read_json(folder / "store.json")
@@ -372,7 +372,7 @@ class Store:
             if in_memory:
                 digest.update(shards[-1].data)
         if in_memory and digest.hexdigest() != metadata["digest"]:
-            raise DamagedFile(folder, "its rows are not those that were written")
+            raise DamagedError(folder, "its rows are not those that were written")
         return cls(folder, index, metadata, shards)
 
     @classmethod

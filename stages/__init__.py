@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from earmark.code_digests import check
 from earmark.errors import UserError
+from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, read_yaml
@@ -32,7 +33,7 @@ class Stage:
 def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[Stage]:
     """Load and check params and code, and set up the process; say at the end how long it took.
 
-    User errors end in one line.
+    What is no bug of ours ends in one line, see `earmark.exits`.
 
     Args:
         name: of the stage, which is its key in code.json.
@@ -43,8 +44,8 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
     """
     title, start = title or name, time.monotonic()
-    layout = Layout.here()
-    try:
+    with clean_exit(title):
+        layout = Layout.here()
         params = load_params(layout.params)
         set_up_process(threads=params.runtime.threads)
         if "DVC_STAGE" in os.environ:
@@ -56,16 +57,6 @@ def stage(name: str, item: str | None = None, *, title: str = "") -> Iterator[St
         log = logging.getLogger(f"earmark.{title}")
         yield Stage(params, layout, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))
-    except UserError as error:
-        sys.exit("\n".join(f"{title}: {problem}" for problem in error.problems))
-    except OSError as error:
-        if error.errno is None:
-            raise
-        path = error.filename or layout.root
-        sys.exit(f"{title}: {path}: {error.strerror or error}; fix that and run it again")
-    except KeyboardInterrupt:
-        print(f"{title}: stopped; run it again to go on", file=sys.stderr)
-        sys.exit(130)
 
 
 def _check_networks(layout: Layout, extensions: str) -> None:

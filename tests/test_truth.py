@@ -35,8 +35,8 @@ from tests.source_graph import (
 # import goes back up and no circle can form. Packages of one line do not know each other.
 LEVELS = [
     "errors layout seeding processes labels wording networks",
-    "params store code_digests",
-    "sound published",
+    "params store code_digests exits",
+    "sound published restoring",
     "corpora features",
     "taggers evaluation audit",
     "ensemble reports",

@@ -58,9 +58,13 @@ def read_measurements(folder: Path) -> Measurements:
     with reading(path):
         distribution = NullDistribution(**null)
     search = DuplicateSearch(
-        pairs=read_table(folder / "duplicates.parquet", "first", "second", "relation", "correlation"),
+        pairs=read_table(
+            folder / "duplicates.parquet", "first", "second", "relation", "correlation"
+        ),
         null=distribution,
         n_candidates=numbers["n_candidates"],
         without_fingerprint=numbers["without_fingerprint"],
     )
-    return Measurements(search, read_table(folder / "sound.parquet", "clip", "split"), numbers["inputs"])
+    return Measurements(
+        search, read_table(folder / "sound.parquet", "clip", "split"), numbers["inputs"]
+    )

@@ -13,7 +13,7 @@ def read_clips(layout: Layout) -> pd.DataFrame:
 
     Raises:
         UserError: the corpus is not decoded yet.
-        DamagedFile: data/clips.parquet is no such table.
+        DamagedError: data/clips.parquet is no such table.
     """
     columns = ("clip", "label", "source", "verified", "split", "usage", "quarantined", "equal_to")
     return read_table(layout.clips, *columns)
@@ -27,6 +27,6 @@ def read_folds(layout: Layout, folds: Iterable[str] = ()) -> pd.DataFrame:
 
     Raises:
         UserError: the corpus is not split yet.
-        DamagedFile: data/folds.parquet is no such table.
+        DamagedError: data/folds.parquet is no such table.
     """
     return read_table(layout.folds, "clip", "label", *(f"fold_{one}" for one in folds))

@@ -151,14 +151,14 @@ def open_predictions(folder: Path, clips: pd.DataFrame, tags: Sequence[str]) -> 
     """The probabilities `(crops, K)` of one network, read whole.
 
     Raises:
-        DamagedFile: they are not of these tags, or lack a clip.
+        DamagedError: they are not of these tags, or lack a clip.
     """
     store = Store.open(folder, in_memory=True)
     with reading(folder):
         if store.metadata["row_shape"] != [len(tags)]:
             raise ValueError(f"of {store.metadata['row_shape']} tags instead of {len(tags)}")
-        is_expected = ~clips["quarantined"] & ((clips["fold"] == folder.name) | (clips["fold"] == ""))
-        missing = set(clips["clip"][is_expected]) - set(store.index["clip"])
+        expected = clips["clip"][clips["fold"].isin([folder.name, ""]) & ~clips["quarantined"]]
+        missing = set(expected) - set(store.index["clip"])
         if missing or "crops" not in store.index:
             raise ValueError(f"no crops of {min(missing, default='any clip')}")
     return store

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from earmark.errors import DamagedFile, UserError
+from earmark.errors import DamagedError, UserError
 from earmark.evaluation.predictions import (
     ENSEMBLE,
     METADATA,
@@ -49,7 +49,7 @@ def locate_predictions(name: str, layout: Layout) -> Predictions:
         _fetch(first, layout, folder)
         try:
             return _read(name, folder, member or ENSEMBLE)
-        except DamagedFile as error:
+        except DamagedError as error:
             fix = f"run `git checkout {first} && dvc repro` in a clone of this repository"
             problem = f"{error.path.name} is damaged in DVC's cache ({error.reason})"
             raise UserError(f"{name}: its {problem}; {fix}") from None

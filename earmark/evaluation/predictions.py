@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from earmark.errors import reading
 from earmark.evaluation.label_groups import LabelGroups
 from earmark.evaluation.points import Bools, Floats, Ints
 from earmark.evaluation.temperature import temper
 from earmark.evaluation.thresholds import Answers, Thresholds, cross_fitted_answers, tune
-from earmark.errors import reading
 from earmark.labels import Task, targets_of
 from earmark.store import Record, read_json, read_table, whole_folder, write_json, write_table
 

@@ -169,4 +169,6 @@ def _test_tables(ensemble: Predictions) -> dict[str, pd.DataFrame]:
 
 def _learning_curves(layout: Layout) -> pd.DataFrame:
     paths = sorted(layout.all_learning_curves.glob("*.csv"))
-    return pd.concat([read_table(p, *CURVE_COLUMNS, dtype={"fold": str}) for p in paths], ignore_index=True)
+    return pd.concat(
+        [read_table(p, *CURVE_COLUMNS, dtype={"fold": str}) for p in paths], ignore_index=True
+    )

@@ -173,7 +173,7 @@ class Tagger:
 
         Raises:
             UserError: another version of earmark wrote it.
-            DamagedFile: a file of it is cut short, or does not fit the other.
+            DamagedError: a file of it is cut short, or does not fit the other.
         """
         path, weights = folder / "model.json", folder / "weights.safetensors"
         metadata = read_json(path)

@@ -22,7 +22,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from earmark.errors import DamagedFile, UserError, reading
+from earmark.errors import DamagedError, UserError, reading
 from earmark.networks import Network
 from earmark.store import discard, whole_file
 from earmark.taggers.weights import save_tensors
@@ -111,7 +111,7 @@ class State:
         """Stand where a saved training stood; where that cannot be read, nothing has changed.
 
         Raises:
-            DamagedFile: the checkpoint is cut short, is none of this training, or holds NaN.
+            DamagedError: the checkpoint is cut short, is none of this training, or holds NaN.
         """
         with reading(path):
             with safe_open(path, "pt") as file:
@@ -139,8 +139,10 @@ def resume(state: State, checkpoint: Path) -> bool:
     """Stand where a checkpoint stands, if there is one; one that is damaged is discarded."""
     try:
         state.load(checkpoint)
-    except DamagedFile as error:
-        logger.warning("%s: damaged (%s); discarded, training starts again", checkpoint, error.reason)
+    except DamagedError as error:
+        logger.warning(
+            "%s: damaged (%s); discarded, training starts again", checkpoint, error.reason
+        )
         discard(checkpoint)
         return False
     except UserError:  # there is none

@@ -10,9 +10,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from earmark.errors import UserError
+from earmark.errors import DamagedError, UserError
 from earmark.published.download.archives import grouped, is_archive, unpack
 from earmark.published.download.locking import LOCK, only_one
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
@@ -155,11 +154,11 @@ def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> 
     again = f"move {folder} away and download again"
     try:
         record = read_json(marker)
-        is_other, files, n_files = record["name"] != published.name, record["files"], record["n_files"]
-    except DamagedFile as error:
+        there, files, n_files = record["name"], record["files"], record["n_files"]
+    except DamagedError as error:
         raise UserError(f"{marker}: damaged ({error.reason}); {again}") from None
-    if is_other:
-        raise UserError(f"{folder}: holds {record['name']}, not {published.name}; {again}")
+    if there != published.name:
+        raise UserError(f"{folder}: holds {there}, not {published.name}; {again}")
     for name, pin in pins.items():
         known = files.get(name)
         if known is None or (known != pin and known.startswith("sha256:")):
