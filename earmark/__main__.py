@@ -31,6 +31,11 @@ def validate(
 ) -> None:
     """Report everything that is wrong with params.yaml and the corpus, each with its fix."""
     layout = Layout.here()
+    if not params_only:
+        from earmark.settings.dvc_files import dvc_problems
+
+        if damaged := dvc_problems(layout):
+            raise UserError(*damaged)
     params, problems = parse_params(read_yaml(layout.params), layout.params.name)
     if params is not None:
         from earmark.settings.corpus_validation import corpus_problems

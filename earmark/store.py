@@ -195,13 +195,14 @@ def read_table(path: Path, *columns: str, **options: Any) -> pd.DataFrame:
         DamagedError: it is no such table, or lacks a column.
     """
     with reading(path):
-        content = BytesIO(path.read_bytes())  # pyarrow misnames what is wrong with a path
+        with path.open("rb") as file:  # pyarrow misnames what is wrong with a path
+            content = file.read() if path.suffix == ".csv" else b""
         if path.suffix != ".csv":
-            table = pd.read_parquet(content)
-        elif not content.getvalue().endswith(b"\n"):
+            table = pd.read_parquet(path)
+        elif not content.endswith(b"\n"):
             raise ValueError("cut short")
         else:
-            table = pd.read_csv(content, **options)
+            table = pd.read_csv(BytesIO(content), **options)
         if missing := [column for column in columns if column not in table]:
             raise ValueError(f"no column {missing[0]!r} in it")
     return table
@@ -368,7 +369,10 @@ class Store:
         shards = []
         for number, needed in enumerate(_rows_needed(folder, index)):
             path = folder / f"rows-{number:03d}.npy"
-            shards.append(_read_shard(path, metadata, needed, in_memory=in_memory))
+            shards.append(_read_shard(path, metadata, in_memory=in_memory))
+            if len(shards[-1]) != needed:
+                problem = f"{path.name} has {len(shards[-1])} rows, index.parquet {needed}"
+                raise DamagedError(folder, problem)
             if in_memory:
                 digest.update(shards[-1].data)
         if in_memory and digest.hexdigest() != metadata["digest"]:
@@ -411,12 +415,12 @@ def _rows_needed(folder: Path, index: pd.DataFrame) -> list[int]:
         return [int(ends[shard]) for shard in range(len(ends))]
 
 
-def _read_shard(path: Path, metadata: Record, needed: int, *, in_memory: bool) -> NDArray[Any]:
+def _read_shard(path: Path, metadata: Record, *, in_memory: bool) -> NDArray[Any]:
     """The rows (R, *row_shape) of one file."""
     row_shape, dtype = tuple(metadata["row_shape"]), metadata["dtype"]
     with reading(path):
         rows: NDArray[Any] = np.load(path, mmap_mode=None if in_memory else "r")
-        if rows.shape[1:] != row_shape or rows.dtype != dtype or len(rows) != needed:
-            expected = (needed, *row_shape)
-            raise ValueError(f"{rows.shape} {rows.dtype} instead of {expected} {dtype}")
+        if rows.shape[1:] != row_shape or rows.dtype != dtype:
+            expected = f"rows of {row_shape} {dtype}"
+            raise ValueError(f"{rows.shape} {rows.dtype} instead of {expected}")
     return rows
