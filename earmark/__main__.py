@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from earmark.analyses.commands import app as analyse_app
-from earmark.errors import UserError
+from earmark.errors import UserError, shortened
 from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
@@ -321,7 +321,7 @@ def mlflow_uri() -> None:
         typer.echo(prepare_store(layout))
     except Exception as error:  # whatever a database or a server may throw
         fix = f"is the server up? else delete {layout.home / 'mlflow'}"
-        raise UserError(f"MLflow's store cannot be used ({error}); {fix}") from error
+        raise UserError(f"MLflow's store cannot be used ({shortened(error)}); {fix}") from error
 
 
 def main() -> None:

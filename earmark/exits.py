@@ -5,8 +5,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import TextIOWrapper
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper, UnsupportedOperation
 from pathlib import Path
 
 from earmark.errors import UserError, shortened
@@ -27,7 +27,7 @@ _FIXES = {
 # What libraries say whose errors carry no number of the system.
 _NUMBER = re.compile(r"(?:os error|\[?errno:?) (\d+)", re.IGNORECASE)
 _SQLITE = {"disk is full": errno.ENOSPC, "readonly database": errno.EROFS}
-_MEMORY = re.compile(r"out of memory|can't allocate memory|Cannot allocate memory|bad_alloc")
+_MEMORY = re.compile(r"out of memory|can(?:'t|not) allocate memory|bad_alloc|failed to map", re.I)
 _LESS_MEMORY = "lower runtime.workers, model.batch_size or decode.shard_seconds, or add memory"
 _LIBRARY = re.compile(r"library not found|cannot load library|cannot open shared object", re.I)
 
@@ -135,6 +135,5 @@ def _prepare_streams() -> None:
 def _silence(stream: object) -> None:
     """Let what is left for a stream go nowhere: Python would fail at it again when it ends."""
     if isinstance(stream, TextIOWrapper):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
+        with suppress(UnsupportedOperation), Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), stream.fileno())

@@ -43,8 +43,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
         part.replace(path)
         _sync(path.parent)
         discard(retired)
-    except BaseException:
+    except BaseException as error:
         discard(part)
+        _name(error, path)
         raise
 
 
@@ -121,8 +122,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         move_into_place(part, path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        discard(part)
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Say what could not be written: the system's error of a full disk names no file."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(path)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -35,6 +35,7 @@ from tests.evaluation.letter_taggers import tagger as predicted
 from tests.source_graph import ROOT
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
+METADATA_FILE = "ensemble/ensemble.json"
 OTHERS = {
     ".json": b'{"another": "file"}\n',
     ".csv": b"a,b\n1,2\n",
@@ -201,7 +202,7 @@ class Synced:
         fsync, replace = os.fsync, Path.replace
 
         def note_sync(file: int) -> None:
-            self.events.append(f"sync {Path(os.readlink(f'/proc/self/fd/{file}')).name}")
+            self.events.append(f"sync {Path(f'/proc/self/fd/{file}').readlink().name}")
             fsync(file)
 
         def note_rename(path: Path, target: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Files of DVC that a kill or a full disk cut short: DVC does not write them whole or not at all."""
+"""Files of DVC that a kill or a full disk cut short: DVC writes them in place."""
 
 import json
 import subprocess
