@@ -66,5 +66,7 @@ def read_measurements(folder: Path) -> Measurements:
         without_fingerprint=numbers["without_fingerprint"],
     )
     return Measurements(
-        search, read_table(folder / "sound.parquet", "clip", "split"), numbers["inputs"]
+        search,
+        read_table(folder / "sound.parquet", "clip", "split", "clipped_share"),
+        numbers["inputs"],
     )

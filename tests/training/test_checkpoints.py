@@ -118,8 +118,8 @@ def test_a_loaded_state_is_the_one_that_was_saved(store: Store, tmp_path: Path) 
             assert moments[0][index][name].stride() == value.stride(), "the same vector paths"
 
 
-def made_state() -> State:
-    job = make_job()
+def made_state(store: Store) -> State:
+    job = make_job(store)
     network = job.tagger.network
     return State(network, build_optimizer(network, job), copy_weights(network))
 
@@ -161,9 +161,12 @@ DAMAGES = [cut, zero, reshape, spoil, drop_progress, make_folder, lambda path: p
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_discarded_with_one_line_and_changes_nothing(
-    tmp_path: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    store: Store,
+    damage: Callable[[Path], object],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    saved, state = made_state(), made_state()
+    saved, state = made_state(store), made_state(store)
     path = tmp_path / "checkpoint.safetensors"
     saved.save(path)
     damage(path)
@@ -179,9 +182,9 @@ def test_a_damaged_checkpoint_is_discarded_with_one_line_and_changes_nothing(
 
 
 def test_without_a_checkpoint_nothing_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert resume(made_state(), tmp_path / "checkpoint.safetensors") is False
+    assert resume(made_state(store), tmp_path / "checkpoint.safetensors") is False
     assert caplog.messages == []
 
 
