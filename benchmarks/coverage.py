@@ -28,6 +28,7 @@ from earmark.evaluation.points import Bools, Floats, best_threshold
 from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.scores import score, values_of
 from earmark.evaluation.thresholds import Thresholds
+from earmark.exits import clean_exit
 from earmark.labels import Task
 from earmark.seeding import rng_for
 
@@ -229,4 +230,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit():
+        main()

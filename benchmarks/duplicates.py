@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from earmark.audit.duplicates import find_duplicates
+from earmark.exits import clean_exit
 from earmark.processes import set_up_process
 from earmark.seeding import rng_for
 from earmark.sound.decoding import Float32, as_int16, resample
@@ -129,4 +130,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit():
+        main()

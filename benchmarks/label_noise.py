@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from earmark.audit.label_noise import Share, estimate_label_noise, skill_of
 from earmark.audit.label_posterior import Floats, Ints
 from earmark.ensemble.combining import combine
+from earmark.exits import clean_exit
 from earmark.labels import label_indices, tags_of
 from earmark.layout import Layout
 from earmark.seeding import rng_for
@@ -116,4 +117,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit():
+        main()

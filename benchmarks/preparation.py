@@ -20,6 +20,7 @@ import sox as pysox
 import torch
 from threadpoolctl import threadpool_limits
 
+from earmark.exits import clean_exit
 from earmark.features import build
 from earmark.features.vggish import vggish_mel_weights
 from earmark.seeding import rng_for
@@ -161,4 +162,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit():
+        main()

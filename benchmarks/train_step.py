@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from benchmarks import precision
 from benchmarks.batch_source import source
 from benchmarks.peak import Clock, clock, convolution_peak, matrix_peak
+from earmark.exits import clean_exit
 from earmark.networks import NETWORKS, build
 from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
 from earmark.processes import die_with_parent, set_up_process
@@ -230,4 +231,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit():
+        main()

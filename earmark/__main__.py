@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from earmark.analyses.commands import app as analyse_app
-from earmark.errors import UserError, explain_memory
+from earmark.errors import UserError, shortened
+from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
@@ -28,6 +31,11 @@ def validate(
 ) -> None:
     """Report everything that is wrong with params.yaml and the corpus, each with its fix."""
     layout = Layout.here()
+    if not params_only:
+        from earmark.settings.dvc_files import dvc_problems
+
+        if damaged := dvc_problems(layout):
+            raise UserError(*damaged)
     params, problems = parse_params(read_yaml(layout.params), layout.params.name)
     if params is not None:
         from earmark.settings.corpus_validation import corpus_problems
@@ -295,6 +303,16 @@ def code(
 
 
 @app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="A damaged file or folder of data/, models/, ...")],
+) -> None:
+    """Bring back a damaged artifact: from git, from DVC's cache, or by its stage."""
+    from earmark.restoring import restore as restored
+
+    typer.echo("\n".join(restored(path, Layout.here())))
+
+
+@app.command()
 def mlflow_uri() -> None:
     """Make the MLflow store, or follow where it was moved, and print its address."""
     from earmark.tracking.store import prepare_store
@@ -304,18 +322,13 @@ def mlflow_uri() -> None:
         typer.echo(prepare_store(layout))
     except Exception as error:  # whatever a database or a server may throw
         fix = f"is the server up? else delete {layout.home / 'mlflow'}"
-        raise UserError(f"MLflow's store cannot be used ({error}); {fix}") from error
+        raise UserError(f"MLflow's store cannot be used ({shortened(error)}); {fix}") from error
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        with explain_memory("runtime.workers"):
-            app()
-    except UserError as error:
-        sys.exit("\n".join(error.problems))
-    except OSError as error:
-        sys.exit(f"{error.filename or 'earmark'}: {error.strerror or error}")
+    with clean_exit():
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        app()
 
 
 if __name__ == "__main__":

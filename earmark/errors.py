@@ -1,11 +1,13 @@
 """Errors that the user can fix: one line each, without a traceback."""
 
 import errno
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-_SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")
+_LONGEST = 160  # characters of a library's message
 
 
 class UserError(Exception):
@@ -33,29 +35,56 @@ def how_it_ended(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-@contextmanager
-def explain_memory(lower: str) -> Iterator[None]:
-    """Let an end of the memory within the block be one line.
+class DamagedError(UserError):
+    """An artifact that does not hold what was written, with the command that restores it."""
 
-    Args:
-        lower: the key of params.yaml that takes less memory if it is lower.
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: damaged ({reason}); restore it with `{restoring(path)}`")
+
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[Path, str]]:  # a worker may send it
+        return DamagedError, (self.path, self.reason)
+
+
+def restoring(path: Path) -> str:
+    """The command that restores an artifact of this repository, or of the one that it lies in."""
+    here, path = Path.cwd(), Path(path).absolute()
+    root = next((one for one in path.parents if (one / "dvc.yaml").exists()), here)
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    command = f"python -m earmark restore {shlex.quote(str(name))}"
+    return command if root == here else f"cd {shlex.quote(str(root))} && {command}"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say that `path` is damaged, whatever goes wrong in a block that only reads it.
 
     Raises:
-        UserError: Python, numpy, torch or a call of the system got no memory.
+        DamagedError: its content is cut short, or is not what such a file holds.
+        UserError: it does not exist.
+        OSError: the system does not let it be read.
     """
     try:
         yield
-    except Exception as error:
-        if not _is_out_of_memory(error):
+    except (UserError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: does not exist; run `dvc repro`, which makes it") from error
+    except OSError as error:
+        # A library that reads a cut file raises an OSError without a number.
+        if error.errno not in (None, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EIO):
             raise
-        reason = " ".join((str(error) or type(error).__name__).split())
-        fix = f"lower {lower} in params.yaml or end other programs, then run it again"
-        raise UserError(f"memory has run out ({reason[:200]}); {fix}") from error
+        raise DamagedError(path, shortened(error)) from error
+    except Exception as error:
+        raise DamagedError(path, shortened(error)) from error
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):  # numpy's and Arrow's are kinds of it
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID_BY_TORCH)
+def shortened(error: BaseException) -> str:
+    """What an error of a library says, in one line of bearable length."""
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    else:
+        text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"no {text}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()} ..."

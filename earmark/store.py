@@ -3,16 +3,18 @@
 Shapes: R rows (samples, frames, patches or embeddings) of `row_shape` values each.
 """
 
+import errno
 import hashlib
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -21,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
-from earmark.errors import UserError
+from earmark.errors import DamagedError, reading
 
 
 @contextmanager
@@ -32,14 +34,60 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
+        _reach_disk(part)
         retired = part.with_suffix(".old")
-        if path.exists():
+        if path.is_dir() and not path.is_symlink():
             path.replace(retired)
+        else:  # a file where the folder should be
+            path.unlink(missing_ok=True)
         part.replace(path)
-        shutil.rmtree(retired, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        _sync(path.parent)
+        discard(retired)
+    except BaseException as error:
+        discard(part)
+        _name(error, path)
         raise
+
+
+def _reach_disk(folder: Path) -> None:
+    """Let all files of a folder reach the disk, each file and folder once."""
+    for here, _, names in os.walk(folder):
+        for path in (*(Path(here, name) for name in names), Path(here)):
+            if not path.is_symlink():
+                _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Let the content of a file, or the names in a folder, reach the disk.
+
+    A rename may otherwise be on the disk before what it names: after a power failure the file has
+    its length, and zeros.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:  # some file systems of networks have no fsync of a folder
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(file)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move_into_place(part: Path, path: Path) -> None:
+    """Rename a file that is whole to `path`; after a power failure, too, it is there or is not."""
+    if path.is_dir():  # a folder where the file should be
+        raise IsADirectoryError(errno.EISDIR, "a folder is where this file should be", str(path))
+    _sync(part)
+    part.replace(path)
+    _sync(path.parent)
 
 
 def _remove_abandoned_parts(path: Path) -> None:
@@ -52,10 +100,7 @@ def _remove_abandoned_parts(path: Path) -> None:
         match = pattern.fullmatch(part.name)
         if not match or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):
             continue
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+        discard(part)
 
 
 def _is_alive(pid: int) -> bool:
@@ -76,16 +121,25 @@ def whole_file(path: Path) -> Iterator[Path]:
     _remove_abandoned_parts(path)
     try:
         yield part
-        part.replace(path)
+        move_into_place(part, path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        discard(part)
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Say what could not be written: the system's error of a full disk names no file."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(path)
 
 
 def write_json(path: Path, value: object) -> None:
     """Write a value as json; NaN, such as the area of a tag without clips, becomes null."""
     text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
     with whole_file(path) as part:
-        part.write_text(text + "\n")
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def _without_nan(value: Any) -> Any:
@@ -96,8 +150,38 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(_existing(path).read_text())
+class Record(dict[str, Any]):
+    """A mapping of a json file; an entry that is missing says which file is damaged."""
+
+    def __init__(self, path: Path, entries: Mapping[str, Any]) -> None:
+        super().__init__({key: _recorded(path, value) for key, value in entries.items()})
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise DamagedError(self.path, f"no {key!r} in it")
+
+    def __reduce__(self) -> tuple[type["Record"], tuple[Path, dict[str, Any]]]:
+        return Record, (self.path, dict(self))
+
+
+def _recorded(path: Path, value: Any) -> Any:
+    if isinstance(value, dict):
+        return Record(path, value)
+    return [_recorded(path, inner) for inner in value] if isinstance(value, list) else value
+
+
+def read_json(path: Path) -> Record:
+    """Read the mapping that `write_json` wrote.
+
+    Raises:
+        UserError: the file does not exist.
+        DamagedError: it holds something else; a missing entry says so when it is asked for.
+    """
+    with reading(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no mapping")
+    return Record(path, content)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -109,14 +193,29 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
             table.to_parquet(part, index=False)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(_existing(path))
+def read_table(path: Path, *columns: str, **options: Any) -> pd.DataFrame:
+    """Read Parquet, or csv where the path ends in .csv.
 
+    Args:
+        columns: must be among those of the table.
+        options: of `pandas.read_csv`.
 
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise UserError(f"{path}: does not exist; run `dvc repro`, which makes it")
-    return path
+    Raises:
+        UserError: the file does not exist.
+        DamagedError: it is no such table, or lacks a column.
+    """
+    with reading(path):
+        with path.open("rb") as file:  # pyarrow misnames what is wrong with a path
+            content = file.read() if path.suffix == ".csv" else b""
+        if path.suffix != ".csv":
+            table = pd.read_parquet(path)
+        elif not content.endswith(b"\n"):
+            raise ValueError("cut short")
+        else:
+            table = pd.read_csv(BytesIO(content), **options)
+        if missing := [column for column in columns if column not in table]:
+            raise ValueError(f"no column {missing[0]!r} in it")
+    return table
 
 
 class StoreWriter:
@@ -267,11 +366,28 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, *, in_memory: bool = False) -> "Store":
-        """Open by memory map, or read whole into memory."""
+        """Open by memory map, or read whole into memory.
+
+        Raises:
+            UserError: it does not exist.
+            DamagedError: a file of it is cut short, or does not fit the others; of what is read
+                whole, any byte is another one.
+        """
         metadata = read_json(folder / "store.json")
-        paths = sorted(folder.glob("rows-*.npy"))
-        shards = [np.load(p, mmap_mode=None if in_memory else "r") for p in paths]
-        return cls(folder, read_table(folder / "index.parquet"), metadata, shards)
+        index = read_table(folder / "index.parquet")
+        digest = hashlib.blake2b(digest_size=16)
+        shards = []
+        for number, needed in enumerate(_rows_needed(folder, index)):
+            path = folder / f"rows-{number:03d}.npy"
+            shards.append(_read_shard(path, metadata, in_memory=in_memory))
+            if len(shards[-1]) != needed:
+                problem = f"{path.name} has {len(shards[-1])} rows, index.parquet {needed}"
+                raise DamagedError(folder, problem)
+            if in_memory:
+                digest.update(shards[-1].data)
+        if in_memory and digest.hexdigest() != metadata["digest"]:
+            raise DamagedError(folder, "its rows are not those that were written")
+        return cls(folder, index, metadata, shards)
 
     @classmethod
     def open_all(cls, folder: Path) -> list["Store"]:
@@ -298,3 +414,23 @@ class Store:
         index = pd.util.hash_pandas_object(self.index, index=False).to_numpy().tobytes()
         text = json.dumps(self.metadata, sort_keys=True).encode()
         return hashlib.blake2b(index + text, digest_size=16).hexdigest()
+
+
+def _rows_needed(folder: Path, index: pd.DataFrame) -> list[int]:
+    """How many rows each shard must have by the index; a store without entries has one shard."""
+    if index.empty:
+        return [0]
+    with reading(folder / "index.parquet"):
+        ends = (index["start"] + index["length"]).groupby(index["shard"].astype(int)).max()
+        return [int(ends[shard]) for shard in range(len(ends))]
+
+
+def _read_shard(path: Path, metadata: Record, *, in_memory: bool) -> NDArray[Any]:
+    """The rows (R, *row_shape) of one file."""
+    row_shape, dtype = tuple(metadata["row_shape"]), metadata["dtype"]
+    with reading(path):
+        rows: NDArray[Any] = np.load(path, mmap_mode=None if in_memory else "r")
+        if rows.shape[1:] != row_shape or rows.dtype != dtype:
+            expected = f"rows of {row_shape} {dtype}"
+            raise ValueError(f"{rows.shape} {rows.dtype} instead of {expected}")
+    return rows

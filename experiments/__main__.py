@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from earmark.errors import UserError
+from earmark.exits import clean_exit
 from earmark.layout import Layout
 from experiments.papers import TABLES
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 
 
 @app.command("list")
@@ -65,12 +68,10 @@ def run(
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("dvc").setLevel(logging.WARNING)
-    try:
+    with clean_exit():
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("dvc").setLevel(logging.WARNING)
         app()
-    except UserError as error:
-        sys.exit("\n".join(error.problems))
 
 
 if __name__ == "__main__":

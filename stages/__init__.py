@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from earmark.code_digests import check
-from earmark.errors import UserError, explain_memory, how_it_ended
+from earmark.errors import UserError, how_it_ended
+from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, read_yaml
@@ -41,7 +42,7 @@ _GROUPS = ("group", "corpus")  # code is the same for all of a group, and for al
 def stage(name: str, *takes: str) -> Iterator[Stage]:
     """Load and check params and code, and set up the process; say at the end how long it took.
 
-    User errors end in one line.
+    What is no bug of ours ends in one line, see `earmark.exits`.
 
     Args:
         name: of the stage, which is its key in code.json.
@@ -52,14 +53,15 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
     Raises:
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
     """
-    title, start = name, time.monotonic()
-    layout = Layout.here()
-    try:
+    start = time.monotonic()
+    with clean_exit(name):
+        layout = Layout.here()
         params = load_params(layout.params)
         arguments = _arguments(params, takes)
         items = [arguments[key] for key in takes if key in arguments and key not in _GROUPS]
         title = f"{name}_{arguments['group']}" if "group" in arguments else name
         title = " ".join([title, "-".join(items)]).strip()
+    with clean_exit(title, lower=_MEMORY_KEYS.get(name, "runtime.workers")):
         set_up_process(threads=params.runtime.threads)
         if "DVC_STAGE" in os.environ:
             die_with_parent()
@@ -68,19 +70,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         if name != "code":
             code = check(layout.root, read_yaml(layout.params), name, *items[:1])
         log = logging.getLogger(f"earmark.{title}")
-        with explain_memory(_MEMORY_KEYS.get(name, "runtime.workers")):
-            yield Stage(params, layout, arguments, code, log)
+        yield Stage(params, layout, arguments, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))
-    except UserError as error:
-        sys.exit("\n".join(f"{title}: {problem}" for problem in error.problems))
-    except OSError as error:
-        if error.errno is None:
-            raise
-        path = error.filename or layout.root
-        sys.exit(f"{title}: {path}: {error.strerror or error}; fix that and run it again")
-    except KeyboardInterrupt:
-        print(f"{title}: stopped; run it again to go on", file=sys.stderr)
-        sys.exit(130)
 
 
 class _Parser(argparse.ArgumentParser):

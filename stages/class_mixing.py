@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.corpora.stored_tables import read_folds
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
@@ -18,13 +19,13 @@ from earmark.sound import class_mixing
 from earmark.sound.class_mixing import NewClip
 from earmark.sound.decoding import as_float, as_int16
 from earmark.sound.trimming import peak_normalise, without_clipping
-from earmark.store import Store, StoreWriter, read_table
+from earmark.store import Store, StoreWriter
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> int:
     trimmed = Store.open(layout.trimmed)
-    folds = read_table(layout.folds)
+    folds = read_folds(layout)
     clips = folds[folds["split"] == "train"]
     plan = [
         *class_mixing.plan_mixtures(clips, params.class_mixing.same_class, params.seed),

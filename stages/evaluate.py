@@ -46,7 +46,7 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> str:
         tags=evaluation.tags,
         learning_curves=evaluation.tables["learning_curves"],
         weights=evaluation.scores["weights"],
-        quarantine=read_table(layout.decoded / "quarantine.parquet"),
+        quarantine=read_table(layout.decoded / "quarantine.parquet", "clip", "reason"),
         calibration=evaluation.calibration.values,
         reliability=evaluation.calibration.reliability,
         coverage=evaluation.calibration.coverage,

@@ -7,11 +7,12 @@ Params: models.<group>.<model>.prediction, inference.n_crops, seed, runtime
 """
 
 from earmark.corpora.split_names import DROPPED, VALIDATION
+from earmark.corpora.stored_tables import read_folds
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
 from earmark.processes import progress
-from earmark.store import Store, StoreWriter, read_json, read_table
+from earmark.store import Store, StoreWriter, read_json
 from stages import stage
 
 BATCH = 32
@@ -31,7 +32,7 @@ def run(
     tagger = Tagger.load(layout.model(member, fold), device)
     folder = layout.embeddings(extractor, fold) if extractor else layout.features(group)
     store = open_fusion(layout, params.fusion) if group == FUSION else Store.open(folder)
-    folds = read_table(layout.folds)
+    folds = read_folds(layout, [fold])
     split_of = dict(zip(folds["clip"], folds[f"fold_{fold}"], strict=True))
     start = read_json(layout.model(member, fold) / "model.json").get("random_start", "")
     metadata = {"tags": tagger.tags, "aggregation": aggregation, "random_start": start}

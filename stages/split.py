@@ -10,14 +10,15 @@ import pandas as pd
 from earmark.corpora.corrections import apply_corrections
 from earmark.corpora.split_summary import summarise_split
 from earmark.corpora.splits import folds_table, split_training_clips, usable_clips
+from earmark.corpora.stored_tables import read_clips
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_table, write_json, write_table
+from earmark.store import write_json, write_table
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> pd.DataFrame:
-    clips = read_table(layout.clips)
+    clips = read_clips(layout)
     usable = usable_clips(clips, params.cv)
     assigned = split_training_clips(clips, params.cv, folds=params.fold_names, seed=params.seed)
     n_copies = int((~clips["quarantined"]).sum()) - len(usable)

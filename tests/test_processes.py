@@ -104,6 +104,7 @@ def test_a_stage_says_in_one_line_what_is_wrong_with_its_arguments(arguments, me
 
 
 def in_a_stage(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> str:
+    monkeypatch.setattr("sys.argv", ["stage.py"])
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("stages.check", lambda *_: "")
     monkeypatch.setattr("stages.set_up_process", lambda **_: None)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from earmark.analyses.ablation_figure import ablation_figure
 from earmark.analyses.drawing import keep
 from earmark.analyses.trained import load_trained, trained_folds
+from earmark.corpora.stored_tables import read_folds
 from earmark.ensemble.crops import aggregate_clip
 from earmark.errors import UserError
 from earmark.evaluation.points import average_precision_at
@@ -28,7 +29,6 @@ from earmark.layout import Layout
 from earmark.networks import Network
 from earmark.params import Aggregation, Params
 from earmark.params.roster import FUSION, model_of
-from earmark.store import read_table
 from earmark.taggers.device import Device
 from earmark.taggers.fusion import open_fusion
 from earmark.taggers.input import FusionInput, FusionStore, Pair, crop_rng, crops_of
@@ -220,7 +220,7 @@ def write(
     labels: list[str] = []
     chosen = [fold] if fold else trained_folds(layout, model)
     tags = _load_fusion(layout, model, chosen[0], device).tags
-    store, folds = open_fusion(layout, params.fusion), read_table(layout.folds)
+    store, folds = open_fusion(layout, params.fusion), read_folds(layout, chosen)
     aggregation = model_of(params, FUSION, model).prediction.aggregation
     if aggregation == "best_out_of_fold":
         aggregation = read_metadata(layout.ensemble)["aggregation"][model]

@@ -12,6 +12,7 @@ from earmark.audit.label_posterior import Floats, Ints
 from earmark.audit.label_ranking import against_truth, true_labels
 from earmark.audit.result import LabelAudit
 from earmark.corpora.corrections import read_corrections
+from earmark.errors import reading
 from earmark.labels import is_multi_label, label_indices
 from earmark.layout import Layout
 from earmark.params import Params
@@ -62,9 +63,13 @@ def _out_of_fold(
     layout: Layout, clips: pd.DataFrame, tags: list[str]
 ) -> tuple[pd.DataFrame, Floats]:
     """The clips that are validated in some fold, sorted, and their probabilities (B, K)."""
-    rows = read_table(layout.ensemble / "clips.parquet")[["clip", "split"]]
+    rows = read_table(layout.ensemble / "clips.parquet", "clip", "split")
     is_validated = (rows["split"] == "validation") & rows["clip"].isin(clips["clip"])
-    all_rows = read_table(layout.ensemble / "ensemble.parquet").to_numpy(dtype=np.float64)
+    path = layout.ensemble / "ensemble.parquet"
+    all_rows = read_table(path, *tags).to_numpy(dtype=np.float64)
+    with reading(path):
+        if all_rows.shape != (len(rows), len(tags)):
+            raise ValueError(f"{all_rows.shape} instead of {(len(rows), len(tags))}")
     # A clip that several folds validate (first_last) gets the mean of their probabilities.
     by_row = pd.DataFrame(all_rows[is_validated])
     by_clip = by_row.groupby(rows.loc[is_validated, "clip"].to_numpy()).mean()

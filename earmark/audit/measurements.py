@@ -9,6 +9,7 @@ import pandas as pd
 
 from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.null_distribution import NullDistribution
+from earmark.errors import reading
 from earmark.store import read_json, read_table, whole_folder, write_json, write_table
 
 
@@ -48,15 +49,24 @@ def read_measurements(folder: Path) -> Measurements:
     Raises:
         UserError: there are no measurements yet.
     """
-    numbers = read_json(folder / "measurements.json")
+    path = folder / "measurements.json"
+    numbers = read_json(path)
     # JSON has no NaN: what could not be fitted was written as null.
     null: dict[str, Any] = {
         name: np.nan if value is None else value for name, value in numbers["null"].items()
     }
+    with reading(path):
+        distribution = NullDistribution(**null)
     search = DuplicateSearch(
-        pairs=read_table(folder / "duplicates.parquet"),
-        null=NullDistribution(**null),
+        pairs=read_table(
+            folder / "duplicates.parquet", "first", "second", "relation", "correlation"
+        ),
+        null=distribution,
         n_candidates=numbers["n_candidates"],
         without_fingerprint=numbers["without_fingerprint"],
     )
-    return Measurements(search, read_table(folder / "sound.parquet"), numbers["inputs"])
+    return Measurements(
+        search,
+        read_table(folder / "sound.parquet", "clip", "split", "clipped_share"),
+        numbers["inputs"],
+    )

@@ -8,9 +8,10 @@ import hashlib
 from earmark.audit.duplicates import find_duplicates
 from earmark.audit.measurements import Measurements
 from earmark.audit.sound import measure_clips
+from earmark.corpora.stored_tables import read_clips
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import Store, read_json, read_table
+from earmark.store import Store, read_json
 
 
 def measure_corpus(params: Params, layout: Layout) -> Measurements:
@@ -39,7 +40,7 @@ def are_current(params: Params, layout: Layout) -> bool:
 
 def _labels(store: Store, layout: Layout) -> list[str]:
     """The labels of the decoded clips as the corpus gives them, in the order of the store."""
-    clips = read_table(layout.clips)
+    clips = read_clips(layout)
     by_clip = clips[~clips["quarantined"]].set_index("clip")["label"]
     return list(by_clip.reindex(store.index["clip"]).fillna(""))
 

@@ -14,10 +14,10 @@ from earmark.audit.findings import SEVERITIES, by_severity
 from earmark.audit.measurements import Measurements, read_measurements
 from earmark.audit.result import Audit
 from earmark.corpora.split_names import DROPPED
+from earmark.corpora.stored_tables import read_clips, read_folds
 from earmark.labels import is_multi_label
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_table
 
 FREESOUND_ADAPTERS = ("fsdkaggle2018", "esc10", "esc50", "urbansound8k")  # sources are its ids
 
@@ -30,8 +30,8 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
             read.
     """
     measurements = read_measurements(layout.audit_sound)
-    folds = read_table(layout.folds) if layout.folds.exists() else None
-    clips = usable_clips(read_table(layout.clips), folds)
+    folds = read_folds(layout) if layout.folds.exists() else None
+    clips = usable_clips(read_clips(layout), folds)
     multi_label = is_multi_label(clips["label"])
 
     duplicates = duplicate_groups.describe(measurements.search, clips, folds)

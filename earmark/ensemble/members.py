@@ -19,7 +19,7 @@ from earmark.ensemble.aggregation import choose, compared, describe
 from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.ensemble.weights import combine_cross_fitted, learn_weights
-from earmark.errors import UserError
+from earmark.errors import UserError, reading
 from earmark.evaluation.predictions import ENSEMBLE, Predictions
 from earmark.labels import Task, targets_of
 from earmark.params import Aggregation, AggregationKey, Crops
@@ -122,7 +122,9 @@ def read_members(
     members = {}
     mean = partial(mean_over_folds, fold_mean=fold_mean, is_multi_label=task.is_multi_label)
     for name in sorted(plan["members"]):
-        stores = {fold: Store.open(folder / name / fold, in_memory=True) for fold in plan["folds"]}
+        stores = {
+            fold: open_predictions(folder / name / fold, clips, task.tags) for fold in plan["folds"]
+        }
         metadata = next(iter(stores.values())).metadata
         given = metadata["aggregation"]
         candidates: dict[Aggregation, Predictions] = {}
@@ -143,6 +145,23 @@ def read_members(
         start = str(metadata.get("random_start", ""))
         members[name] = Member(predictions, given, chosen, described, networks[chosen], start)
     return members
+
+
+def open_predictions(folder: Path, clips: pd.DataFrame, tags: Sequence[str]) -> Store:
+    """The probabilities `(crops, K)` of one network, read whole.
+
+    Raises:
+        DamagedError: they are not of these tags, or lack a clip.
+    """
+    store = Store.open(folder, in_memory=True)
+    with reading(folder):
+        if store.metadata["row_shape"] != [len(tags)]:
+            raise ValueError(f"of {store.metadata['row_shape']} tags instead of {len(tags)}")
+        expected = clips["clip"][clips["fold"].isin([folder.name, ""]) & ~clips["quarantined"]]
+        missing = set(expected) - set(store.index["clip"])
+        if missing or "crops" not in store.index:
+            raise ValueError(f"no crops of {min(missing, default='any clip')}")
+    return store
 
 
 def _member(

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from earmark.errors import UserError
+from earmark.errors import DamagedError, UserError
 from earmark.evaluation.predictions import (
     ENSEMBLE,
     METADATA,
@@ -47,7 +47,12 @@ def locate_predictions(name: str, layout: Layout) -> Predictions:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "ensemble"
         _fetch(first, layout, folder)
-        return _read(name, folder, member or ENSEMBLE)
+        try:
+            return _read(name, folder, member or ENSEMBLE)
+        except DamagedError as error:
+            fix = f"run `git checkout {first} && dvc repro` in a clone of this repository"
+            problem = f"{error.path.name} is damaged in DVC's cache ({error.reason})"
+            raise UserError(f"{name}: its {problem}; {fix}") from None
 
 
 def _names(folder: Path) -> list[str]:

@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from earmark.errors import reading
 from earmark.evaluation.label_groups import LabelGroups
 from earmark.evaluation.points import Bools, Floats, Ints
 from earmark.evaluation.temperature import temper
 from earmark.evaluation.thresholds import Answers, Thresholds, cross_fitted_answers, tune
 from earmark.labels import Task, targets_of
-from earmark.store import read_json, read_table, whole_folder, write_json, write_table
+from earmark.store import Record, read_json, read_table, whole_folder, write_json, write_table
 
 ENSEMBLE = "ensemble"  # its name among the members
 CLIPS, METADATA = "clips.parquet", "ensemble.json"
+CLIP_COLUMNS = ("clip", "split", "fold", "label")  # that every file of clips has
 
 # So many verified clips tell a temperature as well as any number of clips with one wrong label in
 # twenty (its logarithm to 0.15; an expected calibration error of 0.04, for 4 to 41 tags).
@@ -178,17 +180,23 @@ class Predictions:
 
 def read_predictions(folder: Path, name: str) -> Predictions:
     """Read a member, or the ensemble, from data/ensemble."""
-    table, metadata = read_table(folder / f"{name}.parquet"), read_metadata(folder)
+    path, metadata = folder / f"{name}.parquet", read_metadata(folder)
+    table = read_table(path, *metadata["tags"])
+    clips = read_table(folder / CLIPS, *CLIP_COLUMNS)
+    with reading(path):
+        if len(table) != len(clips) or len(table.columns) != len(metadata["tags"]):
+            expected = (len(clips), len(metadata["tags"]))
+            raise ValueError(f"{table.shape} probabilities instead of {expected}")
     task = Task(list(table.columns), metadata["is_multi_label"], [])
-    predictions = Predictions.of(name, task, read_table(folder / CLIPS), table.to_numpy())
+    with reading(folder / CLIPS):
+        predictions = Predictions.of(name, task, clips, table.to_numpy())
     of_mean = metadata.get("mean_temperatures", {}).get(name, 1.0)
     return replace(predictions, mean_temperature=of_mean)
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
+def read_metadata(folder: Path) -> Record:
     """What data/ensemble says of the ensemble: members, weights, tags, temperature, ..."""
-    metadata: dict[str, Any] = read_json(folder / METADATA)
-    return metadata
+    return read_json(folder / METADATA)
 
 
 def write_predictions(

@@ -24,6 +24,8 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_table
 
+CURVE_COLUMNS = ("model", "fold", "epoch_choice", "epoch", "train_loss", "validation_loss")
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -63,7 +65,7 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
     metrics = shown_metrics(metric, ensemble.task)
     curves = _learning_curves(layout)
     scores = _scores(predictions, given, metadata, curves, params)
-    n_quarantined = len(read_table(layout.decoded / "quarantine.parquet"))
+    n_quarantined = len(read_table(layout.decoded / "quarantine.parquet", "clip", "reason"))
     calibration = calibration_report(
         ungrouped[ENSEMBLE],
         metadata["temperature"],
@@ -167,4 +169,6 @@ def _test_tables(ensemble: Predictions) -> dict[str, pd.DataFrame]:
 
 def _learning_curves(layout: Layout) -> pd.DataFrame:
     paths = sorted(layout.all_learning_curves.glob("*.csv"))
-    return pd.concat([pd.read_csv(p, dtype={"fold": str}) for p in paths], ignore_index=True)
+    return pd.concat(
+        [read_table(p, *CURVE_COLUMNS, dtype={"fold": str}) for p in paths], ignore_index=True
+    )

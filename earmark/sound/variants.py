@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from earmark.errors import UserError
 from earmark.processes import map_ordered
 from earmark.seeding import rng_for
 from earmark.sound import sox
-from earmark.store import Store, StoreWriter
+from earmark.store import Store, StoreWriter, discard
 
 Options = dict[str, Any]
 
@@ -46,7 +45,7 @@ def write_variants(
     folder.mkdir(parents=True, exist_ok=True)
     for stray in folder.iterdir():
         if stray.name not in effects:
-            shutil.rmtree(stray)
+            discard(stray)
     made = []
     for effect in sorted(effects):
         key = _key(trimmed, effect, effects[effect], seed, code.get(effect, ""))
@@ -95,8 +94,9 @@ def _key(trimmed: Store, effect: str, options: Options, seed: int, code: str) ->
 
 
 def _key_of(folder: Path) -> str | None:
+    """What a store was made of; None if there is none, or not one that can be read whole."""
     try:
-        key: str = json.loads((folder / "store.json").read_text())["key"]
-    except (OSError, ValueError, KeyError):  # not there, or cut short
+        key: str = Store.open(folder, in_memory=True).metadata["key"]
+    except UserError:
         return None
     return key

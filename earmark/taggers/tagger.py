@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from earmark.errors import UserError
+from earmark.errors import UserError, reading
 from earmark.networks import Network, build
 from earmark.store import read_json, whole_folder, write_json
 from earmark.taggers.device import Device
@@ -173,23 +173,27 @@ class Tagger:
 
         Raises:
             UserError: another version of earmark wrote it.
+            DamagedError: a file of it is cut short, or does not fit the other.
         """
-        metadata = read_json(folder / "model.json")
+        path, weights = folder / "model.json", folder / "weights.safetensors"
+        metadata = read_json(path)
         if metadata["format"] != FORMAT:
             fix = "train it again with this version of earmark"
             raise UserError(
                 f"{folder}: written in format {metadata['format']}, not {FORMAT}; {fix}"
             )
-        options = dict(metadata["network"])
-        tagger = cls.new(
-            options.pop("name"),
-            options,
-            tags=metadata["tags"],
-            input_=_input_of(metadata["input"]),
-            aux_labels=metadata["aux_labels"],
-            activation=metadata["activation"],
-        )
-        tagger.network.load_state_dict(load_file(folder / "weights.safetensors"))
+        with reading(path):
+            options = dict(metadata["network"])
+            tagger = cls.new(
+                options.pop("name"),
+                options,
+                tags=metadata["tags"],
+                input_=_input_of(metadata["input"]),
+                aux_labels=metadata["aux_labels"],
+                activation=metadata["activation"],
+            )
+        with reading(weights):
+            tagger.network.load_state_dict(load_file(weights))
         device.place(tagger.network)
         return tagger
 

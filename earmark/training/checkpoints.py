@@ -8,11 +8,13 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from earmark.errors import DamagedError, UserError, reading
 from earmark.networks import Network
-from earmark.store import whole_file
+from earmark.store import discard, whole_file
 from earmark.taggers.weights import save_tensors
 from earmark.training.schedules import Plateau
 
 logger = logging.getLogger(__name__)
 
 KEPT_DAYS = 14
+CHECKPOINT = "checkpoint.safetensors"
 
 Weights = dict[str, Tensor]
 
@@ -104,40 +108,85 @@ class State:
             save_tensors(part, tensors, {"progress": json.dumps(asdict(self.progress))})
 
     def load(self, path: Path) -> None:
-        """Stand where a saved training stood."""
-        with safe_open(path, "pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        groups: dict[str, Weights] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
-        for key, value in tensors.items():
-            group, name = key.split(".", 1)
-            groups[group][name] = value
+        """Stand where a saved training stood; where that cannot be read, nothing has changed.
+
+        Raises:
+            DamagedError: the checkpoint is cut short, is none of this training, or holds NaN.
+        """
+        with reading(path):
+            with safe_open(path, "pt") as file:
+                saved = json.loads(file.metadata()["progress"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            groups: dict[str, Weights] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
+            for key, value in tensors.items():
+                group, name = key.split(".", 1)
+                groups[group][name] = value
+            progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
+            own = self.network.state_dict()
+            for group in ("best", "network", "average"):
+                if groups[group] or group == "best":
+                    _check_tensors(group, groups[group], own)
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            moments = _optimizer_state(parameters, groups["optimizer"])
         self.best, self.average = groups["best"], groups["average"]
         self.network.load_state_dict(groups["network"] or self.best)
-        _load_optimizer(self.optimizer, groups["optimizer"])
-        self.progress = Progress(**{**progress, "plateau": Plateau(**progress["plateau"])})
+        for index, state in moments.items():
+            self.optimizer.state[parameters[index]].update(state)
+        self.progress = progress
+
+
+def resume(state: State, checkpoint: Path) -> bool:
+    """Stand where a checkpoint stands, if there is one; one that is damaged is discarded."""
+    try:
+        state.load(checkpoint)
+    except DamagedError as error:
+        logger.warning(
+            "%s: damaged (%s); discarded, training starts again", checkpoint, error.reason
+        )
+        discard(checkpoint)
+        return False
+    except UserError:  # there is none
+        return False
+    return True
 
 
 def copy_weights(network: nn.Module) -> Weights:
     return {key: value.detach().clone() for key, value in network.state_dict().items()}
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Weights) -> None:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+def _check_tensors(group: str, tensors: Weights, own: Weights) -> None:
+    """Refuse tensors that are not those of the network, or are not finite."""
+    if odd := sorted(tensors.keys() ^ own.keys()):
+        raise ValueError(f"{group}: {odd[0]} is there or in the network, but not in both")
+    for key, value in tensors.items():
+        if value.shape != own[key].shape or value.dtype != own[key].dtype:
+            raise ValueError(f"{group}: {key} has the shape {tuple(value.shape)}")
+        if not value.isfinite().all():
+            raise ValueError(f"{group}: {key} is not finite")
+
+
+def _optimizer_state(parameters: list[Tensor], tensors: Weights) -> dict[int, Weights]:
+    """The state of each parameter, by its number."""
+    states: dict[int, Weights] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
         parameter = parameters[int(index)]
+        if value.ndim and value.shape != parameter.shape:
+            raise ValueError(f"optimizer: {key} has the shape {tuple(value.shape)}")
+        if not value.isfinite().all():
+            raise ValueError(f"optimizer: {key} is not finite")
         # In the parameter's own memory layout: other strides take other vector paths, whose last
         # bits differ, and the rest of the training with them.
         like = torch.empty_like(parameter) if value.shape == parameter.shape else value.clone()
-        optimizer.state[parameter][name] = like.copy_(value)
+        states.setdefault(int(index), {})[name] = like.copy_(value)
+    return states
 
 
 @contextmanager
 def work_in_progress(home: Path, key: dict[str, Any]) -> Iterator[Path]:
     """Hold the work named by `key` alone, and yield the path of its checkpoint.
 
-    The block trains and writes the outputs. If it ends well, the checkpoint is removed, so that
+    The block trains and writes the outputs. If it ends well, the folder is removed, so that
     `dvc repro -f` trains again. The removal comes last, when the process is about to end: after a
     kill before it, the next run finds the finished checkpoint and writes the outputs again without
     training. After a kill in the second between it and DVC's record, the outputs are whole in the
@@ -150,20 +199,50 @@ def work_in_progress(home: Path, key: dict[str, Any]) -> Iterator[Path]:
     """
     text = json.dumps(key, sort_keys=True, default=str)
     folder = home / "work" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.safetensors"
-    # Locks, not files that say who waits: the system drops them with a process that is killed.
-    with (folder / "lock").open("w") as lock, (folder / "waiting").open("w") as waiting:
-        fcntl.flock(waiting, fcntl.LOCK_SH)
-        if not _locked_now(lock):
-            logger.info("another run trains this very model; waiting for it (%s)", folder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        fcntl.flock(waiting, fcntl.LOCK_UN)
+    while (locks := _lock(folder)) is None:
+        continue
+    lock, waiting = locks
+    with lock, waiting:
         _remove_old(home / "work", keep=folder)
-        yield checkpoint
-        # The lock files stay: one that is removed while another process opens it locks nothing.
+        yield folder / CHECKPOINT
         if _locked_now(waiting):
-            checkpoint.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)  # with the locks: who opens them looks again
+
+
+def _lock(folder: Path) -> tuple[TextIOWrapper, TextIOWrapper] | None:
+    """Wait until this process alone holds a folder; None if it was removed meanwhile.
+
+    Returns:
+        The locked file, and the one that those lock who wait. They are locks, and do not say in
+        writing who waits: the system drops them with a process that is killed.
+    """
+    for stray in (folder, folder / "lock", folder / "waiting"):
+        if stray.exists() and stray.is_dir() != (stray == folder):  # neither ours nor of use
+            discard(stray)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+        waiting = (folder / "waiting").open("w")
+    except FileNotFoundError:  # removed in this moment
+        return None
+    fcntl.flock(waiting, fcntl.LOCK_SH)
+    if not _locked_now(lock):
+        logger.info("another run trains this very model; waiting for it (%s)", folder)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    fcntl.flock(waiting, fcntl.LOCK_UN)
+    if _is_at(lock, folder / "lock") and _is_at(waiting, folder / "waiting"):
+        return lock, waiting
+    lock.close()
+    waiting.close()
+    return None
+
+
+def _is_at(file: TextIOWrapper, path: Path) -> bool:
+    """Whether an open file is still the one at a path: one that was removed locks nothing."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _locked_now(file: Any) -> bool:
@@ -178,6 +257,7 @@ def _locked_now(file: Any) -> bool:
 def _remove_old(work: Path, *, keep: Path) -> None:
     oldest = time.time() - KEPT_DAYS * 86_400
     for folder in work.iterdir():
-        stamps = [path.stat().st_mtime for path in (folder, *folder.glob("*"))]
-        if folder != keep and max(stamps) < oldest:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process removes it, too
+            stamps = [path.stat().st_mtime for path in (folder, *folder.glob("*"))]
+            if folder != keep and max(stamps) < oldest:
+                discard(folder)

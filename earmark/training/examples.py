@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from earmark.corpora.stored_tables import read_folds
 from earmark.labels import SEPARATOR, Task
 from earmark.layout import Layout
 from earmark.params import Recipe
-from earmark.store import Store, read_table
+from earmark.store import Store
 from earmark.taggers.input import FusionStore
 
 # Variants that are clips of their own, made by stage class_mixing; all others replace their clip.
@@ -127,7 +128,7 @@ def fold_examples(
 
     The task is that of all training clips, so that the tags are the same in every fold.
     """
-    folds = read_table(layout.folds)
+    folds = read_folds(layout, [fold])
     task = Task.of(folds[folds["split"] == "train"])
     split = folds[f"fold_{fold}"]
     train, inner = folds[split == "train"], None

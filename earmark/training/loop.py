@@ -17,7 +17,7 @@ from earmark.evaluation.points import check_metric
 from earmark.seeding import rng_for, seed_for
 from earmark.training import optimizers
 from earmark.training.batches import Units
-from earmark.training.checkpoints import State, copy_weights
+from earmark.training.checkpoints import State, copy_weights, resume
 from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
@@ -66,10 +66,9 @@ def _start(job: Job, checkpoint: Path) -> State:
     optimizers.freeze(network, job.frozen, name=job.name)
     optimizer = optimizers.build_optimizer(network, job)
     state = State(network, optimizer, best=copy_weights(network))
-    if not checkpoint.exists():
+    if not resume(state, checkpoint):
         state.average = copy_weights(network) if job.recipe.ema_decay else {}
         return state
-    state.load(checkpoint)
     if state.progress.is_done:
         logger.info("%s: was trained to the end before; its outputs are written again", job.name)
     else:

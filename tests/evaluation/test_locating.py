@@ -16,7 +16,9 @@ from tests.evaluation.letter_taggers import tagger
 
 def write(folder: Path, predicted: str) -> None:
     members = [tagger(predicted, name=name) for name in ("one", "ensemble")]
-    write_predictions(folder, members, {"members": ["one"], "is_multi_label": False})
+    write_predictions(
+        folder, members, {"members": ["one"], "is_multi_label": False, "tags": members[0].task.tags}
+    )
 
 
 def first_tag(name: str, layout: Layout) -> str:

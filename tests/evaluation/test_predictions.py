@@ -78,7 +78,8 @@ def test_test_clips_are_answered_by_thresholds_of_all_validation_clips() -> None
 @pytest.mark.parametrize("predictions", [small(), several_tags()], ids=["one", "several"])
 def test_what_is_written_is_read(tmp_path, predictions: Predictions) -> None:
     other = replace(predictions, name="other", probabilities=predictions.probabilities / 2)
-    metadata = {"is_multi_label": predictions.task.is_multi_label}
+    task = predictions.task
+    metadata = {"is_multi_label": task.is_multi_label, "tags": task.tags}
     write_predictions(tmp_path / "ensemble", [predictions, other], metadata)
     assert read_metadata(tmp_path / "ensemble") == metadata
     found = read_predictions(tmp_path / "ensemble", "other")

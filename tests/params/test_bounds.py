@@ -190,7 +190,9 @@ def test_a_number_without_bounds_is_found(annotation, is_unbounded):
     assert unbounded(annotation) == is_unbounded
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"cnn_comb"}))  # its backbones decide its own
+@pytest.mark.parametrize(
+    "name", sorted(NETWORKS.keys() - {"cnn_comb"})
+)  # its backbones decide its own
 def test_every_number_that_a_network_takes_has_limits_that_hold_its_default(name):
     for option, default in default_options(name).items():
         if type(default) in (int, float):

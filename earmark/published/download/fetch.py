@@ -10,9 +10,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from earmark.errors import UserError
+from earmark.errors import DamagedError, UserError
 from earmark.published.download.archives import grouped, is_archive, unpack
 from earmark.published.download.locking import LOCK, only_one
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
@@ -152,17 +151,21 @@ def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> 
     marker = folder / MARKER
     if not marker.exists():
         return False
-    record: dict[str, Any] = read_json(marker)
     again = f"move {folder} away and download again"
-    if record["name"] != published.name:
-        raise UserError(f"{folder}: holds {record['name']}, not {published.name}; {again}")
+    try:
+        record = read_json(marker)
+        there, files, n_files = record["name"], record["files"], record["n_files"]
+    except DamagedError as error:
+        raise UserError(f"{marker}: damaged ({error.reason}); {again}") from None
+    if there != published.name:
+        raise UserError(f"{folder}: holds {there}, not {published.name}; {again}")
     for name, pin in pins.items():
-        known = record["files"].get(name)
+        known = files.get(name)
         if known is None or (known != pin and known.startswith("sha256:")):
             raise UserError(f"{folder}: {name} has {known or 'no checksum'}, not {pin}; {again}")
-    n_missing = record["n_files"] - _count(folder)
+    n_missing = n_files - _count(folder)
     if n_missing > 0:
-        raise UserError(f"{folder}: {n_missing} of {record['n_files']} files are missing; {again}")
+        raise UserError(f"{folder}: {n_missing} of {n_files} files are missing; {again}")
     return True
 
 

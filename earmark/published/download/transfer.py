@@ -20,7 +20,7 @@ import urllib3
 from tqdm import tqdm
 
 from earmark.errors import UserError
-from earmark.store import write_json
+from earmark.store import move_into_place, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def fetch(url: str, path: Path, *, pauses_seconds: Sequence[float] = PAUSES_SECO
                 raise UserError(f"{url}: {error}; {kept}") from None
             logger.info("%s: %s; trying again in %g s", path.name, error, pause)
             time.sleep(pause)
-    part.path.replace(path)
+    move_into_place(part.path, path)
     part.metadata.unlink(missing_ok=True)
 
 

@@ -1,0 +1,70 @@
+"""Files of DVC that a kill or a full disk cut short: DVC writes them in place."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from earmark.errors import UserError, shortened
+from earmark.layout import Layout
+from earmark.params.reading import read_yaml
+
+_RUN_CACHE = "then `dvc repro` finds what is done in its run cache"
+
+
+def dvc_problems(layout: Layout) -> list[str]:
+    """What DVC itself could not read, one line each with the command that restores it."""
+    root = layout.root
+    checks: dict[str, Callable[[Path], Any]] = {
+        ".dvc/config": _check_config,
+        "dvc.yaml": _check_yaml,
+        "dvc.lock": _check_lock,
+        ".dvc/tmp/rwlock": _check_json,
+    }
+    problems = []
+    for name, check in checks.items():
+        if not (root / name).exists():
+            continue
+        try:
+            check(root / name)
+        except Exception as error:  # each parser has its own
+            reason = shortened(error).removeprefix(f"{root / name}: ")
+            problems.append(f"{name}: cut short or damaged ({reason}); {_fix(root, name)}")
+    return problems
+
+
+def _fix(root: Path, name: str) -> str:
+    if name == ".dvc/tmp/rwlock":
+        return f"run `rm {name}` while no dvc runs"
+    listed = ["git", "ls-files", "--error-unmatch", name]
+    known = subprocess.run(listed, cwd=root, capture_output=True, check=False).returncode == 0
+    if name == "dvc.lock":
+        return f"run `{f'git checkout -- {name}' if known else f'rm {name}'}`, {_RUN_CACHE}"
+    return f"run `git checkout -- {name}`" if known else "take it from where this clone came from"
+
+
+def _check_yaml(path: Path) -> Any:
+    content = read_yaml(path)
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+        raise UserError("no stages in it")
+    return content
+
+
+def _check_lock(path: Path) -> None:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+
+    text = path.read_text(encoding="utf-8")
+    COMPILED_LOCKFILE_SCHEMA(_check_yaml(path))
+    if not text.endswith("\n"):  # which DVC always writes
+        raise UserError("its last line is not whole")
+
+
+def _check_config(path: Path) -> None:
+    from dvc.config import Config
+
+    Config(str(path.parent))
+
+
+def _check_json(path: Path) -> None:
+    json.loads(path.read_text(encoding="utf-8"))
