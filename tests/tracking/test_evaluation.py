@@ -21,11 +21,10 @@ from earmark.taggers.tagger import Tagger
 from earmark.tracking import model as tracked_model
 from earmark.tracking.evaluation import description, track_evaluation
 from earmark.tracking.parents import md5_of
-from earmark.tracking.runs import tracked
 from stages import ensemble, evaluate
 from tests.source_graph import ROOT
 from tests.stages.test_ensemble_and_evaluate import make
-from tests.tracking.runs import NAMES, changed, client_of, parents_of, runs_of
+from tests.tracking.runs import changed, client_of, followed, parents_of, runs_of
 
 TAGS = ["bark", "bell", "cello", "cough"]
 WAVE = Input(
@@ -56,7 +55,7 @@ def test_the_parent_holds_scores_with_intervals_weights_corpus_code_and_report(
     scored: tuple[Layout, Params],
 ) -> None:
     layout, params = scored
-    with tracked(layout, params, **NAMES):
+    with followed(layout, params):
         pass
     track_evaluation(params, layout)
     (parent,) = parents_of(layout)  # that of the training
