@@ -16,7 +16,7 @@ from earmark.tracking.store import artifact_location, locked, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 # Keys of params.yaml that change no result: they are free to differ within one parent.
 NO_RESULT = {"runtime.workers", "runtime.checkpoint_seconds", "corpus.max_quarantined"}
@@ -131,21 +131,29 @@ def git_commit(root: Path) -> str:
 
 def _experiment(client: "MlflowClient", layout: Layout, name: str) -> str:
     """The id of the experiment of that name; of a further one if a user deleted the first."""
+    name = name[:LONGEST_NAME]
+    experiment = _made(client, layout, name)
+    n = 1
+    while experiment.lifecycle_stage != "active":  # a deleted one takes no runs, and keeps its name
+        n += 1
+        experiment = _made(client, layout, f"{name} ({n})")
+    for key, value in EXPERIMENT_TAGS.items():
+        if key not in experiment.tags:  # made by an older earmark; else the user's own choice
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return str(experiment.experiment_id)
+
+
+def _made(client: "MlflowClient", layout: Layout, name: str) -> "Experiment":
+    """The experiment of that name, which is made where there is none."""
     from mlflow import MlflowException
 
-    for shown in (name[:LONGEST_NAME], *(f"{name[:LONGEST_NAME]} ({n})" for n in range(2, 100))):
-        known = client.get_experiment_by_name(shown)
-        if known is None:
-            location = artifact_location(layout)
-            try:
-                return str(client.create_experiment(shown, location, tags=EXPERIMENT_TAGS))
-            except MlflowException:  # another process was faster, where no lock is held
-                known = client.get_experiment_by_name(shown)
-                if known is None:
-                    raise
-        if known.lifecycle_stage == "active":
-            break  # a deleted one takes no runs, and keeps its name
-    for key, value in EXPERIMENT_TAGS.items():
-        if key not in known.tags:  # made by an older earmark; else the user's own choice
-            client.set_experiment_tag(known.experiment_id, key, value)
-    return str(known.experiment_id)
+    if known := client.get_experiment_by_name(name):
+        return known
+    try:
+        new = client.create_experiment(name, artifact_location(layout), tags=EXPERIMENT_TAGS)
+    except MlflowException:
+        # Where no lock is held, another process may have been faster.
+        if known := client.get_experiment_by_name(name):
+            return known
+        raise
+    return client.get_experiment(new)

@@ -32,6 +32,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REMOTE_SECONDS))
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it prints the password with it
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry
 
 ARTIFACTS = ".earmark/mlflow/artifacts"
@@ -144,7 +145,7 @@ def forgiving(layout: Layout, what: str) -> Iterator[None]:
 
 def warn_untracked(layout: Layout, what: str, error: object) -> None:
     """Say in one line, without passwords, that the store refused, and how to fix it."""
-    fix = "check that server, its address and credentials, or unset MLFLOW_TRACKING_URI for the embedded store"
+    fix = "check that server, its address and password, or unset MLFLOW_TRACKING_URI"
     if artifact_location(layout):
         folder = layout.home / "mlflow"
         fix = f"make {folder} writable and whole, or move it away: a new store is made"

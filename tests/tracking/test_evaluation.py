@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from mlflow import MlflowClient
 
 from earmark.inference.predict import load_ensemble
 from earmark.layout import Layout
@@ -184,3 +185,22 @@ def test_a_server_that_is_not_there_does_not_end_an_evaluation(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     track_evaluation(params, layout)
     assert "evaluation goes on untracked" in caplog.text
+
+
+def test_an_ensemble_that_a_kill_left_half_uploaded_is_uploaded_again(
+    scored: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, params = scored
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("as after a kill")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_model_artifacts", killed)
+        track_evaluation(params, layout)
+    track_evaluation(params, layout)
+    (parent,) = parents_of(layout)
+    (model,) = client_of(layout).search_logged_models([parent.info.experiment_id])
+    assert model.status == "READY"
+    folder = layout.home / "mlflow" / "artifacts" / "models" / model.model_id / "artifacts"
+    assert (folder / "MLmodel").exists()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json
 from earmark.tracking.claims import PREFIX
+from earmark.tracking.parents import open_parent
 from earmark.tracking.runs import TrackedRun
 from earmark.training.run import train_model
 from tests.source_graph import ROOT
@@ -21,7 +21,6 @@ from tests.tracking.runs import (
     client_of,
     followed,
     parents_of,
-    runs_of,
     trainings_of,
     work_of,
 )
@@ -103,10 +102,9 @@ def test_a_killed_training_keeps_its_run_with_params_that_changed_and_each_step_
 def test_a_kill_between_the_claim_and_the_run_leaves_no_second_run(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TrackedRun, "_open", lambda run: None)
-    die(started(layout, params))
-    monkeypatch.undo()
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackedRun, "_open", lambda _: None)
+        die(started(layout, params))
     with followed(layout, params):
         pass
     assert [run.info.status for run in trainings_of(layout)] == ["FINISHED"]
@@ -154,13 +152,8 @@ def test_a_second_training_of_one_model_is_a_second_run(layout: Layout, params: 
 def test_a_parent_whose_maker_was_killed_is_completed(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*args: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr("earmark.tracking.parents.log_params", killed)
-        from earmark.tracking.parents import open_parent
-
+        patch.setattr("earmark.tracking.parents.log_params", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             open_parent(layout, params)
     with followed(layout, params):
@@ -188,5 +181,5 @@ def test_a_training_killed_before_its_outputs_is_no_finished_run(
     assert [metric.step for metric in history] == list(range(1, epochs + 1))
 
 
-def _interrupted(*args: object) -> None:
+def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
