@@ -12,7 +12,7 @@ from earmark.tracking.secrets import masked, one_line
         ("postgresql://me:pw1234@host/db refused", "postgresql://***@host/db refused"),
         ("mysql+pymysql://h/db?user=me&password=pw1234&x=1", "mysql+pymysql://h/db?user=me&password=***&x=1"),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
-        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
+        ("sqlite:////srv/me/mlflow.db", "sqlite:////srv/me/mlflow.db"),
         ("ask someone@example.org", "ask someone@example.org"),
     ],
 )  # fmt: skip
