@@ -38,8 +38,11 @@ docs: setup ## the API reference of docs/api.txt, as pages in docs/api/
 	@echo "docs: see docs/api/index.html"
 
 mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKING_URI
-	@echo "mlflow: open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri "$$(python -m earmark mlflow-uri)"
+	@uri="$$(python -m earmark mlflow-uri)" || exit 1; \
+	case "$$uri" in http*|databricks*) echo "mlflow: open $$uri"; exit 0;; esac; \
+	echo "mlflow: open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"; \
+	export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-$$uri}"; \
+	mlflow ui # its address stands in the environment: arguments show in ps, passwords too
 
 setup: .venv/.installed
 	@command -v sox >/dev/null || { echo "setup: installing the sox program"; \

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from earmark.analyses.commands import app as analyse_app
-from earmark.errors import UserError, shortened
+from earmark.errors import UserError
 from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
@@ -314,15 +314,19 @@ def restore(
 
 @app.command()
 def mlflow_uri() -> None:
-    """Make the MLflow store, or follow where it was moved, and print its address."""
+    """Make the MLflow store, or follow where it was moved, and print its address.
+
+    Passwords are masked: programs take them from MLFLOW_TRACKING_URI.
+    """
+    from earmark.tracking.secrets import one_line
     from earmark.tracking.store import prepare_store
 
     layout = Layout.here()
     try:
         typer.echo(prepare_store(layout))
-    except Exception as error:  # whatever a database or a server may throw
-        fix = f"is the server up? else delete {layout.home / 'mlflow'}"
-        raise UserError(f"MLflow's store cannot be used ({shortened(error)}); {fix}") from error
+    except Exception as error:  # whatever a database or a disk may throw
+        fix = f"make {layout.home / 'mlflow'} writable and whole, or move it away"
+        raise UserError(f"MLflow's store cannot be used ({one_line(error)}); {fix}") from None
 
 
 def main() -> None:

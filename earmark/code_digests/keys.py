@@ -12,7 +12,9 @@ from earmark.code_digests.versions import LIBRARIES, installed_version
 from earmark.errors import UserError
 
 OWN = ("__init__", "changes", "keys", "syntax", "versions")
-TRACKING = ("__init__", "evaluation", "model", "parents", "runs", "store")
+TRACKING = (
+    "__init__", "claims", "evaluation", "model", "parents", "runs", "secrets", "sender", "store",
+)  # fmt: skip
 DECLARATIONS = ("__init__", "section", "preparation", "models", "recipe", "scoring", "params")
 
 # No output can depend on these: they are neither digested nor followed.

@@ -8,28 +8,52 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json
 from earmark.tracking.model import log_ensemble
-from earmark.tracking.parents import log_corpus, log_params, md5_of, open_parent, tracked_params
-from earmark.tracking.store import forgiving
+from earmark.tracking.parents import md5_of, open_parent
+from earmark.tracking.sender import Sender
+from earmark.tracking.store import check_store, forgiving
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+GOING_ON = "evaluation goes on untracked"
+UPLOAD_SECONDS = 600.0
+
 
 def track_evaluation(params: Params, layout: Layout) -> None:
-    """Log what stage evaluate has written to the parent run of its experiment."""
-    with forgiving(layout, "evaluation goes on untracked"):
-        client, experiment_id, run_id = open_parent(layout, params)
-        # Again, for whoever made the parent may have been killed before they were logged.
-        log_params(client, run_id, tracked_params(params))
-        log_corpus(client, run_id, params, layout)
+    """Log what stage evaluate has written to the parent run of its experiment.
+
+    A store that does not answer costs seconds; one that does may take its time for the uploads.
+    """
+    with forgiving(layout, GOING_ON):
+        import mlflow.entities  # noqa: F401  (in this thread: two that import get in each other's way)
+
+        sender, evaluation = Sender(layout, GOING_ON), _TrackedEvaluation(params, layout)
+        sender.send("scores and ensemble", evaluation.open)
+        sender.wait()
+        sender.send("scores and ensemble", evaluation.log)
+        sender.wait(UPLOAD_SECONDS)
+
+
+class _TrackedEvaluation:
+    """The calls of an evaluation to the store."""
+
+    def __init__(self, params: Params, layout: Layout) -> None:
+        self._params, self._layout = params, layout
+
+    def open(self) -> None:
+        self._client, self._experiment_id, self._run_id = open_parent(self._layout, self._params)
+
+    def log(self) -> None:
+        client, run_id, layout = self._client, self._run_id, self._layout
         scores = read_json(layout.metrics / "scores.json")
         model_id = None
         with forgiving(layout, "the ensemble is not logged as a model"):
-            model_id = log_ensemble(client, experiment_id, run_id, layout)
+            model_id = log_ensemble(client, self._experiment_id, run_id, layout)
         _log_scores(client, run_id, scores, model_id)
         client.set_tag(run_id, "mlflow.note.content", description(scores))
-        _log_files(client, run_id, layout)
-        client.set_terminated(run_id)
+        with forgiving(layout, "report and metrics are not logged as files"):
+            _log_files(client, run_id, layout)
+        check_store(layout)
 
 
 def metrics_of(scores: Mapping[str, Any]) -> dict[str, float]:

@@ -40,18 +40,24 @@ def log_ensemble(
     digest = hashlib.blake2b(digest_size=16)
     for name, path in files.items():
         digest.update(name.encode() + path.read_bytes())
-    for known in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
-        if known.tags.get("digest") == digest.hexdigest():
-            return str(known.model_id)
-    model = client.create_logged_model(
-        experiment_id,
-        name="ensemble",
-        source_run_id=run_id,
-        tags={"digest": digest.hexdigest()},
-        params={
-            key: str(value) for key, value in read_metadata(layout.ensemble)["weights"].items()
-        },
-        model_type="audio tagger",
+    known = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    same = [model for model in known if model.tags.get("digest") == digest.hexdigest()]
+    if same and same[0].status == "READY":
+        return str(same[0].model_id)
+    # One that a kill left half uploaded is uploaded again.
+    model = (
+        same[0]
+        if same
+        else client.create_logged_model(
+            experiment_id,
+            name="ensemble",
+            source_run_id=run_id,
+            tags={"digest": digest.hexdigest()},
+            params={
+                key: str(value) for key, value in read_metadata(layout.ensemble)["weights"].items()
+            },
+            model_type="audio tagger",
+        )
     )
     model_id = str(model.model_id)
     with TemporaryDirectory() as scratch:

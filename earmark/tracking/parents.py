@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ from earmark.tracking.store import artifact_location, locked, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
 
 # Keys of params.yaml that change no result: they are free to differ within one parent.
 NO_RESULT = {"runtime.workers", "runtime.checkpoint_seconds", "corpus.max_quarantined"}
 # MLflow's page then opens in its view for machine learning, not in the one for language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 PARAMS_PER_BATCH = 100  # MLflow takes no more at once
+LONGEST_KEY = 250
+LONGEST_NAME = 200  # of an experiment: some databases take 256 characters
 
 
 def open_parent(layout: Layout, params: Params) -> tuple["MlflowClient", str, str]:
@@ -29,26 +33,40 @@ def open_parent(layout: Layout, params: Params) -> tuple["MlflowClient", str, st
     Whoever comes first makes the parent, with its params and corpus; trainings and evaluation find
     it by the DVC experiment, the commit and the digest of the params.
     """
+    experiment, commit = dvc_experiment(), git_commit(layout.root)
+    shown = tracked_params(params)
+    digest = hashlib.blake2b(json.dumps(shown, sort_keys=True).encode(), digest_size=8).hexdigest()
+    tags = {"dvc.exp": experiment, "git.commit": commit, "params.digest": digest}
+    wanted = {**tags, "role": "experiment"}
+    # A plain repro has no name of its own, and there are many of them.
+    name = experiment if experiment != "workspace" else f"{commit[:7]}-{digest[:6]}"
     with locked(layout):
         client = open_store(layout)
         experiment_id = _experiment(client, layout, f"earmark/{params.corpus.name}")
-        shown = tracked_params(params)
-        digest = hashlib.blake2b(json.dumps(shown, sort_keys=True).encode(), digest_size=8)
-        experiment, commit = dvc_experiment(), git_commit(layout.root)
-        tags = {"dvc.exp": experiment, "git.commit": commit, "params.digest": digest.hexdigest()}
-        wanted = {**tags, "role": "experiment"}
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
-        known = client.search_runs([experiment_id], query, max_results=1)
-        if known:
-            return client, experiment_id, str(known[0].info.run_id)
-        # A plain repro has no name of its own, and there are many of them.
-        name = experiment if experiment != "workspace" else f"{commit[:7]}-{digest.hexdigest()[:6]}"
-        wanted |= {"corpus": params.corpus.name}
-        run_id = str(client.create_run(experiment_id, tags=wanted, run_name=name).info.run_id)
+        known = _runs_with(client, experiment_id, wanted)
+        if not known:
+            also = {"corpus": params.corpus.name}
+            client.create_run(experiment_id, tags={**wanted, **also}, run_name=name)
+            # On a server there is no lock: of two that were made at once all take the first.
+            known = _runs_with(client, experiment_id, wanted)
+    parent = known[0]
+    run_id = str(parent.info.run_id)
+    if parent.info.status == "RUNNING":  # new, or whoever made it was killed
         log_params(client, run_id, shown)
         log_corpus(client, run_id, params, layout)
         client.set_terminated(run_id)  # nobody would, if the pipeline were stopped
     return client, experiment_id, run_id
+
+
+def _runs_with(client: "MlflowClient", experiment_id: str, tags: dict[str, str]) -> "list[Run]":
+    """The runs that have all these tags, oldest first.
+
+    MLflow's queries know no escape for a quote, which the name of an experiment may have: they are
+    asked for digests alone, and the rest is compared here.
+    """
+    query = f"tags.`params.digest` = '{tags['params.digest']}' and tags.role = '{tags['role']}'"
+    found = client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"])
+    return [run for run in found if tags.items() <= run.data.tags.items()]
 
 
 def tracked_params(params: Params) -> dict[str, Any]:
@@ -57,14 +75,25 @@ def tracked_params(params: Params) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key not in NO_RESULT}
 
 
-def log_params(client: "MlflowClient", run_id: str, params: dict[str, Any]) -> None:
-    """Log nested params under dotted keys; what MLflow takes in no key becomes `_`."""
+def log_params(
+    client: "MlflowClient", run_id: str, params: dict[str, Any], *, known: Container[str] = ()
+) -> None:
+    """Log nested params under dotted keys, but for the `known`: MLflow lets none change."""
     from mlflow.entities import Param
 
-    flat = {re.sub(r"[^\w. -]", "_", key): str(value) for key, value in flattened(params).items()}
-    entities = [Param(key, value) for key, value in flat.items()]
+    flat = {taken_key(key): str(value) for key, value in flattened(params).items()}
+    entities = [Param(key, value) for key, value in flat.items() if key not in known]
     for i in range(0, len(entities), PARAMS_PER_BATCH):
         client.log_batch(run_id, params=entities[i : i + PARAMS_PER_BATCH])
+
+
+def taken_key(key: str) -> str:
+    """A key as MLflow takes it: what it takes in none becomes `_`, and a long one is cut."""
+    key = re.sub(r"[^\w. -]", "_", key)
+    if len(key) <= LONGEST_KEY:
+        return key
+    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+    return f"{key[: LONGEST_KEY - 17]}-{digest}"
 
 
 def log_corpus(client: "MlflowClient", run_id: str, params: Params, layout: Layout) -> None:
@@ -101,11 +130,30 @@ def git_commit(root: Path) -> str:
 
 
 def _experiment(client: "MlflowClient", layout: Layout, name: str) -> str:
-    known = client.get_experiment_by_name(name)
-    if known is None:
-        location = artifact_location(layout)
-        return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
+    """The id of the experiment of that name; of a further one if a user deleted the first."""
+    name = name[:LONGEST_NAME]
+    experiment = _made(client, layout, name)
+    n = 1
+    while experiment.lifecycle_stage != "active":  # a deleted one takes no runs, and keeps its name
+        n += 1
+        experiment = _made(client, layout, f"{name} ({n})")
     for key, value in EXPERIMENT_TAGS.items():
-        if key not in known.tags:  # made by an older earmark; else the user's own choice
-            client.set_experiment_tag(known.experiment_id, key, value)
-    return str(known.experiment_id)
+        if key not in experiment.tags:  # made by an older earmark; else the user's own choice
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return str(experiment.experiment_id)
+
+
+def _made(client: "MlflowClient", layout: Layout, name: str) -> "Experiment":
+    """The experiment of that name, which is made where there is none."""
+    from mlflow import MlflowException
+
+    if known := client.get_experiment_by_name(name):
+        return known
+    try:
+        new = client.create_experiment(name, artifact_location(layout), tags=EXPERIMENT_TAGS)
+    except MlflowException:
+        # Where no lock is held, another process may have been faster.
+        if known := client.get_experiment_by_name(name):
+            return known
+        raise
+    return client.get_experiment(new)

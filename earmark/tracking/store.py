@@ -3,7 +3,9 @@
 import fcntl
 import logging
 import os
+import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,18 +13,27 @@ from typing import TYPE_CHECKING
 
 from earmark.layout import Layout
 from earmark.store import whole_file
+from earmark.tracking.secrets import masked, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
 
-# Set before mlflow is imported: no telemetry, no messages about a new database, no long waiting.
+# What the end of a stage waits for its last records: for a server that may never answer, and for a
+# file, which only a machine under load is slow to write.
+REMOTE_SECONDS, LOCAL_SECONDS = 10, 120
+LOCK_SECONDS = 60  # for another process that makes the database
+
+# Set before mlflow is imported: no telemetry, no messages of its own (they repeat addresses with
+# their passwords, and `warn_untracked` says what counts), no long waiting.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REMOTE_SECONDS))
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it prints the password with it
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry
 
 ARTIFACTS = ".earmark/mlflow/artifacts"
 ADDRESSES = {  # the columns of the database that hold the address of artifacts
@@ -34,7 +45,23 @@ ADDRESSES = {  # the columns of the database that hold the address of artifacts
 
 def store_uri(layout: Layout) -> str:
     """The embedded sqlite store, or the server that MLFLOW_TRACKING_URI names."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_database(layout)}"
+    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{_database(layout)}"
+
+
+def is_remote(layout: Layout) -> bool:
+    """Whether the store is reached over a network, not in a file of this machine."""
+    scheme = re.match(r"([\w.+-]+):", store_uri(layout))
+    return scheme is not None and scheme[1] not in ("sqlite", "file")
+
+
+def wait_seconds(layout: Layout) -> float:
+    """How long a stage waits for the store when its own work is done."""
+    if not is_remote(layout):
+        return LOCAL_SECONDS
+    try:  # whoever has a slow server says so by MLflow's own variable
+        return float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    except (KeyError, ValueError):
+        return REMOTE_SECONDS
 
 
 def artifact_location(layout: Layout) -> str | None:
@@ -44,18 +71,52 @@ def artifact_location(layout: Layout) -> str | None:
 
 
 def prepare_store(layout: Layout) -> str:
-    """Make the embedded store usable where it now is; returns the store's uri."""
-    with locked(layout):
-        open_store(layout)
-    return store_uri(layout)
+    """Make the embedded store usable where it now is; returns the store's uri, masked.
+
+    A server is asked for nothing.
+    """
+    if artifact_location(layout):
+        with locked(layout):
+            open_store(layout)
+    return masked(store_uri(layout))
+
+
+def check_store(layout: Layout) -> None:
+    """Refuse an embedded store that was deleted under a run: sqlite would not notice.
+
+    Raises:
+        FileNotFoundError: its database is gone.
+    """
+    if artifact_location(layout) and not _database(layout).exists():
+        raise FileNotFoundError(f"{_database(layout)} was deleted")
 
 
 @contextmanager
 def locked(layout: Layout) -> Iterator[None]:
-    """Make a database or parent run alone: sqlite breaks for good where several do it at once."""
+    """Make a database or parent run alone: sqlite breaks for good where several do it at once.
+
+    A remote store needs no lock, and nobody is to wait for a server with one.
+
+    Raises:
+        TimeoutError: another process holds it, perhaps stopped.
+    """
+    if is_remote(layout):
+        yield
+        return
+    path = layout.home / "mlflow.lock"
     (layout.home / "mlflow").mkdir(parents=True, exist_ok=True)
-    with (layout.home / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    until = time.monotonic() + LOCK_SECONDS
+    with path.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError(
+                        f"another process has held {path} for {LOCK_SECONDS} s"
+                    ) from None
+                time.sleep(0.05)
         yield
 
 
@@ -64,11 +125,12 @@ def open_store(layout: Layout) -> "MlflowClient":
     from mlflow import MlflowClient
 
     if location := artifact_location(layout):
-        if not _database(layout).exists():
+        database = _database(layout)
+        if not database.exists() or not database.stat().st_size:
             # Whole or not at all: a database that was cut short stays broken.
-            with whole_file(_database(layout)) as part:
+            with whole_file(database) as part:
                 MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
-        _follow_moved_artifacts(_database(layout), location)
+        _follow_moved_artifacts(database, location)
     return MlflowClient(store_uri(layout))
 
 
@@ -78,18 +140,17 @@ def forgiving(layout: Layout, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a server or a disk may throw
-        warn_untracked(store_uri(layout), what, error)
+        warn_untracked(layout, what, error)
 
 
-def warn_untracked(uri: str, what: str, error: Exception) -> None:
-    """Say once that the store refused."""
-    logger.warning(
-        "MLflow at %s refused (%s); %s. Fix: start that server, or unset MLFLOW_TRACKING_URI for "
-        "the embedded store",
-        uri,
-        error,
-        what,
-    )
+def warn_untracked(layout: Layout, what: str, error: object) -> None:
+    """Say in one line, without passwords, that the store refused, and how to fix it."""
+    fix = "check that server, its address and password, or unset MLFLOW_TRACKING_URI"
+    if artifact_location(layout):
+        folder = layout.home / "mlflow"
+        fix = f"make {folder} writable and whole, or move it away: a new store is made"
+    uri = masked(store_uri(layout))
+    logger.warning("MLflow at %s refused (%s); %s. Fix: %s", uri, one_line(error), what, fix)
 
 
 def _database(layout: Layout) -> Path:

@@ -42,7 +42,7 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
         UserError: the recipe does not fit the corpus or the network, or training diverges.
     """
     state = _start(job, checkpoint)
-    for row in state.progress.history:  # of the killed run, whose own tracking ended with it
+    for row in state.progress.history:  # of the killed run; the tracked run adds what it lacks
         watcher.log_epoch(row)
     n_done = state.progress.epoch
     with EpochProgress(job.name, job.recipe, n_done=n_done) as bar:

@@ -171,12 +171,16 @@ def train_and_keep(job: Job, params: Params, layout: Layout, *, stage: str, code
         stage: as the tracked run names it.
         code: as in `train_model`.
     """
-    with work_in_progress(layout.home, job_key(job, code)) as checkpoint:
-        tags = _run_tags(job, code)
-        with tracked(layout, params, name=job.name, stage=stage, tags=tags) as run:
-            run.log_params(_tracked_params(job, params))
-            fitted = fit(job, checkpoint, run)
-            _track_result(job, fitted, run)
+    tags = _run_tags(job, code)
+    # The run ends last: it is FINISHED only if its outputs are there.
+    with (
+        tracked(layout, params, name=job.name, stage=stage, tags=tags) as run,
+        work_in_progress(layout.home, job_key(job, code)) as checkpoint,
+    ):
+        run.start(checkpoint.parent)
+        run.log_params(_tracked_params(job, params))
+        fitted = fit(job, checkpoint, run)
+        _track_result(job, fitted, run)
         _write_outputs(job, fitted, layout)  # before the block ends, which drops the checkpoint
     shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor
     logger.info(

@@ -1,5 +1,8 @@
 """Runs as they were logged, and how a training of a test is named."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -7,6 +10,7 @@ from mlflow.entities import Run
 
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.tracking.runs import TrackedRun, tracked
 from earmark.tracking.store import store_uri
 
 NAMES: dict[str, Any] = {
@@ -14,6 +18,22 @@ NAMES: dict[str, Any] = {
     "stage": "train_logmel",
     "tags": {"model": "densenet", "fold": "0", "feature": "logmel", "code.digest": "5f0c"},
 }
+
+
+def work_of(layout: Layout, name: str = "densenet-0") -> Path:
+    """The folder of the work in progress of a training."""
+    folder = layout.home / "work" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def followed(layout: Layout, params: Params, **names: Any) -> Iterator[TrackedRun]:
+    """A tracked run that is started, as a training starts it."""
+    named = {**NAMES, **names}
+    with tracked(layout, params, **named) as run:
+        run.start(work_of(layout, named["name"]))
+        yield run
 
 
 def client_of(layout: Layout) -> MlflowClient:
@@ -29,6 +49,10 @@ def runs_of(layout: Layout, experiment: str = "earmark/x") -> list[Run]:
 
 def parents_of(layout: Layout) -> list[Run]:
     return [run for run in runs_of(layout) if run.data.tags.get("role") == "experiment"]
+
+
+def trainings_of(layout: Layout, experiment: str = "earmark/x") -> list[Run]:
+    return [run for run in runs_of(layout, experiment) if "mlflow.parentRunId" in run.data.tags]
 
 
 def changed(params: Params, section: str, **values: Any) -> Params:

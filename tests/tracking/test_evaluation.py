@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from mlflow import MlflowClient
 
 from earmark.inference.predict import load_ensemble
 from earmark.layout import Layout
@@ -21,11 +22,10 @@ from earmark.taggers.tagger import Tagger
 from earmark.tracking import model as tracked_model
 from earmark.tracking.evaluation import description, track_evaluation
 from earmark.tracking.parents import md5_of
-from earmark.tracking.runs import tracked
 from stages import ensemble, evaluate
 from tests.source_graph import ROOT
 from tests.stages.test_ensemble_and_evaluate import make
-from tests.tracking.runs import NAMES, changed, client_of, parents_of, runs_of
+from tests.tracking.runs import changed, client_of, followed, parents_of, runs_of
 
 TAGS = ["bark", "bell", "cello", "cough"]
 WAVE = Input(
@@ -56,7 +56,7 @@ def test_the_parent_holds_scores_with_intervals_weights_corpus_code_and_report(
     scored: tuple[Layout, Params],
 ) -> None:
     layout, params = scored
-    with tracked(layout, params, **NAMES):
+    with followed(layout, params):
         pass
     track_evaluation(params, layout)
     (parent,) = parents_of(layout)  # that of the training
@@ -185,3 +185,22 @@ def test_a_server_that_is_not_there_does_not_end_an_evaluation(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     track_evaluation(params, layout)
     assert "evaluation goes on untracked" in caplog.text
+
+
+def test_an_ensemble_that_a_kill_left_half_uploaded_is_uploaded_again(
+    scored: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, params = scored
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("as after a kill")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_model_artifacts", killed)
+        track_evaluation(params, layout)
+    track_evaluation(params, layout)
+    (parent,) = parents_of(layout)
+    (model,) = client_of(layout).search_logged_models([parent.info.experiment_id])
+    assert model.status == "READY"
+    folder = layout.home / "mlflow" / "artifacts" / "models" / model.model_id / "artifacts"
+    assert (folder / "MLmodel").exists()

@@ -12,10 +12,10 @@ import pytest
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json
-from earmark.tracking.runs import TrackedRun, tracked
+from earmark.tracking.runs import TrackedRun
 from earmark.training.run import train_model
 from tests.source_graph import ROOT
-from tests.tracking.runs import NAMES, changed, client_of, parents_of, runs_of
+from tests.tracking.runs import NAMES, changed, client_of, followed, parents_of, runs_of
 from tests.training.test_run import tiny_params, write_features
 
 RATES = dict.fromkeys(("learning_rate", "learning_rate_low", "learning_rate_high"), 0.1)
@@ -31,9 +31,9 @@ import sys
 from pathlib import Path
 from earmark.layout import Layout
 from earmark.params.reading import load_params
-from earmark.tracking.runs import tracked
+from tests.tracking.runs import followed
 params = load_params(Path("params.yaml"))
-with tracked(Layout(Path(sys.argv[1])), params, name=sys.argv[2], stage="s", tags={}) as run:
+with followed(Layout(Path(sys.argv[1])), params, name=sys.argv[2]) as run:
     for epoch in range(5):
         run.log_epoch({"epoch": epoch + 1, "map_at_3": epoch / 10})
     assert not run.is_lost
@@ -62,7 +62,7 @@ def test_processes_that_make_the_store_at_once_share_it_and_one_parent(layout: L
 def test_a_run_says_what_is_trained_on_what_and_how_it_ended(
     layout: Layout, params: Params
 ) -> None:
-    with pytest.raises(ZeroDivisionError), tracked(layout, params, **NAMES) as run:
+    with pytest.raises(ZeroDivisionError), followed(layout, params) as run:
         run.log_params({"recipe": {"epochs": 3}})
         raise ZeroDivisionError
     kept = client_of(layout).get_run(run.run_id)
@@ -76,7 +76,7 @@ def test_a_run_says_what_is_trained_on_what_and_how_it_ended(
 def test_a_run_has_its_curves_from_epoch_1_and_beside_them_the_kept_epoch(
     layout: Layout, params: Params
 ) -> None:
-    with tracked(layout, params, **NAMES) as run:
+    with followed(layout, params) as run:
         for row in EPOCHS:
             run.log_epoch(row)
         run.log_kept(EPOCHS[1])
@@ -103,27 +103,11 @@ def test_a_training_of_a_stage_is_tracked_with_its_tags_and_what_it_kept(layout:
     assert figures == {"confusion_matrix.png", "learning_curve.png"}
 
 
-def test_a_run_that_a_kill_left_running_is_closed_by_the_next_of_its_name(
-    layout: Layout, params: Params
-) -> None:
-    TrackedRun(layout, params, **NAMES)  # its process dies here
-    other = TrackedRun(layout, params, **{**NAMES, "name": "densenet-1"})
-    with tracked(layout, params, **NAMES):
-        pass
-    statuses = sorted((run.info.run_name, run.info.status) for run in runs_of(layout))
-    assert statuses[:3] == [
-        ("densenet-0", "FINISHED"),
-        ("densenet-0", "KILLED"),
-        ("densenet-1", "RUNNING"),
-    ]
-    other.finish("FINISHED")
-
-
 def test_two_repros_with_other_params_on_one_commit_are_two_parents(
     layout: Layout, params: Params
 ) -> None:
     for seed in (1, 1, 2):
-        with tracked(layout, changed(params, "model", seed=seed), **NAMES):
+        with followed(layout, changed(params, "model", seed=seed)):
             pass
     parents = parents_of(layout)
     assert sorted(run.data.params["model.seed"] for run in parents) == ["1", "2"]
@@ -133,7 +117,7 @@ def test_two_repros_with_other_params_on_one_commit_are_two_parents(
 
 def test_params_that_change_no_result_make_no_other_parent(layout: Layout, params: Params) -> None:
     for workers in (1, 7):
-        with tracked(layout, changed(params, "runtime", workers=workers), **NAMES):
+        with followed(layout, changed(params, "runtime", workers=workers)):
             pass
     (parent,) = parents_of(layout)
     assert "runtime.workers" not in parent.data.params
@@ -143,7 +127,7 @@ def test_the_parent_holds_all_params_under_keys_that_mlflow_takes(
     layout: Layout, params: Params
 ) -> None:
     named = changed(params, "evaluate", label_groups={"dog (big), cat/..": ["bark"]})
-    with tracked(layout, named, **NAMES) as run:
+    with followed(layout, named) as run:
         assert not run.is_lost
     (parent,) = parents_of(layout)
     assert len(parent.data.params) > 100
@@ -155,7 +139,7 @@ def test_the_experiment_opens_in_the_view_for_machine_learning_until_a_user_says
     layout: Layout, params: Params
 ) -> None:
     def kind() -> str:
-        with tracked(layout, params, **NAMES):
+        with followed(layout, params):
             pass
         experiment = client_of(layout).get_experiment_by_name("earmark/x")
         return experiment.tags["mlflow.experimentKind"] if experiment else ""
@@ -173,13 +157,15 @@ def test_system_metrics_are_logged_while_a_training_runs(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
-    with tracked(layout, params, **NAMES) as run:
+    with followed(layout, params) as run:
+        run.wait()
         until = time.monotonic() + 30
         while not (found := _system_metrics_of(layout, run)) and time.monotonic() < until:
             time.sleep(0.05)
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= found
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
-    with tracked(layout, params, **NAMES) as run:
+    with followed(layout, params) as run:
+        run.wait()
         time.sleep(0.2)
     assert not _system_metrics_of(layout, run)
 
@@ -193,7 +179,8 @@ def test_a_monitor_that_waits_for_a_server_does_not_hold_the_end_of_a_training(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("earmark.tracking.runs.MONITOR_SECONDS", 0.1)
-    with tracked(layout, params, **NAMES) as run:
+    with followed(layout, params) as run:
+        run.wait()
         assert run._monitor is not None
         monkeypatch.setattr(run._monitor, "finish", lambda: time.sleep(60))
         started = time.monotonic()
@@ -209,7 +196,7 @@ def test_a_server_that_is_not_there_costs_a_warning_and_nothing_else(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with tracked(layout, params, **NAMES) as run:
+    with followed(layout, params) as run:
         run.log_epoch({"epoch": 1, "map_at_3": 0.5})
         run.log_kept({"epoch": 1, "map_at_3": 0.5})
     assert run.is_lost

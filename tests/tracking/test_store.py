@@ -9,9 +9,8 @@ import pytest
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.tracking.runs import tracked
 from earmark.tracking.store import prepare_store
-from tests.tracking.runs import NAMES, client_of
+from tests.tracking.runs import client_of, followed
 
 RATES = ("learning_rate", "learning_rate_low", "learning_rate_high")
 CURVES = ("train_loss", "validation_loss", "map_at_3", *RATES)
@@ -22,7 +21,7 @@ HISTORY = [{"epoch": 1, **dict.fromkeys(CURVES, 0.5)}]
 def test_artifacts_are_found_after_the_repository_was_moved(
     layout: Layout, params: Params, tmp_path: Path, opened_by: str
 ) -> None:
-    with tracked(layout, params, **NAMES) as run:
+    with followed(layout, params) as run:
         run.log_figures(HISTORY, np.eye(2, dtype=np.int64), ["bark", "bell"])
     client = client_of(layout)
     experiment_id = client.get_run(run.run_id).info.experiment_id
@@ -36,7 +35,7 @@ def test_artifacts_are_found_after_the_repository_was_moved(
     if opened_by == "make mlflow":
         prepare_store(moved)
     else:
-        with tracked(moved, params, **NAMES) as later:
+        with followed(moved, params) as later:
             later.log_figures(HISTORY, None, [])
         assert not later.is_lost
     assert not layout.root.exists()  # nothing was written to the old place
@@ -53,7 +52,7 @@ def test_artifacts_are_found_after_the_repository_was_moved(
 def test_a_copy_of_a_repository_and_its_original_have_artifacts_of_their_own(
     layout: Layout, params: Params, tmp_path: Path
 ) -> None:
-    with tracked(layout, params, **NAMES) as run:
+    with followed(layout, params) as run:
         run.log_figures(HISTORY, None, [])
     copied = Layout(tmp_path / "copy")
     shutil.copytree(layout.root, copied.root)
