@@ -21,7 +21,8 @@ from earmark.features import build
 from earmark.labels import Task
 from earmark.params import Recipe
 from earmark.seeding import rng_for
-from earmark.sound.decoding import Int16, as_float, decode
+from earmark.sound.decoding import decode
+from earmark.sound.samples import Int16, as_float
 from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input

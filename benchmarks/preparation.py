@@ -24,7 +24,8 @@ from earmark.features import build
 from earmark.features.vggish import vggish_mel_weights
 from earmark.seeding import rng_for
 from earmark.sound import sox
-from earmark.sound.decoding import Float32, as_float, decode
+from earmark.sound.decoding import decode
+from earmark.sound.samples import Float32, as_float
 from earmark.sound.trimming import trim_ends
 
 RATE = 44_100

@@ -16,7 +16,7 @@ from earmark.params import Params
 from earmark.processes import map_ordered
 from earmark.sound import class_mixing
 from earmark.sound.class_mixing import NewClip
-from earmark.sound.decoding import as_float, as_int16
+from earmark.sound.samples import as_float, as_int16
 from earmark.sound.trimming import peak_normalise, without_clipping
 from earmark.store import Store, StoreWriter, read_table
 from stages import stage

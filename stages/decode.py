@@ -22,7 +22,6 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     root = layout.root / corpus.root
     clips = find(corpus.adapter).read_clips(root, corpus.table)
     check_clips(clips, root=root, cv=params.cv, folds=params.fold_names)
-    decoded = decode_clips(clips, root, sample_rate=rate, workers=params.runtime.workers)
     with StoreWriter(
         layout.decoded,
         row_shape=(),
@@ -30,6 +29,13 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         shard_rows=int(params.decode.shard_seconds * rate),
         metadata={"sample_rate": rate},
     ) as store:
+        decoded = decode_clips(
+            clips,
+            root,
+            sample_rate=rate,
+            workers=params.runtime.workers,
+            scratch_folder=store.scratch_folder,
+        )
         clips, quarantine = store_clips(clips, decoded, store)
         check_quarantine(quarantine, n_clips=len(clips), limit=corpus.max_quarantined)
         store.add_table("quarantine", quarantine)

@@ -7,6 +7,7 @@ Params: features.<feature>, decode.sample_rate
 
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
+from earmark.spool import FileRows, Scratch
 from earmark.store import Store, StoreWriter
 from stages import stage
 
@@ -36,12 +38,6 @@ def run(params: Params, layout: Layout, name: str) -> int:
         Store.open(layout.class_mixed),
     ]
     clips = [(which, i) for which, store in enumerate(stores) for i in range(len(store))]
-    rows = map_ordered(
-        partial(_rows, stores, extractor),
-        clips,
-        workers=params.runtime.workers,
-        description=f"features {name}",
-    )
     metadata = {"type": feature.type, "silence": np.atleast_1d(extractor.silence).tolist()}
     with StoreWriter(
         layout.features(name),
@@ -49,17 +45,26 @@ def run(params: Params, layout: Layout, name: str) -> int:
         dtype=extractor.dtype,
         metadata=metadata,
     ) as out:
+        rows = map_ordered(
+            partial(_rows, stores, extractor, out.scratch_folder),
+            clips,
+            workers=params.runtime.workers,
+            description=f"features {name}",
+        )
         for (which, i), extracted in zip(clips, rows, strict=True):
             row = stores[which].index.iloc[i]
             out.append(extracted, **{key: row.get(key, "") for key in COLUMNS})
     return len(clips)
 
 
-def _rows(stores: list[Store], extractor: "FeatureType", clip: tuple[int, int]) -> NDArray[Any]:
+def _rows(
+    stores: list[Store], extractor: "FeatureType", scratch_folder: Path, clip: tuple[int, int]
+) -> NDArray[Any] | FileRows:
     from earmark.features.extraction import extract
 
     which, i = clip
-    return extract(np.asarray(stores[which].rows(i)), extractor)
+    scratch = Scratch(scratch_folder, is_shared=True)
+    return extract(np.asarray(stores[which].rows(i)), extractor, scratch=scratch)
 
 
 if __name__ == "__main__":

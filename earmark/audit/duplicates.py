@@ -18,7 +18,7 @@ from earmark.audit.matching import find_candidates
 from earmark.audit.null_distribution import NullDistribution, unrelated_pairs
 from earmark.audit.pairs import Pair
 from earmark.processes import map_ordered
-from earmark.sound.decoding import Float32, as_float, resample
+from earmark.sound.samples import Float32, as_float, resample
 from earmark.store import Store
 
 _MAX_BIT_ERROR_RATE = 0.25  # of the reliable bits; Haitsma & Kalker allow 0.35 of all bits

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.sound.decoding import Float32, resample
+from earmark.sound.samples import Float32, resample
 
 RATE = 16_000
 WINDOW = 2048

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earmark.processes import map_ordered
-from earmark.sound.decoding import FULL_SCALE, Int16
+from earmark.sound.samples import FULL_SCALE, Int16
 from earmark.store import Store
 
 _MIN_RUN = 3  # equal samples in a row at the limit of their clip: a flat top

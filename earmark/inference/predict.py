@@ -23,6 +23,7 @@ from earmark.params import Runtime
 from earmark.sound.decoding import decode
 from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
 from earmark.sound.trimming import trim
+from earmark.spool import Scratch
 from earmark.store import read_json
 from earmark.taggers.device import Device
 from earmark.taggers.input import crop_rng, crops_of
@@ -152,9 +153,12 @@ class Ensemble:
         """
         preparation = self.metadata["preparation"]  # as it was when the members were scored
         sample_rate = preparation["sample_rate"]
-        decoded = decode(path, sample_rate=sample_rate)
-        trimmed = trim(decoded.waveform, sample_rate=sample_rate, **preparation["trim"])
-        features = WaveformFeatures(trimmed.waveform)
+        scratch = Scratch(self.layout.scratch_folder)
+        decoded = decode(path, sample_rate=sample_rate, scratch=scratch)
+        waveform, options = np.asarray(decoded.waveform), preparation["trim"]
+        trimmed = trim(waveform, sample_rate=sample_rate, scratch=scratch, **options)
+        del decoded, waveform  # gigabytes on the disk, if it is hours long
+        features = WaveformFeatures(np.asarray(trimmed.waveform), scratch=scratch)
         rule = {key: self.metadata[key] for key in ("fold_mean", "is_multi_label")}
         members, n_crops = {}, 0
         for member, folds in self.networks.items():

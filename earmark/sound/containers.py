@@ -3,7 +3,7 @@
 import os
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 # Writers into a pipe cannot know the length: ffmpeg leaves 0xFFFFFFFF, SoX 0x7FFFF000 or near it.
 _STREAMED_FROM = 0x7FFFF000
@@ -48,7 +48,7 @@ def cut_short(file: BinaryIO) -> str:
     return ""
 
 
-def with_length(file: BinaryIO) -> bytes | None:
+def with_length(file: BinaryIO) -> BinaryIO | None:
     """The wav file with its length written in, where a recorder left a data chunk of 0 bytes.
 
     libsndfile takes every other placeholder as "until the end", and this one as "no samples".
@@ -57,11 +57,30 @@ def with_length(file: BinaryIO) -> bytes | None:
     if data is None or not data.is_streamed or data.n_bytes_promised:
         return None
     file.seek(0)
-    content = bytearray(file.read())
-    order = ">" if content[:4] == b"RIFX" else "<"
-    struct.pack_into(f"{order}I", content, data.starts_at - 4, data.n_bytes_held)
-    struct.pack_into(f"{order}I", content, 4, len(content) - 8)
-    return bytes(content)
+    head = bytearray(file.read(data.starts_at))
+    order = ">" if head[:4] == b"RIFX" else "<"
+    n_bytes = min(data.n_bytes_held, _STREAMED_FROM)  # which is a placeholder itself
+    struct.pack_into(f"{order}I", head, data.starts_at - 4, n_bytes)
+    struct.pack_into(f"{order}I", head, 4, n_bytes + data.starts_at - 8)
+    return cast(BinaryIO, _WithHead(file, bytes(head)))
+
+
+class _WithHead:
+    """A file of which the first bytes are others; as much of a file as libsndfile asks for."""
+
+    def __init__(self, file: BinaryIO, head: bytes) -> None:
+        self._file, self._head = file, head
+        self.seek, self.tell = file.seek, file.tell
+        file.seek(0)
+
+    def read(self, n_bytes: int) -> bytes:
+        start = self._file.tell()
+        content = self._file.read(n_bytes)
+        changed = self._head[start : start + len(content)]
+        return changed + content[len(changed) :]
+
+    def write(self, _: bytes) -> int:
+        raise OSError("opened to read")
 
 
 def wav_data(file: BinaryIO) -> WavData | None:

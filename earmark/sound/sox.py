@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from earmark.errors import UserError
-from earmark.sound.decoding import Int16
+from earmark.sound.samples import Int16
 
 Values = Mapping[str, Any]  # a name of an option -> the number or name that was drawn
 

@@ -18,6 +18,7 @@ from earmark.features.feature_type import Mix
 from earmark.features.segments import Crop
 from earmark.params import AggregationKey, Crops, Padding
 from earmark.seeding import rng_for
+from earmark.spool import release
 from earmark.store import Store
 
 Rows = NDArray[Any]
@@ -164,6 +165,10 @@ class Input:
             batch = [_filled(segment, longest) for segment in batch]
         return np.stack(batch)
 
+    def release(self, segment: Any) -> None:
+        """Give the memory back of a mapped file that a segment is a view of."""
+        release(segment)
+
     def raw(self, batch: Any, device: str) -> Tensor:
         """Segments as stored `(B, S, ...)` -> float32, never in the memory of `batch`."""
         return torch.from_numpy(batch).to(device, torch.float32, copy=True)
@@ -217,6 +222,10 @@ class FusionInput(Input):
 
     def stack(self, batch: Sequence[Any]) -> Any:
         return Pair(np.stack([c.audio for c in batch]), np.stack([c.spec for c in batch]))
+
+    def release(self, segment: Any) -> None:
+        self.audio.release(segment.audio)
+        super().release(segment.spec)
 
     def raw(self, batch: Any, device: str) -> Any:
         return self.audio.raw(batch.audio, device), super().raw(batch.spec, device)

@@ -7,7 +7,7 @@ from scipy.signal import firwin, lfilter
 
 from earmark.audit import sound_faults
 from earmark.audit.sound import bandwidth_hz, clipped_share, measure, silent_share
-from earmark.sound.decoding import as_int16, resample
+from earmark.sound.samples import as_int16, resample
 
 RATE = 44_100
 

@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.sound.decoding import (
-    REASONS,
-    Decoded,
-    UnusableAudio,
-    as_float,
-    as_int16,
-    decode,
-    decode_excerpts,
-    resample,
-)
+from earmark.sound.decoding import REASONS, Decoded, UnusableAudio, decode, decode_excerpts
+from earmark.sound.samples import as_float, as_int16, resample
 from tests.waveforms import noise
 
 RATE = 44_100

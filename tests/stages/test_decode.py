@@ -18,7 +18,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
-from earmark.sound.decoding import as_float, as_int16
+from earmark.sound.samples import as_float, as_int16
 from earmark.store import Store, read_json, read_table
 from stages import class_mixing, decode, split, trim
 from tests import waveforms
