@@ -66,9 +66,8 @@ def test_a_recording_and_its_excerpts_by_blocks_are_those_at_once(
     nan = float("nan")
     # Overlapping, equal, within one block, over many, and in no order.
     spans = [(0.5, 0.6), WHOLE, (0.1, 0.9), (0.5, 0.6), (0.62, nan), (nan, 0.3), (0.5, 0.51)]
-    bounds = [
-        (0.0 if s != s else s, len(channels) / native_rate if e != e else e) for s, e in spans
-    ]
+    seconds = len(channels) / native_rate
+    bounds = [(0.0 if s != s else s, seconds if e != e else e) for s, e in spans]
     mono = channels[:, 0] if n_channels == 1 else as_float(channels).mean(axis=1)
     for memory_bytes in (1 << 24, 5000, 0):
         scratch = Scratch(tmp_path, memory_bytes=memory_bytes)
@@ -190,8 +189,9 @@ def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path) -> 
     peaks = {}
     for minutes in (5, 40):
         with soundfile.SoundFile(tmp_path / "a.wav", "w", RATE, 1, subtype="PCM_16") as file:
+            minute = noise(60 * RATE)
             for _ in range(minutes):
-                file.write(noise(60 * RATE))
+                file.write(minute)
         command = [sys.executable, "-c", PEAK, str(tmp_path / "a.wav"), str(tmp_path)]
         command.append(json.dumps(LOGMEL | {"hop_length": 512}))
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

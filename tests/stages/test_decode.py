@@ -19,6 +19,7 @@ from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
 from earmark.sound.samples import as_float, as_int16
+from earmark.spool import Scratch
 from earmark.store import Store, read_json, read_table
 from stages import class_mixing, decode, split, trim
 from tests import waveforms
@@ -260,6 +261,60 @@ def test_excerpts_of_one_recording_are_clips_and_one_beyond_its_end_is_quarantin
     assert (bad.clip, bad.reason) == ("long.wav@2.5-3.5", "beyond_end")
     clips = read_table(layout.clips)
     assert clips["start_seconds"].tolist() == [0, 1, 2, 2.5, 0, 1, 0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_of_a_file_decode_it_once_in_whatever_order_they_stand(tmp_path, monkeypatch, workers):
+    names = ["a.wav", "b.flac", "c.wav"]
+    rows = [f"{name},{start},{start + 1},cat" for name in names for start in (0, 1, 0.5, 2)]
+    rows += [f"{name},,,dog" for name in names]
+    opened = tmp_path / "opened.txt"  # the workers are other processes
+    whole = soundfile.SoundFile
+
+    def counted(path, *args, **options):
+        with opened.open("a") as file:
+            file.write(f"{Path(path).name}\n")
+        return whole(path, *args, **options)
+
+    def decoded(folder, rows):
+        for name in names:
+            path = folder / "recordings" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, waveforms.noise(3 * RATE, key=name), RATE)
+        lines = ["path,start_seconds,end_seconds,label", *rows]
+        (folder / "recordings" / "labels.csv").write_text("\n".join(lines) + "\n")
+        layout = Layout(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(soundfile, "SoundFile", counted)
+            decode.run(params_of("recordings", runtime={"workers": workers}), layout)
+        assert not (layout.decoded / "scratch").exists()
+        return Store.open(layout.decoded)
+
+    ordered = decoded(tmp_path / "ordered", rows)
+    opened.unlink()
+    shuffled = decoded(
+        tmp_path / "shuffled", [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    )
+    assert sorted(opened.read_text().split()) == names
+    clips = read_table(tmp_path / "shuffled" / "data" / "clips.parquet")["clip"]
+    assert list(shuffled.index["clip"]) == list(clips) != list(ordered.index["clip"])
+    for position, clip in enumerate(ordered.index["clip"]):
+        twin = shuffled.rows(list(clips).index(clip))
+        np.testing.assert_array_equal(twin, ordered.rows(position))
+
+
+def test_clips_that_pass_between_processes_in_files_come_out_the_same(done, tmp_path, monkeypatch):
+    whole = Scratch.__init__
+
+    def small(self, folder, **options):
+        whole(self, folder, **options | {"memory_bytes": 1000})
+
+    monkeypatch.setattr(Scratch, "__init__", small)
+    monkeypatch.setattr("earmark.spool._BLOCK_BYTES", 3000)
+    other = run_all(tmp_path, workers=2)
+    for path in (path for path in sorted(done.data.glob("**/*")) if path.is_file()):
+        assert (other.root / path.relative_to(done.root)).read_bytes() == path.read_bytes(), path
+    assert not list(other.data.glob("**/scratch"))
 
 
 def test_several_tags_per_clip_and_aux_labels_reach_the_folds(tmp_path):
