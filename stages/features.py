@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
-from earmark.spool import FileRows, Scratch
+from earmark.spool import FileRows, Scratch, release
 from earmark.store import Store, StoreWriter
 from stages import stage
 
@@ -64,7 +64,10 @@ def _rows(
 
     which, i = clip
     scratch = Scratch(scratch_folder, is_shared=True)
-    return extract(np.asarray(stores[which].rows(i)), extractor, scratch=scratch)
+    waveform = np.asarray(stores[which].rows(i))
+    rows = extract(waveform, extractor, scratch=scratch)
+    release(waveform)
+    return rows
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from earmark.layout import Layout
 from earmark.params import Params, Trim
 from earmark.processes import map_ordered
 from earmark.sound.trimming import Trimmed, trim
-from earmark.spool import Scratch
+from earmark.spool import Scratch, release
 from earmark.store import Store, StoreWriter
 from stages import stage
 
@@ -52,7 +52,9 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
 def _trim(decoded: Store, options: Trim, scratch_folder: Path, position: int) -> Trimmed:
     rate, scratch = decoded.metadata["sample_rate"], Scratch(scratch_folder, is_shared=True)
     waveform = np.asarray(decoded.rows(position))
-    return trim(waveform, sample_rate=rate, scratch=scratch, **options.model_dump())
+    trimmed = trim(waveform, sample_rate=rate, scratch=scratch, **options.model_dump())
+    release(waveform)
+    return trimmed
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from earmark.processes import map_ordered
 from earmark.seeding import rng_for
 from earmark.sound import sox
+from earmark.spool import FileRows, Scratch, release
 from earmark.store import Store, StoreWriter
 
 Options = dict[str, Any]
@@ -61,14 +62,15 @@ def _write_effect(
 ) -> None:
     is_train = np.asarray(trimmed.index["split"] == "train")
     positions: list[int] = np.flatnonzero(is_train).tolist()
-    variants = map_ordered(
-        partial(_variant, trimmed, effect, options, seed),
-        positions,
-        workers=workers,
-        description=f"augment {effect}",
-    )
     metadata = {**trimmed.metadata, "key": key}
     with StoreWriter(folder, row_shape=(), dtype="int16", metadata=metadata) as store:
+        store.scratch_folder.mkdir()
+        variants = map_ordered(
+            partial(_variant, trimmed, effect, options, seed, store.scratch_folder),
+            positions,
+            workers=workers,
+            description=f"augment {effect}",
+        )
         for position, (waveform, values) in zip(positions, variants, strict=True):
             clip = str(trimmed.index["clip"].iloc[position])
             drawn = json.dumps(values, sort_keys=True)
@@ -76,12 +78,20 @@ def _write_effect(
 
 
 def _variant(
-    trimmed: Store, effect: str, options: Options, seed: int, position: int
-) -> tuple[NDArray[np.int16], dict[str, Any]]:
+    trimmed: Store,
+    effect: str,
+    options: Options,
+    seed: int,
+    scratch_folder: Path,
+    position: int,
+) -> tuple[NDArray[np.int16] | FileRows, dict[str, Any]]:
     clip = str(trimmed.index["clip"].iloc[position])
     values = sox.draw(effect, options, rng_for(seed, "augment", effect, clip))
     waveform = np.asarray(trimmed.rows(position))
-    return sox.apply(waveform, trimmed.metadata["sample_rate"], effect, values), values
+    rate, scratch = trimmed.metadata["sample_rate"], Scratch(scratch_folder, is_shared=True)
+    variant = sox.apply(waveform, rate, effect, values, scratch=scratch)
+    release(waveform)
+    return variant, values
 
 
 def _key(trimmed: Store, effect: str, options: Options, seed: int, code: str) -> str:
