@@ -15,7 +15,7 @@ from earmark.sound.samples import Float32, Int16, Resampler, as_float
 from earmark.spool import blocks_of
 
 # Features of longer waveforms are made of so many samples at a time.
-BLOCK_SAMPLES = 1 << 24
+BLOCK_SAMPLES = 1 << 22
 
 # Chunks whose buffers stay in the second-level cache; a whole clip at once is half as fast.
 CHUNK_FRAMES = 128

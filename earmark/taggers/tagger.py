@@ -22,7 +22,7 @@ from earmark.taggers.input import FusionInput, Input
 from earmark.taggers.weights import save_tensors
 
 FORMAT = 3
-_BATCHES_HELD = 64  # of a long clip, before the memory of its mapped rows is given back
+_BATCHES_HELD = 16  # of a long clip, before the memory of its mapped rows is given back
 
 
 @dataclass(frozen=True, kw_only=True)

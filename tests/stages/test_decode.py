@@ -375,6 +375,15 @@ def test_classes_are_filled_with_pitches_by_librosa(done, tmp_path):
         assert np.abs(filled.rows(line) - expected.astype(int)).max() <= 1
 
 
+def test_a_clip_too_long_to_mix_is_named_with_what_to_do(done, monkeypatch):
+    monkeypatch.setattr(class_mixing, "LONGEST_SECONDS", 0.4)
+    params = params_of("recordings", class_mixing={"same_class": {"copies": 1}})
+    match = r"clip (cat|dog)/.*: .* long, and clips above .* cannot be mixed; give it start_seconds"
+    with pytest.raises(UserError, match=match):
+        class_mixing.run(params, done)
+    assert not done.class_mixed.exists()
+
+
 def test_the_metrics_summarise_the_split(done):
     assert read_json(done.metrics / "split.json") == {
         "scheme": "stratified",
