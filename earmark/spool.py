@@ -31,9 +31,9 @@ class FileRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         rows = _mapped(self.path, self.dtype, self.shape)
-        return rows if dtype is None and not copy else np.array(rows, dtype)
+        return np.array(rows, dtype) if copy else np.asarray(rows, dtype)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The rows, some megabytes at a time."""

@@ -216,7 +216,7 @@ def _levelled(
         for block in blocks():
             part = block if n_left is None else block[:n_left]
             n_left = None if n_left is None else n_left - len(part)
-            yield part * (_HEADROOM / 65536)  # 32768 is full
+            yield part * np.float64(_HEADROOM / 65536)  # 32768 is full
         yield np.zeros(n_left or 0)
 
     peak = max(np.abs(part).max(initial=0) for part in scaled())
