@@ -11,6 +11,7 @@ import pandas as pd
 from earmark.corpora.quarantine import quarantine_row, quarantine_table
 from earmark.processes import map_ordered
 from earmark.sound.decoding import Decoded, Span, UnusableAudio, decode_excerpts
+from earmark.sound.recordings import path_of
 from earmark.store import StoreWriter
 
 
@@ -23,7 +24,7 @@ def decode_clips(
     """
     spans = zip(clips["path"], clips["start_seconds"], clips["end_seconds"], strict=True)
     files = [
-        (root / path, [(start, end) for _, start, end in rows])
+        (path_of(root, path), [(start, end) for _, start, end in rows])
         for path, rows in groupby(spans, key=lambda row: row[0])
     ]
     decode = partial(_decode, sample_rate=sample_rate)
@@ -65,6 +66,7 @@ def store_clips(
         measured = {
             "seconds": len(audio.waveform) / rate,
             "peak": audio.peak,
+            "gain": audio.gain,
             "native_sample_rate": audio.native_sample_rate,
             "channels": audio.channels,
             "sha256": audio.sha256,

@@ -6,6 +6,7 @@ Shapes: T samples, C channels.
 import hashlib
 import io
 import math
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,28 @@ import soxr
 from numpy.typing import NDArray
 
 from earmark.sound.containers import cut_short, with_length
+from earmark.sound.impostors import Impostor, impostor
+from earmark.sound.recordings import name_of
 
 Int16 = NDArray[np.int16]
 Float32 = NDArray[np.float32]
 
 FULL_SCALE = 32768
-REASONS = ("missing", "empty", "truncated", "unreadable", "beyond_end", "not_finite", "silent")
+REASONS = (
+    *("missing", "empty", "truncated", "unreadable"),
+    *("beyond_end", "too_short", "not_finite", "silent"),
+)
 _BLOCK_FRAMES = 1 << 20  # read in blocks: a wrong header must not decide how much memory is used
+_HEAD_BYTES = 512  # that tell what a file is
 _LOWEST_HZ = 1000  # a damaged header that says 1 Hz would grow 44,100-fold
 _UNKNOWN_FRAMES = 1 << 36  # a flac cannot say more than this
+_SHORTEST_SECONDS = 0.01  # less than a hop of every paper's frames: a click without a spectrum
+# Float samples beyond these peaks are brought within them: below 8 steps of int16 hardly 4 bits
+# would be left, below half a step none; and no codec overshoots full scale eightfold, but floats
+# on the scale of integers do.
+QUIETEST_PEAK, LOUDEST_PEAK = 2.0**-12, 8.0
+_SMALLEST_STEP = 2.0**-24  # half of one of 24 bits: what lies below was not recorded
+_OGG_SHARE = 0.99  # the times of an ogg's pages are not always exact
 _SLACK_SECONDS = 0.01  # how far an excerpt may pass the end: times in tables are rounded
 
 Span = tuple[float, float]  # start and end in seconds; NaN: those of the recording
@@ -36,16 +50,17 @@ class UnusableAudio(ValueError):  # noqa: N818 -- it says what the file is
     """A recording that cannot be used, with one of REASONS and one line that says how to fix it.
 
     missing: no such file, or a link to a missing file. empty: no samples. truncated: fewer samples
-    than the header promises. unreadable: a folder, no permission, or nothing that libsndfile
-    decodes. beyond_end: an excerpt that ends after its recording. not_finite: NaN or infinity among
-    the samples. silent: every sample is zero.
+    than the header promises. unreadable: no file but a folder, pipe or device, no permission, or
+    nothing that libsndfile decodes. beyond_end: an excerpt that ends after its recording.
+    too_short: less than 10 ms. not_finite: NaN or infinity among the samples. silent: all samples
+    are equal, or below the step of 24 bits.
     """
 
     def __init__(self, path: Path, reason: str, finding: str, fix: str) -> None:
         assert reason in REASONS, reason
         super().__init__(path, reason, finding, fix)  # all four, or it could not be pickled
         self.reason = reason
-        self.message = f"{path.name}: {finding}; {fix}"
+        self.message = f"{name_of(path.name)}: {finding}; {fix}"
 
     def __str__(self) -> str:
         return self.message
@@ -59,6 +74,8 @@ class Decoded:
         waveform: int16 (T,), mono at the working rate.
         n_frames: samples of one channel of the clip at `native_sample_rate`.
         sha256: of the waveform's bytes: equal for equal sound, whatever container it came in.
+        gain: what the samples were multiplied by: a power of two where their peak was outside of
+            QUIETEST_PEAK to LOUDEST_PEAK, else 1.
     """
 
     waveform: Int16
@@ -66,6 +83,7 @@ class Decoded:
     channels: int
     n_frames: int
     sha256: str
+    gain: float = 1.0
 
     @property
     def duration_seconds(self) -> float:
@@ -73,16 +91,17 @@ class Decoded:
 
     @property
     def peak(self) -> float:
-        """The largest magnitude of the waveform, 0 to 1."""
-        return max(int(self.waveform.max()), -int(self.waveform.min())) / FULL_SCALE
+        """The largest magnitude in the file; 1 is full scale, at which all but gross excess ends."""
+        peak = max(int(self.waveform.max()), -int(self.waveform.min())) / FULL_SCALE
+        return peak / self.gain
 
 
 def decode(path: Path, *, sample_rate: int) -> Decoded:
     """Read a file of any rate, width and channel count; channels are averaged.
 
     16-bit samples at the working rate stay as they are. All others are computed in float32, rounded
-    and clipped to int16. The header of an mp3 does not tell its length, so an mp3 that was cut
-    short is read as far as it goes.
+    and clipped to int16; very quiet ones are amplified before, see `Decoded.gain`. An mp3 whose
+    first frame does not count its bytes is read as far as it goes.
 
     Args:
         path: a wav, flac, ogg or mp3 file.
@@ -158,20 +177,34 @@ def _finished(
         raise UnusableAudio(
             path, "not_finite", "has NaN or infinite samples", "export it again, or leave it out"
         )
-    waveform = as_int16(mono)
-    if not len(waveform):
+    if not len(mono):
         raise UnusableAudio(path, "empty", f"has no sample at {sample_rate} Hz", "leave it out")
-    if not waveform.any():
-        raise UnusableAudio(
-            path, "silent", "every sample is zero", "record it again, or leave it out"
-        )
+    if (seconds := n_frames / native_sample_rate) < _SHORTEST_SECONDS:
+        finding = f"is {1000 * seconds:.2g} ms long, too short to hold a sound"
+        raise UnusableAudio(path, "too_short", finding, "record it again, or leave it out")
+    gain = 1.0 if mono.dtype == np.int16 else _gain(float(np.abs(mono).max()))
+    waveform = as_int16(mono if gain == 1 else np.ldexp(mono, round(math.log2(gain))))
+    if waveform.min() == waveform.max():
+        level = float(mono[0])
+        finding = "every sample is the same" if level else "every sample is zero"
+        if gain == 1 and np.ptp(mono):
+            finding = "no sample reaches the smallest step of 24 bits"
+        raise UnusableAudio(path, "silent", finding, "record it again, or leave it out")
     return Decoded(
         waveform=waveform,
         native_sample_rate=native_sample_rate,
         channels=channels,
         n_frames=n_frames,
         sha256=hashlib.sha256(waveform.data).hexdigest(),
+        gain=gain,
     )
+
+
+def _gain(peak: float) -> float:
+    """The power of two that brings a peak out of the range of int16 to 0.25 to 0.5, else 1."""
+    if QUIETEST_PEAK <= peak <= LOUDEST_PEAK or peak < _SMALLEST_STEP:
+        return 1.0
+    return 2.0 ** -(math.frexp(peak)[1] + 1)
 
 
 def resample(waveform: Float32, *, from_hz: int, to_hz: int) -> Float32:
@@ -202,10 +235,15 @@ def as_int16(waveform: Int16 | Float32) -> Int16:
 def _read(path: Path) -> tuple[Int16 | Float32, int]:
     """All samples (n, C) of the file, unchanged, and their rate."""
     again = "fetch or export it again, or leave it out"
+    head = b""
     try:
+        status = path.stat()  # before it is opened: to open a pipe waits for ever
+        if other := _other_than_a_file(status.st_mode):
+            raise UnusableAudio(path, "unreadable", f"is {other}, not a file", "leave it out")
+        if not status.st_size:  # and files of /proc, which may wait as pipes do
+            raise UnusableAudio(path, "empty", "the file has no bytes", again)
         with path.open("rb") as file:
-            if not file.read(1):
-                raise UnusableAudio(path, "empty", "the file has no bytes", again)
+            head = file.read(_HEAD_BYTES)
             if shortfall := cut_short(file):
                 raise UnusableAudio(path, "truncated", shortfall, again)
             samples, n_promised, sample_rate = _read_frames(path, file)
@@ -213,12 +251,14 @@ def _read(path: Path) -> tuple[Int16 | Float32, int]:
         finding = "is a link to a missing file" if path.is_symlink() else "does not exist"
         raise UnusableAudio(path, "missing", finding, "restore it, or leave it out") from None
     except OSError as error:
-        fix = "give read permission, or leave it out"
+        needs_right = isinstance(error, PermissionError)
+        fix = "give read permission, or leave it out" if needs_right else again
         raise UnusableAudio(path, "unreadable", error.strerror or "cannot be read", fix) from None
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
         finding = f"libsndfile cannot decode it ({getattr(error, 'error_string', error)})"
         fix = "convert it to wav or flac, or leave it out"
-        raise UnusableAudio(path, "unreadable", finding, fix) from None
+        found = impostor(head) or Impostor(finding, fix)
+        raise UnusableAudio(path, "unreadable", *found) from None
     if sample_rate < _LOWEST_HZ:
         finding = f"its header says {sample_rate} Hz, below {_LOWEST_HZ} Hz"
         raise UnusableAudio(path, "unreadable", finding, again)
@@ -228,6 +268,12 @@ def _read(path: Path) -> tuple[Int16 | Float32, int]:
     if not len(samples):
         raise UnusableAudio(path, "empty", "has a header and no samples", again)
     return samples, sample_rate
+
+
+def _other_than_a_file(mode: int) -> str:
+    """What there is instead of a regular file; "" for one."""
+    kinds = {stat.S_IFREG: "", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+    return (kinds | {stat.S_IFSOCK: "a socket"}).get(stat.S_IFMT(mode), "a device")
 
 
 def _read_frames(path: Path, file: BinaryIO) -> tuple[Int16 | Float32, int, int]:
@@ -243,7 +289,9 @@ def _read_frames(path: Path, file: BinaryIO) -> tuple[Int16 | Float32, int, int]
 def _read_open(sound: soundfile.SoundFile) -> tuple[Int16 | Float32, int, int]:
     # Otherwise soundfile seeks after every read, which a flac of unknown length refuses at its end.
     sound.seekable = lambda: False
-    n_promised = sound.frames if sound.format == "FLAC" and sound.frames < _UNKNOWN_FRAMES else 0
+    shares = {"FLAC": 1.0, "OGG": _OGG_SHARE}  # other headers are read before, or bind nothing
+    is_known = sound.frames < _UNKNOWN_FRAMES
+    n_promised = int(sound.frames * shares.get(sound.format, 0)) if is_known else 0
     # libsndfile's float path is slow, and 16-bit samples need none of it.
     dtype = "int16" if sound.subtype == "PCM_16" else "float32"
     n_wanted = min(sound.frames, _BLOCK_FRAMES)

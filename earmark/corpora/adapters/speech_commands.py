@@ -142,6 +142,8 @@ def _excerpts(
 
 
 def _seconds(noise: Path) -> float:
+    if not noise.is_file():  # to open a pipe would wait for ever
+        raise UserError(f"{noise}: is no file; fetch the corpus again")
     try:
         return float(soundfile.info(noise).duration)
     except soundfile.SoundFileError as error:
