@@ -35,7 +35,9 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         metadata={"sample_rate": rate},
     ) as store:
         clips, quarantine = store_clips(clips, decoded, store)
-        listed = layout.home / "quarantine.csv"  # outside of DVC, which deletes a failed stage's outs
+        listed = (
+            layout.home / "quarantine.csv"
+        )  # outside of DVC, which deletes a failed stage's outs
         write_table(listed, quarantine)
         check_quarantine(
             quarantine, n_clips=len(clips), limit=corpus.max_quarantined, listed=listed

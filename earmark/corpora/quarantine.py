@@ -24,9 +24,7 @@ def quarantine_table(rows: list[dict[str, str]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS, dtype="str")
 
 
-def check_quarantine(
-    quarantine: pd.DataFrame, *, n_clips: int, limit: float, listed: Path
-) -> None:
+def check_quarantine(quarantine: pd.DataFrame, *, n_clips: int, limit: float, listed: Path) -> None:
     """Refuse a corpus of which too many clips cannot be used.
 
     Args:

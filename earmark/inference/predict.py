@@ -205,7 +205,9 @@ def recordings(paths: list[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        inside = [file for file in sorted(files_below(path)) if is_recording(file.relative_to(path))]
+        inside = [
+            file for file in sorted(files_below(path)) if is_recording(file.relative_to(path))
+        ]
         if not inside:
             suffixes = " ".join(sorted(AUDIO_SUFFIXES))
             raise UserError(f"{path}: no audio in it ({suffixes}); name a folder of recordings")

@@ -111,7 +111,9 @@ def corpus_of(params: Params, layout: Layout) -> Corpus | None:
     clips = find_adapter(params.corpus.adapter).read_clips(root, params.corpus.table)
     some = clips.iloc[:: max(1, len(clips) // N_FILES)]
     lengths = some["end_seconds"] - some["start_seconds"].fillna(0)
-    lengths = lengths.where(lengths.notna(), [_seconds(path_of(root, path)) for path in some["path"]])
+    lengths = lengths.where(
+        lengths.notna(), [_seconds(path_of(root, path)) for path in some["path"]]
+    )
     n_train = int((clips["split"] == "train").sum())
     return Corpus(n_train, len(clips) - n_train, float(lengths.mean()))
 
@@ -120,7 +122,7 @@ def _seconds(path: Path) -> float:
     if not os.path.isfile(path):  # to open a pipe would wait for ever
         return math.nan
     try:
-        return float(soundfile.info(path).duration)
+        return float(soundfile.info(os.fsencode(path)).duration)
     except (OSError, soundfile.SoundFileError, TypeError):  # decoding says what is wrong with it
         return math.nan
 

@@ -47,7 +47,7 @@ def native_rates(paths: list[Path]) -> Counter[int]:
     counts: Counter[int] = Counter()
     for path in filter(os.path.isfile, paths):  # to open a pipe would wait for ever
         try:
-            counts[soundfile.info(path).samplerate] += 1
+            counts[soundfile.info(os.fsencode(path)).samplerate] += 1
         except (OSError, soundfile.SoundFileError, TypeError):
             continue  # decoding says what is wrong with it
     return counts

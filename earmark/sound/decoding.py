@@ -6,6 +6,7 @@ Shapes: T samples, C channels.
 import hashlib
 import io
 import math
+import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -278,11 +279,12 @@ def _other_than_a_file(mode: int) -> str:
 
 def _read_frames(path: Path, file: BinaryIO) -> tuple[Int16 | Float32, int, int]:
     """The samples (n, C) that can be decoded, how many a binding header promises, and the rate."""
-    with soundfile.SoundFile(path) as sound:
+    name = os.fsencode(path)  # as soundfile cannot encode a name that is not UTF-8
+    with soundfile.SoundFile(name) as sound:
         if sound.frames:
             return _read_open(sound)
     fixed = with_length(file)
-    with soundfile.SoundFile(path if fixed is None else io.BytesIO(fixed)) as sound:
+    with soundfile.SoundFile(name if fixed is None else io.BytesIO(fixed)) as sound:
         return _read_open(sound)
 
 

@@ -33,7 +33,7 @@ def files_below(root: Path) -> Iterator[Path]:
 
 def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     real = os.path.realpath(folder)
-    if real in above:
+    if real in above or any(Path(one).is_relative_to(real) for one in above):
         return
     with os.scandir(folder) as entries:
         for entry in entries:
