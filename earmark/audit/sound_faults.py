@@ -37,7 +37,7 @@ _TEXTS = {
     "very_quiet": _Text(
         "peaks below -72 dB",
         "peak below -72 dB",
-        "Perhaps a gain was lost or nothing was recorded; those of more than 16 bits were amplified",
+        "A gain was lost, or nothing was recorded; those of more than 16 bits were amplified",
         "Listen to them, and leave out those that hold noise alone.",
     ),
     "dc_offset": _Text(

@@ -1,4 +1,4 @@
-"""What in the folder of a corpus must not be read, or stops DVC: links outwards, pipes, odd names."""
+"""What in the folder of a corpus must not be read, or stops DVC: links out of it, pipes, names."""
 
 import os
 import stat
@@ -37,12 +37,13 @@ def link_problems(paths: Iterable[str], root: Path) -> list[str]:
     """
     real_path = cache(os.path.realpath)
     home = real_path(root)
-    outside: dict[str, str] = {}
+    outside: dict[str, Path] = {}
     for name in paths:
         path = path_of(root, name)
-        real = os.path.join(real_path(path.parent), path.name)  # not each file's whole path anew
-        real = os.path.realpath(real) if os.path.islink(real) else real
-        if not Path(real).is_relative_to(home):
+        real = Path(real_path(path.parent), path.name)  # not each file's whole path anew
+        if os.path.islink(real):  # noqa: PTH114 -- Path's fails where a name is too long
+            real = Path(os.path.realpath(real))
+        if not real.is_relative_to(home):
             outside[name] = real
     if not outside:
         return []

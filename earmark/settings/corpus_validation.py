@@ -48,7 +48,7 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     task = Task.of(clips[clips["split"] == "train"])
     problems += _metric_problems(task, params)
     problems += objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
-    missing = [path for path in clips["path"] if not path_of(root, path).exists()]
+    missing = [path for path in clips["path"] if not os.path.lexists(path_of(root, path))]
     share = len(missing) / max(1, len(clips))
     if corpus.max_quarantined < share < 1:
         fix = "they would be quarantined; restore them or delete their rows"

@@ -119,9 +119,9 @@ def corpus_of(params: Params, layout: Layout) -> Corpus | None:
 
 
 def _seconds(path: Path) -> float:
-    if not os.path.isfile(path):  # to open a pipe would wait for ever
-        return math.nan
     try:
+        if not path.is_file():  # to open a pipe would wait for ever
+            return math.nan
         return float(soundfile.info(os.fsencode(path)).duration)
     except (OSError, soundfile.SoundFileError, TypeError):  # decoding says what is wrong with it
         return math.nan

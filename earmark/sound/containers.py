@@ -1,4 +1,4 @@
-"""What the headers of files promise, to detect those that were cut short; the case of wav and ogg."""
+"""What headers promise, to detect files that were cut short; wav and ogg in particular."""
 
 import os
 import struct

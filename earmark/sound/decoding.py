@@ -92,7 +92,7 @@ class Decoded:
 
     @property
     def peak(self) -> float:
-        """The largest magnitude in the file; 1 is full scale, at which all but gross excess ends."""
+        """The largest magnitude of the file; 1 is full scale, where all but gross excess ends."""
         peak = max(int(self.waveform.max()), -int(self.waveform.min())) / FULL_SCALE
         return peak / self.gain
 

@@ -77,7 +77,7 @@ def test_what_dvc_cannot_hash_is_named_with_its_fix(root: Path, monkeypatch) -> 
 
 
 def test_a_file_that_nobody_may_read_is_named(root: Path, monkeypatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "a.wav")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "a.wav")
     ((line,), _) = folder_problems(root, in_repository=True)
     assert "1 file or folder without read permission" in line
     assert "such as dog/a.wav: DVC cannot read it; run `chmod" in line

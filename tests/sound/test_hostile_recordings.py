@@ -101,7 +101,7 @@ def test_a_zip_is_told(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.wav")[1].startswith("is a zip archive; unpack it")
 
 
-@pytest.mark.parametrize("format", ["AIFF", "AU", "CAF", "W64", "NIST", "MP3"])  # noqa: A002
+@pytest.mark.parametrize("format", ["AIFF", "AU", "CAF", "W64", "NIST", "MP3"])
 @pytest.mark.parametrize("share", [0.3, 0.8])
 def test_headers_that_promise_more_than_there_is_are_truncated(
     tmp_path: Path, format: str, share: float
