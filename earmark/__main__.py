@@ -30,7 +30,7 @@ def validate(
     layout = Layout.here()
     params, problems = parse_params(read_yaml(layout.params), layout.params.name)
     if params is not None:
-        from earmark.settings.corpus_validation import corpus_problems
+        from earmark.settings.corpus_validation import corpus_problems, corpus_warnings
         from earmark.settings.model_validation import weight_problems, weight_warnings
         from earmark.settings.validation import (
             extension_problems,
@@ -47,7 +47,10 @@ def validate(
             problems += corpus_problems(params, layout) + version_problems(layout.root)
     if problems:
         raise UserError(*problems)
-    for warning in weight_warnings(params) if params else ():
+    warnings = weight_warnings(params) if params else []
+    if params and not params_only:
+        warnings += corpus_warnings(params, layout)
+    for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
     if params is not None and not params_only:
@@ -147,6 +150,7 @@ def predict(
     set_up_process(threads=params.runtime.threads)  # before torch is imported
     from earmark.inference.predict import load_ensemble, recordings
     from earmark.sound.decoding import UnusableAudio
+    from earmark.sound.recordings import name_of
 
     ensemble = load_ensemble(params.runtime, layout)
     typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
@@ -156,7 +160,7 @@ def predict(
             prediction = ensemble.tag(path)
         except UnusableAudio as error:
             unusable += 1
-            typer.echo(f"{path}: {error.reason}: {error}", err=True)
+            typer.echo(f"{name_of(path)}: {error.reason}: {error}", err=True)
             continue
         as_text = json.dumps(prediction.to_json(top)) if as_json else prediction.line(top)
         typer.echo(as_text)
@@ -188,6 +192,7 @@ def embed(
     from earmark.inference.embed import Embedder, as_table
     from earmark.inference.predict import recordings
     from earmark.sound.decoding import UnusableAudio
+    from earmark.sound.recordings import name_of
     from earmark.store import write_table
 
     if out.suffix not in (".parquet", ".csv"):
@@ -200,9 +205,9 @@ def embed(
         try:
             found.append((path, embedder.embed(path)))
         except UnusableAudio as error:
-            typer.echo(f"{path}: {error.reason}: {error}", err=True)
+            typer.echo(f"{name_of(path)}: {error.reason}: {error}", err=True)
             continue
-        typer.echo(f"{path}: {len(found[-1][1])} patches")
+        typer.echo(f"{name_of(path)}: {len(found[-1][1])} patches")
     if found:
         write_table(out, as_table(found))
     if len(found) < len(paths):

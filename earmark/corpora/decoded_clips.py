@@ -10,6 +10,7 @@ import pandas as pd
 from earmark.corpora.quarantine import quarantine_row, quarantine_table
 from earmark.processes import map_ordered
 from earmark.sound.decoding import Decoded, Span, UnusableAudio, decode_excerpts
+from earmark.sound.recordings import path_of
 from earmark.spool import MEMORY_BYTES, Scratch
 from earmark.store import StoreWriter
 
@@ -41,7 +42,7 @@ def decode_clips(
     spans = zip(clips["path"], clips["start_seconds"], clips["end_seconds"], strict=True)
     files: dict[str, _File] = {}  # in the order of their first clips
     for row, (path, start, end) in enumerate(spans):
-        file = files.setdefault(path, _File(root / path, [], []))
+        file = files.setdefault(path, _File(path_of(root, path), [], []))
         file.rows.append(row)
         file.spans.append((start, end))
     decode = partial(_decode, sample_rate, scratch_folder)
@@ -90,6 +91,7 @@ def store_clips(
         measured = {
             "seconds": len(audio.waveform) / rate,
             "peak": audio.peak,
+            "gain": audio.gain,
             "native_sample_rate": audio.native_sample_rate,
             "channels": audio.channels,
             "sha256": audio.sha256,

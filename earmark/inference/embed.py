@@ -21,6 +21,7 @@ from earmark.layout import Layout
 from earmark.networks import Network, build
 from earmark.published.weights import vggish
 from earmark.sound.decoding import decode
+from earmark.sound.recordings import name_of
 from earmark.spool import Scratch
 
 Floats = NDArray[np.floating[Any]]
@@ -114,7 +115,7 @@ def as_table(recordings: Iterable[tuple[Path, Embeddings]]) -> pd.DataFrame:
         n_patches, n_dims = embeddings.shape
         table = pd.DataFrame(embeddings, columns=[f"e{dim}" for dim in range(n_dims)])
         table.insert(0, "start_seconds", np.arange(n_patches) * PATCH_SECONDS)
-        table.insert(0, "file", str(path))
+        table.insert(0, "file", name_of(path))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

@@ -30,7 +30,10 @@ class Runtime(Section):
 
 
 class Corpus(Section):
-    """Where the recordings are and how they are read; `max_quarantined` changes no result."""
+    """Where the recordings are and how they are read; `max_quarantined` changes no result.
+
+    With `links_outside` clips may be links to files outside of the root.
+    """
 
     name: Name
     adapter: Name
@@ -38,6 +41,7 @@ class Corpus(Section):
     table: str
     label_corrections: Annotated[str, Field(min_length=1)]
     synthetic: bool
+    links_outside: bool
     max_quarantined: Share
 
 
