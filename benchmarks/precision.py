@@ -145,7 +145,9 @@ def corpus_store(corpus: Path, folder: Path) -> tuple[pd.DataFrame, Store]:
     """The clips of a folder of class folders, or of its clips.csv, and their log-mel frames."""
     table = "clips.csv" if (corpus / "clips.csv").exists() else ""
     clips = find("folder").read_clips(corpus, table)
-    waveforms = (decode(corpus / path, sample_rate=RATE).waveform for path in clips["path"])
+    waveforms = (
+        np.asarray(decode(corpus / path, sample_rate=RATE).waveform) for path in clips["path"]
+    )
     return with_splits(clips), frames_store(clips, waveforms, folder / "logmel")
 
 

@@ -148,7 +148,9 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
         )
     for name in params.features:
         feature = _feature(params, name)
-        rows = extract(waveform, feature)  # the first time tables are made, which are kept
+        rows = np.asarray(
+            extract(waveform, feature)
+        )  # the first time tables are made, which are kept
         seconds += (n_clips + n_varied + n_mixed) * _processor_seconds(
             partial(extract, waveform, feature)
         )

@@ -213,7 +213,8 @@ def test_crops_of_mapped_rows_give_what_those_in_memory_do(tmp_path: Path, monke
     rows = np.random.default_rng(0).integers(-9000, 9000, 162 * 50).astype(np.int16)
     rows.tofile(tmp_path / "rows")
     mapped = np.asarray(np.memmap(tmp_path / "rows", np.int16, "r"))
-    tagger, released = new(), []
+    tagger = new()
+    released: list[Any] = []
     monkeypatch.setattr("earmark.taggers.input.release", released.append)
     of_both = [
         tagger.clip_probabilities(segments(WAVE, clip, "cover"), CPU, batch_size=4)
