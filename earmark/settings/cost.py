@@ -148,9 +148,8 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
         )
     for name in params.features:
         feature = _feature(params, name)
-        rows = np.asarray(
-            extract(waveform, feature)
-        )  # the first time tables are made, which are kept
+        # The first time tables are made, which are kept.
+        rows = np.asarray(extract(waveform, feature))
         seconds += (n_clips + n_varied + n_mixed) * _processor_seconds(
             partial(extract, waveform, feature)
         )
