@@ -21,7 +21,7 @@ from earmark.audit.duplicates import find_duplicates
 from earmark.exits import clean_exit
 from earmark.processes import set_up_process
 from earmark.seeding import rng_for
-from earmark.sound.decoding import Float32, as_int16, resample
+from earmark.sound.samples import Float32, as_int16, resample
 from earmark.store import Store, StoreWriter
 
 RATE = 22_050  # of the stored clips: half the disk of 44.1 kHz, and above what is looked at

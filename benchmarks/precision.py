@@ -21,7 +21,8 @@ from earmark.features import build
 from earmark.labels import Task
 from earmark.params import Recipe
 from earmark.seeding import rng_for
-from earmark.sound.decoding import Int16, as_float, decode
+from earmark.sound.decoding import decode
+from earmark.sound.samples import Int16, as_float
 from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input
@@ -144,7 +145,9 @@ def corpus_store(corpus: Path, folder: Path) -> tuple[pd.DataFrame, Store]:
     """The clips of a folder of class folders, or of its clips.csv, and their log-mel frames."""
     table = "clips.csv" if (corpus / "clips.csv").exists() else ""
     clips = find("folder").read_clips(corpus, table)
-    waveforms = (decode(corpus / path, sample_rate=RATE).waveform for path in clips["path"])
+    waveforms = (
+        np.asarray(decode(corpus / path, sample_rate=RATE).waveform) for path in clips["path"]
+    )
     return with_splits(clips), frames_store(clips, waveforms, folder / "logmel")
 
 

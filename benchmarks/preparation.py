@@ -25,7 +25,8 @@ from earmark.features import build
 from earmark.features.vggish import vggish_mel_weights
 from earmark.seeding import rng_for
 from earmark.sound import sox
-from earmark.sound.decoding import Float32, as_float, decode
+from earmark.sound.decoding import decode
+from earmark.sound.samples import Float32, as_float
 from earmark.sound.trimming import trim_ends
 
 RATE = 44_100
@@ -149,7 +150,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         paths = made_corpus(Path(folder), options.clips)
-        waveforms = [as_float(decode(path, sample_rate=RATE).waveform) for path in paths]
+        decoded = (decode(path, sample_rate=RATE).waveform for path in paths)
+        waveforms = [as_float(np.asarray(waveform)) for waveform in decoded]
         seconds = {path: len(w) / RATE for path, w in zip(paths, waveforms, strict=True)}
         print(f"{len(paths)} clips, {sum(seconds.values()):.0f} s of sound; audio seconds a second")
         print(f"{'step':30} {'usual':>9} {'earmark':>9} {'ratio':>7}")

@@ -156,6 +156,7 @@ def predict(
     set_up_process(threads=params.runtime.threads)  # before torch is imported
     from earmark.inference.predict import load_ensemble, recordings
     from earmark.sound.decoding import UnusableAudio
+    from earmark.sound.recordings import name_of
 
     ensemble = load_ensemble(params.runtime, layout)
     typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
@@ -165,7 +166,7 @@ def predict(
             prediction = ensemble.tag(path)
         except UnusableAudio as error:
             unusable += 1
-            typer.echo(f"{path}: {error.reason}: {error}", err=True)
+            typer.echo(f"{name_of(path)}: {error.reason}: {error}", err=True)
             continue
         as_text = json.dumps(prediction.to_json(top)) if as_json else prediction.line(top)
         typer.echo(as_text)
@@ -197,6 +198,7 @@ def embed(
     from earmark.inference.embed import Embedder, as_table
     from earmark.inference.predict import recordings
     from earmark.sound.decoding import UnusableAudio
+    from earmark.sound.recordings import name_of
     from earmark.store import write_table
 
     if out.suffix not in (".parquet", ".csv"):
@@ -209,9 +211,9 @@ def embed(
         try:
             found.append((path, embedder.embed(path)))
         except UnusableAudio as error:
-            typer.echo(f"{path}: {error.reason}: {error}", err=True)
+            typer.echo(f"{name_of(path)}: {error.reason}: {error}", err=True)
             continue
-        typer.echo(f"{path}: {len(found[-1][1])} patches")
+        typer.echo(f"{name_of(path)}: {len(found[-1][1])} patches")
     if found:
         write_table(out, as_table(found))
     if len(found) < len(paths):

@@ -1,5 +1,6 @@
 """Where every artifact of the pipeline lives, relative to the root of the repository."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +104,14 @@ class Layout:
 
     def learning_curve(self, member: str, fold: str) -> Path:
         return self.all_learning_curves / f"{member}-{fold}.csv"
+
+    @property
+    def scratch_folder(self) -> Path:
+        """For temporary files of one process that may be as large as a recording.
+
+        Not that of the system where there is a choice: it is in memory on many machines.
+        """
+        return self.home if self.home.is_dir() else Path(tempfile.gettempdir())
 
     @property
     def home(self) -> Path:

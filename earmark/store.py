@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
 from earmark.errors import DamagedError, reading
+from earmark.spool import FileRows
 
 
 @contextmanager
@@ -262,8 +263,15 @@ class StoreWriter:
         self._open_shard()
         return self
 
-    def append(self, rows: NDArray[Any], **columns: object) -> None:
+    @property
+    def scratch_folder(self) -> Path:
+        """Where workers leave rows that are too many for memory; it ends with the writing."""
+        return self._part / "scratch"
+
+    def append(self, rows: NDArray[Any] | FileRows, **columns: object) -> None:
         """Add one clip's rows `(R, *row_shape)`, and its columns to the index.
+
+        Rows that are in a file of their own are copied by blocks, and the file is deleted.
 
         Raises:
             ValueError: the rows have another shape or type than the store.
@@ -276,9 +284,12 @@ class StoreWriter:
             self._close_shard()
             self._open_shard()
         assert self._file is not None
-        data = np.ascontiguousarray(rows)
-        self._file.write(data.data)
-        self._digest.update(data.data)
+        for block in rows.blocks() if isinstance(rows, FileRows) else [rows]:
+            data = np.ascontiguousarray(block)
+            self._file.write(data.data)
+            self._digest.update(data.data)
+        if isinstance(rows, FileRows):
+            rows.delete()
         position = {"shard": self._shard, "start": self._rows_in_shard, "length": len(rows)}
         self._entries.append({**columns, **position})
         self._rows_in_shard += len(rows)
@@ -306,6 +317,7 @@ class StoreWriter:
 
     def _finish(self) -> None:
         self._close_shard()
+        shutil.rmtree(self.scratch_folder, ignore_errors=True)
         pd.DataFrame(self._entries).to_parquet(self._part / "index.parquet", index=False)
         metadata = {
             **self.metadata,

@@ -12,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.corpora.stored_tables import read_folds
+from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.processes import map_ordered
+from earmark.processes import duration, map_ordered
 from earmark.sound import class_mixing
 from earmark.sound.class_mixing import NewClip
-from earmark.sound.decoding import as_float, as_int16
+from earmark.sound.samples import as_float, as_int16
 from earmark.sound.trimming import peak_normalise, without_clipping
 from earmark.store import Store, StoreWriter
 from stages import stage
+
+LONGEST_SECONDS = 600.0  # of a clip to mix, which is done in memory at 40 bytes a sample
 
 
 def run(params: Params, layout: Layout) -> int:
@@ -32,6 +35,7 @@ def run(params: Params, layout: Layout) -> int:
         *class_mixing.plan_pitches(clips, params.class_mixing.pitch_fill, params.seed),
     ]
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
+    _check_lengths(trimmed, plan, line_of)
     made = map_ordered(
         partial(_make, trimmed, line_of, params.trim.normalise),
         plan,
@@ -47,6 +51,19 @@ def run(params: Params, layout: Layout) -> int:
             drawn = json.dumps(new.values, sort_keys=True)
             store.append(waveform, split="train", drawn=drawn, **facts)
     return len(plan)
+
+
+def _check_lengths(trimmed: Store, plan: list[NewClip], line_of: dict[str, int]) -> None:
+    lengths = trimmed.index["length"] / trimmed.metadata["sample_rate"]
+    for new in plan:
+        for clip in filter(None, (new.clip, new.partner)):
+            seconds = float(lengths.iloc[line_of[clip]])
+            if seconds > LONGEST_SECONDS:
+                raise UserError(
+                    f"clip {clip}: {duration(seconds)} long, and clips above "
+                    f"{duration(LONGEST_SECONDS)} cannot be mixed; give it start_seconds and "
+                    "end_seconds, or set same_class.copies and pitch_fill.up_to to 0"
+                )
 
 
 def _make(

@@ -1,7 +1,7 @@
 """Decode the corpus to int16 mono waveforms at one working rate.
 
 Reads: corpus.root (the recordings and their table)
-Writes: data/clips.parquet, data/decoded/, metrics/decode.json
+Writes: data/clips.parquet, data/decoded/, metrics/decode.json, .earmark/quarantine.csv
 Params: corpus, decode
 """
 
@@ -10,7 +10,9 @@ from typing import Any
 from earmark.corpora.adapters import find
 from earmark.corpora.clips import check_clips
 from earmark.corpora.decoded_clips import decode_clips, store_clips, summarise_decoding
+from earmark.corpora.folder_checks import link_problems
 from earmark.corpora.quarantine import check_quarantine
+from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import StoreWriter, write_json, write_table
@@ -22,7 +24,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     root = layout.root / corpus.root
     clips = find(corpus.adapter).read_clips(root, corpus.table)
     check_clips(clips, root=root, cv=params.cv, folds=params.fold_names)
-    decoded = decode_clips(clips, root, sample_rate=rate, workers=params.runtime.workers)
+    if not corpus.links_outside and (problems := link_problems(clips["path"], root)):
+        raise UserError(*problems)
     with StoreWriter(
         layout.decoded,
         row_shape=(),
@@ -30,8 +33,21 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         shard_rows=int(params.decode.shard_seconds * rate),
         metadata={"sample_rate": rate},
     ) as store:
+        decoded = decode_clips(
+            clips,
+            root,
+            sample_rate=rate,
+            workers=params.runtime.workers,
+            scratch_folder=store.scratch_folder,
+        )
         clips, quarantine = store_clips(clips, decoded, store)
-        check_quarantine(quarantine, n_clips=len(clips), limit=corpus.max_quarantined)
+        listed = (
+            layout.home / "quarantine.csv"
+        )  # outside of DVC, which deletes a failed stage's outs
+        write_table(listed, quarantine)
+        check_quarantine(
+            quarantine, n_clips=len(clips), limit=corpus.max_quarantined, listed=listed
+        )
         store.add_table("quarantine", quarantine)
     write_table(layout.clips, clips)
     summary = summarise_decoding(clips, quarantine)
@@ -48,3 +64,5 @@ if __name__ == "__main__":
             "%(equal_in_train_and_test)d of them across train and test",
             summary,
         )
+        if summary["quarantined"]:
+            s.log.info("decode: .earmark/quarantine.csv names those in quarantine, and why")

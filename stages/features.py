@@ -6,6 +6,7 @@ Params: features.<feature>, decode.sample_rate
 """
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import map_ordered
+from earmark.spool import FileRows, Scratch, release
 from earmark.store import Store, StoreWriter
 from stages import stage
 
@@ -35,13 +37,6 @@ def run(params: Params, layout: Layout, feature: str) -> int:
         Store.open(layout.class_mixed),
     ]
     clips = [(which, i) for which, store in enumerate(stores) for i in range(len(store))]
-    rows = map_ordered(
-        partial(_rows, stores, extractor),
-        clips,
-        workers=params.runtime.workers,
-        description=f"features {feature}",
-        name_of=lambda clip: stores[clip[0]].index["clip"].iloc[clip[1]],
-    )
     metadata = {"type": declared.type, "silence": np.atleast_1d(extractor.silence).tolist()}
     with StoreWriter(
         layout.features(feature),
@@ -49,17 +44,30 @@ def run(params: Params, layout: Layout, feature: str) -> int:
         dtype=extractor.dtype,
         metadata=metadata,
     ) as out:
+        rows = map_ordered(
+            partial(_rows, stores, extractor, out.scratch_folder),
+            clips,
+            workers=params.runtime.workers,
+            description=f"features {feature}",
+            name_of=lambda clip: stores[clip[0]].index["clip"].iloc[clip[1]],
+        )
         for (which, i), extracted in zip(clips, rows, strict=True):
             row = stores[which].index.iloc[i]
             out.append(extracted, **{key: row.get(key, "") for key in COLUMNS})
     return len(clips)
 
 
-def _rows(stores: list[Store], extractor: "FeatureType", clip: tuple[int, int]) -> NDArray[Any]:
+def _rows(
+    stores: list[Store], extractor: "FeatureType", scratch_folder: Path, clip: tuple[int, int]
+) -> NDArray[Any] | FileRows:
     from earmark.features.extraction import extract
 
     which, i = clip
-    return extract(np.asarray(stores[which].rows(i)), extractor)
+    scratch = Scratch(scratch_folder, is_shared=True)
+    waveform = np.asarray(stores[which].rows(i))
+    rows = extract(waveform, extractor, scratch=scratch)
+    release(waveform)
+    return rows
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Params: trim
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from earmark.layout import Layout
 from earmark.params import Params, Trim
 from earmark.processes import map_ordered
 from earmark.sound.trimming import Trimmed, trim
+from earmark.spool import Scratch, release
 from earmark.store import Store, StoreWriter
 from stages import stage
 
@@ -21,18 +23,18 @@ from stages import stage
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     decoded = Store.open(layout.decoded)
     rate = decoded.metadata["sample_rate"]
-    clips = map_ordered(
-        partial(_trim, decoded, params.trim),
-        range(len(decoded)),
-        workers=params.runtime.workers,
-        description="trim",
-        name_of=decoded.index["clip"].iloc.__getitem__,
-    )
     n_whole, n_samples = 0, 0
-    known = zip(decoded.index["clip"], decoded.index["split"], clips, strict=True)
     with StoreWriter(
         layout.trimmed, row_shape=(), dtype="int16", metadata=decoded.metadata
     ) as store:
+        clips = map_ordered(
+            partial(_trim, decoded, params.trim, store.scratch_folder),
+            range(len(decoded)),
+            workers=params.runtime.workers,
+            description="trim",
+            name_of=decoded.index["clip"].iloc.__getitem__,
+        )
+        known = zip(decoded.index["clip"], decoded.index["split"], clips, strict=True)
         for clip, split, trimmed in known:
             n_whole += trimmed.kept_whole
             n_samples += len(trimmed.waveform)
@@ -48,9 +50,12 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     return {"clips": len(decoded), "kept_whole": n_whole, "seconds_cut": n_cut / rate}
 
 
-def _trim(decoded: Store, options: Trim, position: int) -> Trimmed:
-    rate = decoded.metadata["sample_rate"]
-    return trim(np.asarray(decoded.rows(position)), sample_rate=rate, **options.model_dump())
+def _trim(decoded: Store, options: Trim, scratch_folder: Path, position: int) -> Trimmed:
+    rate, scratch = decoded.metadata["sample_rate"], Scratch(scratch_folder, is_shared=True)
+    waveform = np.asarray(decoded.rows(position))
+    trimmed = trim(waveform, sample_rate=rate, scratch=scratch, **options.model_dump())
+    release(waveform)
+    return trimmed
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ seed: 1
 extensions: extensions
 runtime: {threads: 2, workers: 2, checkpoint_seconds: 60.0, device: cpu, precision: float32}
 corpus: {name: demo, adapter: fsdkaggle2018,
-  root: data/demo/synthetic, max_quarantined: 0.05,
+  root: data/demo/synthetic, links_outside: false, max_quarantined: 0.05,
   label_corrections: profiles/no_corrections.csv}
 demo: {synthetic: {n_tags: 3}}
 decode: {sample_rate: 44100}

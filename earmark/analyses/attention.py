@@ -20,8 +20,10 @@ from earmark.features.logmel import LogMel, slaney_mel_weights
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
 from earmark.layout import Layout
 from earmark.params import Trim
-from earmark.sound.decoding import Int16, UnusableAudio, as_float, decode
+from earmark.sound.decoding import UnusableAudio, decode
+from earmark.sound.samples import Int16, as_float
 from earmark.sound.trimming import trim
+from earmark.spool import Scratch
 from earmark.store import Store
 from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
@@ -64,7 +66,8 @@ def attend(
         raise UserError(f"{tagger.network_name} has no attention over time; {fix}")
     sample_rate = tagger.input.sample_rate
     trimmed = trim(waveform, sample_rate=sample_rate, **trim_.model_dump())
-    rows = rows_read(WaveformFeatures(trimmed.waveform), tagger, extractor, device)  # (P, ...)
+    features = WaveformFeatures(np.asarray(trimmed.waveform))
+    rows = rows_read(features, tagger, extractor, device)  # (P, ...)
     weights, levels = attention_weights(tagger, rows, device)
     edges = np.linspace(0, len(rows) * PATCH_SECONDS, weights.shape[1] + 1)
     # A clip shorter than a patch was padded: its only step ends with the clip.
@@ -161,7 +164,8 @@ def read_recording(layout: Layout, recording: str, *, sample_rate: int) -> Int16
     path = Path(recording)
     if path.is_file():
         try:
-            return decode(path, sample_rate=sample_rate).waveform
+            scratch = Scratch(layout.scratch_folder)
+            return np.asarray(decode(path, sample_rate=sample_rate, scratch=scratch).waveform)
         except UnusableAudio as error:
             fix = "choose another recording"
             raise UserError(f"{path}: {error.reason}: {error}; {fix}") from error

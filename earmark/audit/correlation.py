@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.sound.decoding import Float32
+from earmark.sound.samples import Float32
 
 _WHITENING = 0.8  # power of the magnitude to divide by; 1 would count plain noise in full
 

@@ -17,8 +17,9 @@ from earmark.audit.fingerprints import RATE, UNIT, Fingerprint, count_bit_errors
 from earmark.audit.matching import find_candidates
 from earmark.audit.null_distribution import NullDistribution, unrelated_pairs
 from earmark.audit.pairs import Pair
+from earmark.audit.sound import beginning
 from earmark.processes import map_ordered
-from earmark.sound.decoding import Float32, as_float, resample
+from earmark.sound.samples import Float32, as_float, resample
 from earmark.store import Store
 
 _MAX_BIT_ERROR_RATE = 0.25  # of the reliable bits; Haitsma & Kalker allow 0.35 of all bits
@@ -40,7 +41,10 @@ COLUMNS = list(_DTYPES)
 
 
 class Waveforms:
-    """The decoded waveforms of a store by index, for other processes to compare."""
+    """The decoded waveforms of a store by index, for other processes to compare.
+
+    Of a clip above ten minutes its beginning is compared alone; see `sound.beginning`.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store, self.sample_rate = store, int(store.metadata["sample_rate"])
@@ -49,10 +53,11 @@ class Waveforms:
         return len(self.store)
 
     def fingerprint(self, index: int) -> Fingerprint:
-        return fingerprint(as_float(self.store.rows(index)), sample_rate=self.sample_rate)
+        return fingerprint(as_float(beginning(self.store, index)), sample_rate=self.sample_rate)
 
     def at_16k(self, index: int) -> Float32:
-        return resample(as_float(self.store.rows(index)), from_hz=self.sample_rate, to_hz=RATE)
+        waveform = as_float(beginning(self.store, index))
+        return resample(waveform, from_hz=self.sample_rate, to_hz=RATE)
 
 
 def find_duplicates(

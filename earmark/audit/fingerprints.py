@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.sound.decoding import Float32, resample
+from earmark.sound.samples import Float32, resample
 
 RATE = 16_000
 WINDOW = 2048
@@ -22,6 +22,7 @@ UNIT = 128  # samples: offsets are counted in units
 N_BITS = 32
 BAND_HZ = (150.0, 5500.0)  # what a telephone recording or an mp3 of a low bit rate still holds
 N_WEAKEST = 2
+_BLOCK_FRAMES = 8192  # that are in memory at a time
 _LAG = WINDOW // 2  # samples between the two energies of a bit
 _DENSE_SECONDS = 2.0  # clips up to here have a frame every unit, longer ones every second unit
 _RELIABLE_DB = 1.0  # a smaller difference changes its sign with little noise
@@ -77,6 +78,11 @@ def band_energies(at_16k: Float32, *, hop_length: int) -> Float32:
     if len(at_16k) < WINDOW:
         return np.zeros((0, N_BITS + 1), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(at_16k, WINDOW)[::hop_length]
+    blocks = [frames[i : i + _BLOCK_FRAMES] for i in range(0, len(frames), _BLOCK_FRAMES)]
+    return np.concatenate([_energies(block) for block in blocks])
+
+
+def _energies(frames: Float32) -> Float32:
     spectra = np.fft.rfft(frames * _window())
     power = spectra.real**2 + spectra.imag**2
     return np.asarray(power @ _bank(), dtype=np.float32)

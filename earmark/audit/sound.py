@@ -8,9 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earmark.processes import map_ordered
-from earmark.sound.decoding import FULL_SCALE, Int16
+from earmark.sound.samples import FULL_SCALE, Int16
 from earmark.store import Store
 
+LONGEST_SECONDS = 600.0  # what follows in a clip is not measured: memory grows with length
 _MIN_RUN = 3  # equal samples in a row at the limit of their clip: a flat top
 _MIN_LIMIT = 0.1  # of full scale; equal samples at a lower limit are not clipping
 _N_FFT = 2048
@@ -27,11 +28,17 @@ class _MeasureClip:
         self.store, self.sample_rate = store, int(store.metadata["sample_rate"])
 
     def __call__(self, index: int) -> dict[str, float]:
-        return measure(self.store.rows(index), sample_rate=self.sample_rate)
+        return measure(beginning(self.store, index), sample_rate=self.sample_rate)
+
+
+def beginning(store: Store, index: int) -> Int16:
+    """The waveform (T,) of a clip, or of its first ten minutes."""
+    waveform: Int16 = store.rows(index)
+    return waveform[: round(LONGEST_SECONDS * store.metadata["sample_rate"])]
 
 
 def measure_clips(store: Store, *, workers: int) -> pd.DataFrame:
-    """Measure every clip of the store of decoded clips.
+    """Measure every clip of the store of decoded clips, of a long one its first ten minutes.
 
     Returns:
         One row per clip: properties of its file (clip, split, seconds, native_sample_rate,

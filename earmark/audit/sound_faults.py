@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from earmark.audit.findings import Finding
+from earmark.sound.decoding import QUIETEST_PEAK
 from earmark.wording import first_of
 
 TOPIC = "sound"
@@ -26,6 +27,18 @@ _TEXTS = {
         "are clipped",
         "Clipping adds harmonics that do not belong to the sound",
         "Replace them by recordings of a lower level, or keep them.",
+    ),
+    "over_full_scale": _Text(
+        "exceeds full scale",
+        "exceed full scale",
+        "Their floats are on another scale, such as that of integers, and were divided",
+        "Export them again, with samples from -1 to 1, if their levels matter.",
+    ),
+    "very_quiet": _Text(
+        "peaks below -72 dB",
+        "peak below -72 dB",
+        "A gain was lost, or nothing was recorded; those of more than 16 bits were amplified",
+        "Listen to them, and leave out those that hold noise alone.",
     ),
     "dc_offset": _Text(
         f"has a DC offset of {MAX_DC_OFFSET:.0%} of full scale or more",
@@ -74,6 +87,8 @@ def findings(sound: pd.DataFrame) -> list[Finding]:
 def _faults(sound: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
     return {
         "clipped": sound["clipped_share"] >= MAX_CLIPPED_SHARE,
+        "over_full_scale": sound["peak"] > 1,
+        "very_quiet": sound["peak"] < QUIETEST_PEAK,
         "dc_offset": sound["dc_offset"].abs() >= MAX_DC_OFFSET,
         "mostly_silent": sound["silent_share"] >= MAX_SILENT_SHARE,
         "band_limited": sound["bandwidth_share"] < MIN_BANDWIDTH_SHARE,

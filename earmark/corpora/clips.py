@@ -1,5 +1,6 @@
 """The clips table: one row per clip, with the same columns for every corpus."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +13,7 @@ from earmark.corpora.split_names import check_names
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 from earmark.params import CrossValidation
+from earmark.sound.recordings import name_of, path_of
 
 SCHEMA = pa.DataFrameSchema(
     {
@@ -47,7 +49,7 @@ def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
     >>> table[["clip", "label", "verified", "split"]].to_dict("records")
     [{'clip': 'a.wav', 'label': 'dog', 'verified': True, 'split': 'train'}]
     """
-    table = pd.DataFrame(columns)
+    table = pd.DataFrame({name: _writable(values) for name, values in columns.items()})
     unknown: dict[str, Any] = {
         "label": "",
         "aux_label": "",
@@ -67,6 +69,13 @@ def clips_table(columns: dict[str, Any]) -> pd.DataFrame:
     seconds = dict.fromkeys(["start_seconds", "end_seconds"], float)
     types: Any = {**dict.fromkeys(texts, "str"), "fold": "Int64", "verified": bool, **seconds}
     return table[COLUMNS].astype(types)
+
+
+def _writable(values: Any) -> Any:
+    """Texts as a table can hold them, since some are names of files that are not UTF-8."""
+    if isinstance(values, list):
+        return [name_of(value) if isinstance(value, str) else value for value in values]
+    return values
 
 
 def problems_of(
@@ -136,7 +145,7 @@ def _path_problems(clips: pd.DataFrame, root: Path) -> list[str]:
             )
     if len(clips) == 0:
         problems.append(f"corpus: no clip found under {root}; check corpus.root and corpus.table")
-    elif not problems and not any((root / path).exists() for path in clips["path"]):
+    elif not problems and not any(os.path.lexists(path_of(root, path)) for path in clips["path"]):
         example = root / str(clips["path"].iloc[0])
         problems.append(
             f"corpus: none of the {len(clips)} files of the table exists (such as {example}); "

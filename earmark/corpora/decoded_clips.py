@@ -2,45 +2,70 @@
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from earmark.corpora.quarantine import quarantine_row, quarantine_table
 from earmark.processes import map_ordered
 from earmark.sound.decoding import Decoded, Span, UnusableAudio, decode_excerpts
+from earmark.sound.recordings import path_of
+from earmark.spool import MEMORY_BYTES, Scratch
 from earmark.store import StoreWriter
 
 
+class _File(NamedTuple):
+    """A recording with its clips: their rows in the table, and their times."""
+
+    path: Path
+    rows: list[int]
+    spans: list[Span]
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether rows of other files stand between its own."""
+        return self.rows[-1] - self.rows[0] >= len(self.rows)
+
+
 def decode_clips(
-    clips: pd.DataFrame, root: Path, *, sample_rate: int, workers: int
+    clips: pd.DataFrame, root: Path, *, sample_rate: int, workers: int, scratch_folder: Path
 ) -> Iterator[Decoded | UnusableAudio]:
     """Yield the decoded audio of every clip in order, or the error that says why there is none.
 
-    A file is decoded once for all of its clips that follow each other in the table.
+    A file is decoded once for all of its clips, wherever they stand in the table.
+
+    Args:
+        scratch_folder: for waveforms that are too long for memory, and for those that wait until
+            clips of other files before them are yielded.
     """
     spans = zip(clips["path"], clips["start_seconds"], clips["end_seconds"], strict=True)
-    files = [
-        (root / path, [(start, end) for _, start, end in rows])
-        for path, rows in groupby(spans, key=lambda row: row[0])
-    ]
-    decode = partial(_decode, sample_rate=sample_rate)
-    decoded = map_ordered(
+    files: dict[str, _File] = {}  # in the order of their first clips
+    for row, (path, start, end) in enumerate(spans):
+        file = files.setdefault(path, _File(path_of(root, path), [], []))
+        file.rows.append(row)
+        file.spans.append((start, end))
+    decode = partial(_decode, sample_rate, scratch_folder)
+    results = map_ordered(
         decode,
-        files,
+        list(files.values()),
         workers=workers,
         description="decode",
-        name_of=lambda file: file[0].relative_to(root),
+        name_of=lambda file: file.path.relative_to(root),
     )
-    for excerpts in decoded:
-        yield from excerpts
+    waiting: dict[int, Decoded | UnusableAudio] = {}
+    n_yielded = 0
+    for file, excerpts in zip(files.values(), results, strict=True):
+        waiting.update(zip(file.rows, excerpts, strict=True))
+        while n_yielded in waiting:
+            yield waiting.pop(n_yielded)
+            n_yielded += 1
 
 
-def _decode(file: tuple[Path, list[Span]], sample_rate: int) -> list[Decoded | UnusableAudio]:
-    path, spans = file
-    return decode_excerpts(path, spans, sample_rate=sample_rate)
+def _decode(sample_rate: int, scratch_folder: Path, file: _File) -> list[Decoded | UnusableAudio]:
+    memory_bytes = 0 if file.is_scattered else MEMORY_BYTES
+    scratch = Scratch(scratch_folder, memory_bytes=memory_bytes, is_shared=True)
+    return decode_excerpts(file.path, file.spans, sample_rate=sample_rate, scratch=scratch)
 
 
 def store_clips(
@@ -72,6 +97,7 @@ def store_clips(
         measured = {
             "seconds": len(audio.waveform) / rate,
             "peak": audio.peak,
+            "gain": audio.gain,
             "native_sample_rate": audio.native_sample_rate,
             "channels": audio.channels,
             "sha256": audio.sha256,

@@ -1,6 +1,7 @@
 """Clips that cannot be used: one row each with the reason, and a limit on how many there may be."""
 
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,22 +24,27 @@ def quarantine_table(rows: list[dict[str, str]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS, dtype="str")
 
 
-def check_quarantine(quarantine: pd.DataFrame, *, n_clips: int, limit: float) -> None:
+def check_quarantine(quarantine: pd.DataFrame, *, n_clips: int, limit: float, listed: Path) -> None:
     """Refuse a corpus of which too many clips cannot be used.
 
     Args:
         quarantine: a `quarantine_table`.
         n_clips: of the whole corpus.
         limit: the largest share of quarantined clips that is accepted, 0 to 1.
+        listed: the file that holds the whole table.
 
     Raises:
-        UserError: there are more, or no clip is left; it shows the first of them.
+        UserError: there are more, or no clip is left; it counts their reasons, names the file with
+            all of them and shows the first.
     """
     n_bad = len(quarantine)
     if n_bad / n_clips <= limit and n_bad < n_clips:
         return
-    fix = "fix the files below, or raise corpus.max_quarantined"
-    head = f"{n_bad} of {n_clips} clips are unusable, over the limit {limit:.1%}; {fix}"
+    counts = quarantine["reason"].value_counts()
+    reasons = ", ".join(f"{n} {reason}" for reason, n in counts.items())
+    fix = f"fix the files that {listed} lists, or raise corpus.max_quarantined"
+    head = f"{n_bad} of {n_clips} clips are unusable ({reasons}), over the limit {limit:.1%}; {fix}"
     shown = quarantine.head(_N_SHOWN)
     lines = zip(shown["clip"], shown["message"], strict=True)
-    raise UserError(head, *(f"{clip}: {message}" for clip, message in lines))
+    more = [f"and {n_bad - _N_SHOWN} more in {listed}"] if n_bad > _N_SHOWN else []
+    raise UserError(head, *(f"{clip}: {message}" for clip, message in lines), *more)

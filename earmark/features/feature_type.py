@@ -4,12 +4,14 @@ Shapes: T samples, N rows of a clip, B segments, S rows of a segment.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.params import Padding
+from earmark.sound.samples import Int16, as_float
 
 
 class Mix(Protocol):
@@ -55,6 +57,14 @@ class FeatureType(ABC):
     @abstractmethod
     def __call__(self, waveform: NDArray[np.float32]) -> NDArray[Any]:
         """Rows (N, *row_shape) of a float32 waveform (T,) at the working rate."""
+
+    def blocks(self, waveform: Int16) -> Iterator[NDArray[Any]]:
+        """The rows of a waveform (T,) as it is stored, in pieces so that hours fit into memory.
+
+        Together they are the rows of the whole to the bit. A type that does not say how to make
+        them piece by piece makes them at once.
+        """
+        yield self(as_float(waveform))
 
     def segment_rows(self, length: float) -> int:
         """The number of rows of a segment; `length` is in the unit of `segment_key`."""

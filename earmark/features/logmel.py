@@ -5,6 +5,7 @@ Shapes: T samples, N frames, F bins, M mel bins, D cepstral coefficients.
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,8 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.features.feature_type import FeatureType, Mix
-from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
-from earmark.sound.decoding import Float32
+from earmark.features.spectrum import (
+    BLOCK_SAMPLES,
+    CHUNK_FRAMES,
+    MelBank,
+    check_waveform,
+    hann,
+    spectra_in_chunks,
+)
+from earmark.sound.samples import Float32, Int16, as_float
+from earmark.spool import release
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +89,33 @@ class LogMel(FeatureType):
     def __call__(self, waveform: Float32) -> Float32:
         """Log-mel (N, M) float32 of a waveform (T,)."""
         check_waveform(waveform)
-        padded = torch.zeros(len(waveform) + self.n_fft)
-        padded[self.n_fft // 2 : self.n_fft // 2 + len(waveform)] = torch.from_numpy(waveform)
-        mel = torch.empty(1 + len(waveform) // self.hop_length, self.n_mels)
+        return self._frames(waveform, 0, 1 + len(waveform) // self.hop_length)
+
+    def blocks(self, waveform: Int16) -> Iterator[Float32]:
+        n_frames = 1 + len(waveform) // self.hop_length
+        # Whole chunks, so that each is computed as it is within the whole.
+        n_chunks = BLOCK_SAMPLES // max(self.hop_length, self.n_mels) // CHUNK_FRAMES
+        step = max(1, n_chunks) * CHUNK_FRAMES
+        for first in range(0, n_frames, step):
+            yield self._frames(waveform, first, min(step, n_frames - first))
+            if n_frames > step:
+                release(waveform)
+
+    def _frames(self, waveform: Float32 | Int16, first: int, n_frames: int) -> Float32:
+        """Log-mel (n, M) of n frames; what they read outside of the waveform (T,) is silence.
+
+        Frame 0 is centred at sample 0:
+
+            0 0 0 | waveform           | 0 0
+            `---------`  frame 0
+                 `---------`  frame 1, one hop later
+        """
+        start = first * self.hop_length - self.n_fft // 2
+        stop = start + (n_frames - 1) * self.hop_length + self.n_fft
+        part = as_float(waveform[max(start, 0) : max(stop, 0)])
+        padded = torch.zeros(stop - start)
+        padded[max(-start, 0) : max(-start, 0) + len(part)] = torch.from_numpy(part)
+        mel = torch.empty(n_frames, self.n_mels)
         bank, squares = _paired_bank(self), torch.empty(0)
         for frames, spectra in spectra_in_chunks(
             padded, window=hann(self.n_fft), n_fft=self.n_fft, hop_length=self.hop_length
@@ -142,9 +175,14 @@ class Mfcc(FeatureType):
 
     def __call__(self, waveform: Float32) -> Float32:
         """MFCCs (N, D) float32 of a waveform (T,)."""
-        log_mel = torch.from_numpy(self.log_mel(waveform))  # (N, M)
-        cepstra: Float32 = (log_mel @ _dct(self.n_mels, self.n_mfcc)).numpy()  # (N, D)
-        return cepstra
+        return self._cepstra(self.log_mel(waveform))
+
+    def blocks(self, waveform: Int16) -> Iterator[Float32]:
+        yield from map(self._cepstra, self.log_mel.blocks(waveform))
+
+    def _cepstra(self, log_mel: Float32) -> Float32:
+        cepstra: Float32 = (torch.from_numpy(log_mel) @ _dct(self.n_mels, self.n_mfcc)).numpy()
+        return cepstra  # (N, D)
 
 
 def slaney_mel_weights(spec: LogMel) -> NDArray[np.float64]:

@@ -11,10 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earmark.sound.decoding import Float32
+from earmark.sound.samples import Float32, Int16, Resampler, as_float
+from earmark.spool import blocks_of
+
+# Features of longer waveforms are made of so many samples at a time.
+BLOCK_SAMPLES = 1 << 22
 
 # Chunks whose buffers stay in the second-level cache; a whole clip at once is half as fast.
-_CHUNK_FRAMES = 128
+CHUNK_FRAMES = 128
 # Whole vector registers: a product 16 columns wide is twice as fast as one 20 wide.
 _BLOCK_MELS = 16
 
@@ -60,10 +64,10 @@ def spectra_in_chunks(
         window: float32 (W,), W at most n_fft.
     """
     frames = waveform.unfold(0, len(window), hop_length)  # (N, W), a view
-    windowed = torch.zeros(_CHUNK_FRAMES, n_fft)
-    spectra = torch.empty(_CHUNK_FRAMES, n_fft // 2 + 1, dtype=torch.complex64)
-    for first in range(0, len(frames), _CHUNK_FRAMES):
-        chunk = frames[first : first + _CHUNK_FRAMES]
+    windowed = torch.zeros(CHUNK_FRAMES, n_fft)
+    spectra = torch.empty(CHUNK_FRAMES, n_fft // 2 + 1, dtype=torch.complex64)
+    for first in range(0, len(frames), CHUNK_FRAMES):
+        chunk = frames[first : first + CHUNK_FRAMES]
         n = len(chunk)
         torch.mul(chunk, window, out=windowed[:n, : len(window)])
         torch.fft.rfft(windowed[:n], out=spectra[:n])
@@ -74,6 +78,14 @@ def spectra_in_chunks(
 def hann(length: int) -> torch.Tensor:
     """The periodic window (W,)."""
     return torch.hann_window(length, dtype=torch.float64).float()
+
+
+def resampled(waveform: Int16, *, from_hz: int, to_hz: int) -> Iterator[Float32]:
+    """The waveform (T,) at another rate, in pieces; see `Resampler`."""
+    resampler = Resampler(from_hz=from_hz, to_hz=to_hz)
+    for block in blocks_of(waveform, BLOCK_SAMPLES):
+        yield resampler.push(as_float(block))
+    yield resampler.finish()
 
 
 def check_waveform(waveform: Float32) -> None:

@@ -4,6 +4,8 @@ Shapes: T samples, N frames, F bins, P patches. The mel triangles are linear in 
 the spectrum is a magnitude, so no library's mel spectrogram will do.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,8 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.features.feature_type import FeatureType, Mix
-from earmark.features.spectrum import MelBank, check_waveform, hann, spectra_in_chunks
-from earmark.sound.decoding import Float32, resample
+from earmark.features.spectrum import (
+    BLOCK_SAMPLES,
+    CHUNK_FRAMES,
+    MelBank,
+    check_waveform,
+    hann,
+    resampled,
+    spectra_in_chunks,
+)
+from earmark.sound.samples import Float32, Int16, resample
 
 SAMPLE_RATE = 16_000
 WINDOW_LENGTH = 400
@@ -62,9 +72,28 @@ class VggishPatches(FeatureType):
         at_16k = resample(waveform, from_hz=self.sample_rate, to_hz=SAMPLE_RATE)
         if len(at_16k) < SHORTEST_SAMPLES:
             at_16k = np.resize(at_16k, SHORTEST_SAMPLES)  # repeats
-        log_mel = vggish_log_mel(at_16k)  # (N, 64)
-        n_patches = len(log_mel) // PATCH_FRAMES
-        return log_mel[: n_patches * PATCH_FRAMES].reshape(n_patches, PATCH_FRAMES, N_MELS)
+        return _patches(at_16k)
+
+    def blocks(self, waveform: Int16) -> Iterator[Float32]:
+        # Chunks and batches of 64 patches end with a block: all is computed as within the whole.
+        frames = math.lcm(CHUNK_FRAMES, 64 * PATCH_FRAMES)
+        frames *= max(1, BLOCK_SAMPLES // HOP_LENGTH // frames)
+        is_first, rest = True, np.empty(0, np.float32)
+        for part in resampled(waveform, from_hz=self.sample_rate, to_hz=SAMPLE_RATE):
+            rest = np.concatenate([rest, part])
+            while len(rest) >= WINDOW_LENGTH + frames * HOP_LENGTH:  # a frame of the next block
+                yield _patches(rest[: WINDOW_LENGTH + (frames - 1) * HOP_LENGTH])
+                is_first, rest = False, rest[frames * HOP_LENGTH :]
+        if is_first and len(rest) < SHORTEST_SAMPLES:
+            rest = np.resize(rest, SHORTEST_SAMPLES)
+        yield _patches(rest)
+
+
+def _patches(at_16k: Float32) -> Float32:
+    """The whole patches (P, 96, 64) of (T,)."""
+    log_mel = vggish_log_mel(at_16k)  # (N, 64)
+    n_patches = len(log_mel) // PATCH_FRAMES
+    return log_mel[: n_patches * PATCH_FRAMES].reshape(n_patches, PATCH_FRAMES, N_MELS)
 
 
 def vggish_log_mel(waveform: Float32) -> Float32:

@@ -3,6 +3,7 @@
 Shapes: T samples at the working rate, R samples at the target rate.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.features.feature_type import FeatureType, Mix
-from earmark.features.spectrum import check_waveform
-from earmark.sound.decoding import Float32, Int16, as_int16, resample
+from earmark.features.spectrum import check_waveform, resampled
+from earmark.sound.samples import Float32, Int16, as_int16, resample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +44,11 @@ class Waveform(FeatureType):
         check_waveform(waveform)
         rows = as_int16(resample(waveform, from_hz=self.sample_rate, to_hz=self.target_hz))
         return rows if len(rows) else np.zeros(1, self.dtype)
+
+    def blocks(self, waveform: Int16) -> Iterator[Int16]:
+        n_rows = 0
+        for part in resampled(waveform, from_hz=self.sample_rate, to_hz=self.target_hz):
+            n_rows += len(part)
+            yield as_int16(part)
+        if not n_rows:
+            yield np.zeros(1, self.dtype)

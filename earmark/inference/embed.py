@@ -17,9 +17,12 @@ from safetensors.numpy import load_file
 
 from earmark.errors import UserError
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE, VggishPatches
+from earmark.layout import Layout
 from earmark.networks import Network, build
 from earmark.published.weights import vggish
-from earmark.sound.decoding import as_float, decode
+from earmark.sound.decoding import decode
+from earmark.sound.recordings import name_of
+from earmark.spool import Scratch
 
 Floats = NDArray[np.floating[Any]]
 Embeddings = NDArray[np.float32] | NDArray[np.uint8]
@@ -91,11 +94,13 @@ class Embedder:
         Raises:
             UnusableAudio: the file cannot be used.
         """
-        waveform = decode(path, sample_rate=SAMPLE_RATE).waveform
-        patches = VggishPatches(sample_rate=SAMPLE_RATE)(as_float(waveform))  # (P, 96, 64)
-        batches = (patches[i : i + _BATCH] for i in range(0, len(patches), _BATCH))
-        on_device = (torch.from_numpy(batch).to(self.device) for batch in batches)
-        parts = [self.network.forward_features(batch).cpu().numpy() for batch in on_device]
+        scratch = Scratch(Layout.here().scratch_folder)
+        waveform = decode(path, sample_rate=SAMPLE_RATE, scratch=scratch).waveform
+        parts = []
+        for patches in VggishPatches(sample_rate=SAMPLE_RATE).blocks(np.asarray(waveform)):
+            for i in range(0, len(patches), _BATCH):  # (P, 96, 64)
+                batch = torch.from_numpy(patches[i : i + _BATCH]).to(self.device)
+                parts.append(self.network.forward_features(batch).cpu().numpy())
         embeddings: NDArray[np.float32] = np.concatenate(parts)
         return embeddings if self.pca is None else postprocess(embeddings, **self.pca)
 
@@ -110,7 +115,7 @@ def as_table(recordings: Iterable[tuple[Path, Embeddings]]) -> pd.DataFrame:
         n_patches, n_dims = embeddings.shape
         table = pd.DataFrame(embeddings, columns=[f"e{dim}" for dim in range(n_dims)])
         table.insert(0, "start_seconds", np.arange(n_patches) * PATCH_SECONDS)
-        table.insert(0, "file", str(path))
+        table.insert(0, "file", name_of(path))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

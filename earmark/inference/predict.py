@@ -21,8 +21,9 @@ from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.sound.decoding import decode
-from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
+from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording, name_of
 from earmark.sound.trimming import trim
+from earmark.spool import Scratch
 from earmark.store import read_json
 from earmark.taggers.device import Device
 from earmark.taggers.input import crop_rng, crops_of
@@ -152,9 +153,12 @@ class Ensemble:
         """
         preparation = self.metadata["preparation"]  # as it was when the members were scored
         sample_rate = preparation["sample_rate"]
-        decoded = decode(path, sample_rate=sample_rate)
-        trimmed = trim(decoded.waveform, sample_rate=sample_rate, **preparation["trim"])
-        features = WaveformFeatures(trimmed.waveform)
+        scratch = Scratch(self.layout.scratch_folder)
+        decoded = decode(path, sample_rate=sample_rate, scratch=scratch)
+        waveform, options = np.asarray(decoded.waveform), preparation["trim"]
+        trimmed = trim(waveform, sample_rate=sample_rate, scratch=scratch, **options)
+        del decoded, waveform  # gigabytes on the disk, if it is hours long
+        features = WaveformFeatures(np.asarray(trimmed.waveform), scratch=scratch)
         rule = {key: self.metadata[key] for key in ("fold_mean", "is_multi_label")}
         members, n_crops = {}, 0
         for member, folds in self.networks.items():
@@ -167,7 +171,7 @@ class Ensemble:
             members[member] = mean_over_folds(by_fold, **rule)
         weights = {name: self.metadata["weights"][name] for name in members}
         combined = combine(members, weights, is_multi_label=self.metadata["is_multi_label"])
-        return Prediction.of(combined[0], self.metadata, clip=str(path), n_crops=n_crops)
+        return Prediction.of(combined[0], self.metadata, clip=name_of(path), n_crops=n_crops)
 
     def _clip(
         self, tagger: Tagger, rows: Any, member: str, fold: str, sha256: str
@@ -205,7 +209,9 @@ def recordings(paths: list[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        inside = [file for file in sorted(path.rglob("*")) if is_recording(file.relative_to(path))]
+        inside = [
+            file for file in sorted(files_below(path)) if is_recording(file.relative_to(path))
+        ]
         if not inside:
             suffixes = " ".join(sorted(AUDIO_SUFFIXES))
             raise UserError(f"{path}: no audio in it ({suffixes}); name a folder of recordings")

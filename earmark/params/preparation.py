@@ -33,7 +33,10 @@ class Runtime(Section):
 
 
 class Corpus(Section):
-    """Where the recordings are and how they are read; `max_quarantined` changes no result."""
+    """Where the recordings are and how they are read; `max_quarantined` changes no result.
+
+    With `links_outside` clips may be links to files outside of the root.
+    """
 
     name: Name
     adapter: Name
@@ -41,6 +44,7 @@ class Corpus(Section):
     table: Text
     label_corrections: FilledText
     synthetic: bool
+    links_outside: bool
     max_quarantined: Share
 
 

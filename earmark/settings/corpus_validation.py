@@ -1,5 +1,6 @@
 """What is wrong with the corpus' folder and tables, found before anything is decoded."""
 
+import os
 from pathlib import Path
 
 from earmark.corpora.adapters import ADAPTERS
@@ -7,6 +8,7 @@ from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.clips import problems_of
 from earmark.corpora.corrections import problems_of as correction_problems
 from earmark.corpora.corrections import read_corrections
+from earmark.corpora.folder_checks import folder_problems, link_problems
 from earmark.errors import UserError
 from earmark.evaluation.label_groups import LabelGroups
 from earmark.evaluation.points import check_metric
@@ -15,6 +17,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import entries_of, overrides_of
 from earmark.settings.objections import objections
+from earmark.sound.recordings import path_of
 
 
 def corpus_problems(params: Params, layout: Layout) -> list[str]:
@@ -34,6 +37,9 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     except UserError as error:
         return list(error.problems)
     problems = problems_of(clips, root=root, cv=params.cv, folds=params.fold_names)
+    if not corpus.links_outside:
+        problems += link_problems(clips["path"], root)
+    problems += _folder_problems(params, layout)[0]
     try:
         corrections = read_corrections(layout.root / corpus.label_corrections)
         problems += correction_problems(corrections, clips)
@@ -42,12 +48,23 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     task = Task.of(clips[clips["split"] == "train"])
     problems += _metric_problems(task, params)
     problems += objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
-    missing = [path for path in clips["path"] if not (root / path).exists()]
+    missing = [path for path in clips["path"] if not os.path.lexists(path_of(root, path))]
     share = len(missing) / max(1, len(clips))
     if corpus.max_quarantined < share < 1:
         fix = "they would be quarantined; restore them or delete their rows"
         problems.append(f"corpus: {len(missing)} files missing, such as {missing[0]}; {fix}")
     return problems
+
+
+def corpus_warnings(params: Params, layout: Layout) -> list[str]:
+    """What a run with a sound corpus should know of: recordings that DVC does not see."""
+    return _folder_problems(params, layout)[1]
+
+
+def _folder_problems(params: Params, layout: Layout) -> tuple[list[str], list[str]]:
+    root = layout.root / params.corpus.root
+    in_repository = Path(os.path.normpath(root)).is_relative_to(layout.root)
+    return folder_problems(root, in_repository=in_repository)
 
 
 def _metric_problems(task: Task, params: Params) -> list[str]:

@@ -4,6 +4,7 @@ Shapes: N rows of a clip.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -30,6 +31,7 @@ from earmark.processes import duration
 from earmark.seeding import rng_for
 from earmark.settings.network_size import load_of, machine_bytes
 from earmark.sound import sox
+from earmark.sound.recordings import path_of
 from earmark.taggers.device import Device
 
 # Measured on the demo, for what is too small to be worth a measurement.
@@ -114,15 +116,19 @@ def corpus_of(params: Params, layout: Layout) -> Corpus | None:
     clips = find_adapter(params.corpus.adapter).read_clips(root, params.corpus.table)
     some = clips.iloc[:: max(1, len(clips) // N_FILES)]
     lengths = some["end_seconds"] - some["start_seconds"].fillna(0)
-    lengths = lengths.where(lengths.notna(), [_seconds(root / path) for path in some["path"]])
+    lengths = lengths.where(
+        lengths.notna(), [_seconds(path_of(root, path)) for path in some["path"]]
+    )
     n_train = int((clips["split"] == "train").sum())
     return Corpus(n_train, len(clips) - n_train, float(lengths.mean()))
 
 
 def _seconds(path: Path) -> float:
     try:
-        return float(soundfile.info(path).duration)
-    except (OSError, soundfile.SoundFileError):  # quarantine is for decoding to decide
+        if not path.is_file():  # to open a pipe would wait for ever
+            return math.nan
+        return float(soundfile.info(os.fsencode(path)).duration)
+    except (OSError, soundfile.SoundFileError, TypeError):  # decoding says what is wrong with it
         return math.nan
 
 
@@ -152,7 +158,8 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
         )
     for name in params.features:
         feature = _feature(params, name)
-        rows = extract(waveform, feature)  # the first time tables are made, which are kept
+        # The first time tables are made, which are kept.
+        rows = np.asarray(extract(waveform, feature))
         seconds += (
             times
             * (n_clips + n_varied + n_mixed)

@@ -1,5 +1,6 @@
 """The working rate that fits the recordings of a user's folder."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import soundfile
 
 from earmark.corpora.adapters import find
+from earmark.sound.recordings import path_of
 
 LOWEST_HZ = 8000  # of decode.sample_rate
 _N_HEADERS = 500  # so many tell, however large the corpus is
@@ -26,7 +28,7 @@ def fit_sample_rate(document: Any, root: Path) -> list[str]:
         One line with the rate and what was counted; none where no header can be read.
     """
     paths = find("folder").read_clips(root, document["corpus"]["table"])["path"].unique()
-    counts = native_rates([root / path for path in paths[:: 1 + len(paths) // _N_HEADERS]])
+    counts = native_rates([path_of(root, path) for path in paths[:: 1 + len(paths) // _N_HEADERS]])
     if not counts:
         return []
     native = max(counts, key=lambda rate: (counts[rate], rate))
@@ -45,9 +47,9 @@ def fit_sample_rate(document: Any, root: Path) -> list[str]:
 def native_rates(paths: list[Path]) -> Counter[int]:
     """How many recordings have which sample rate, by their headers; others are left out."""
     counts: Counter[int] = Counter()
-    for path in paths:
+    for path in filter(os.path.isfile, paths):  # to open a pipe would wait for ever
         try:
-            counts[soundfile.info(path).samplerate] += 1
+            counts[soundfile.info(os.fsencode(path)).samplerate] += 1
         except (OSError, soundfile.SoundFileError, TypeError):
             continue  # decoding says what is wrong with it
     return counts

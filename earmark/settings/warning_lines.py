@@ -11,6 +11,7 @@ from earmark.features.vggish import SAMPLE_RATE as PATCH_RATE
 from earmark.layout import Layout
 from earmark.params import Model, Params
 from earmark.params.roster import EMBEDDING, FUSION
+from earmark.settings.corpus_validation import corpus_warnings
 from earmark.settings.feature_validation import feature_warnings
 from earmark.settings.model_validation import memory_warnings, weight_warnings
 
@@ -25,6 +26,7 @@ def warnings_of(params: Params, layout: Layout, *, params_only: bool) -> list[st
         *_runtime_warnings(params),
         *feature_warnings(params),
         *memory_warnings(params),
+        *([] if params_only else corpus_warnings(params, layout)),
         *([] if params_only else segment_warnings(params, layout)),
     ]
 

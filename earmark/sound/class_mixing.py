@@ -14,7 +14,7 @@ from scipy.signal import lfilter
 
 from earmark.params import PitchFill, SameClass
 from earmark.seeding import rng_for
-from earmark.sound.decoding import Float32
+from earmark.sound.samples import Float32
 from earmark.sound.trimming import without_clipping
 
 Floats = NDArray[np.floating[Any]]

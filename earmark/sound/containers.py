@@ -1,14 +1,17 @@
-"""What the headers of wav and ogg files promise, to detect files that were cut short."""
+"""What headers promise, to detect files that were cut short; wav and ogg in particular."""
 
 import os
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
+
+from earmark.sound.promises import n_bytes_promised
 
 # Writers into a pipe cannot know the length: ffmpeg leaves 0xFFFFFFFF, SoX 0x7FFFF000 or near it.
 _STREAMED_FROM = 0x7FFFF000
 _OGG_LARGEST_PAGE = 27 + 255 + 255 * 255
-_OGG_END_OF_STREAM = 0x04
+_OGG_BLOCK_BYTES = 1 << 20
+_OGG_START_OF_STREAM, _OGG_END_OF_STREAM = 0x02, 0x04
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,16 @@ class WavData:
 def cut_short(file: BinaryIO) -> str:
     """Say what the file lacks that its header promises; "" if nothing, or if it cannot be known.
 
-    A cut flac shows only when it is decoded, and a cut mp3 never.
+    A cut flac shows only when it is decoded, and a cut mp3 only if its first frame counts bytes.
     """
     n_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     magic = file.read(4)
-    if magic == b"OggS" and not _ogg_is_ended(file, n_bytes):
-        return "the end of the file is missing (its last page is not marked as the last)"
+    if magic == b"OggS":
+        return _ogg_shortfall(file, n_bytes)
     if magic not in (b"RIFF", b"RIFX", b"RF64"):
-        return ""
+        promised = n_bytes_promised(file, magic)
+        return f"it ends after {n_bytes} of {promised} bytes" if promised > n_bytes else ""
     data = wav_data(file)
     if data is None and _riff_bytes(file) + 8 > n_bytes:
         return f"it ends after {n_bytes} bytes, within the header"
@@ -48,7 +52,7 @@ def cut_short(file: BinaryIO) -> str:
     return ""
 
 
-def with_length(file: BinaryIO) -> bytes | None:
+def with_length(file: BinaryIO) -> BinaryIO | None:
     """The wav file with its length written in, where a recorder left a data chunk of 0 bytes.
 
     libsndfile takes every other placeholder as "until the end", and this one as "no samples".
@@ -57,11 +61,30 @@ def with_length(file: BinaryIO) -> bytes | None:
     if data is None or not data.is_streamed or data.n_bytes_promised:
         return None
     file.seek(0)
-    content = bytearray(file.read())
-    order = ">" if content[:4] == b"RIFX" else "<"
-    struct.pack_into(f"{order}I", content, data.starts_at - 4, data.n_bytes_held)
-    struct.pack_into(f"{order}I", content, 4, len(content) - 8)
-    return bytes(content)
+    head = bytearray(file.read(data.starts_at))
+    order = ">" if head[:4] == b"RIFX" else "<"
+    n_bytes = min(data.n_bytes_held, _STREAMED_FROM)  # which is a placeholder itself
+    struct.pack_into(f"{order}I", head, data.starts_at - 4, n_bytes)
+    struct.pack_into(f"{order}I", head, 4, n_bytes + data.starts_at - 8)
+    return cast(BinaryIO, _WithHead(file, bytes(head)))
+
+
+class _WithHead:
+    """A file of which the first bytes are others; as much of a file as libsndfile asks for."""
+
+    def __init__(self, file: BinaryIO, head: bytes) -> None:
+        self._file, self._head = file, head
+        self.seek, self.tell = file.seek, file.tell
+        file.seek(0)
+
+    def read(self, n_bytes: int) -> bytes:
+        start = self._file.tell()
+        content = self._file.read(n_bytes)
+        changed = self._head[start : start + len(content)]
+        return changed + content[len(changed) :]
+
+    def write(self, _: bytes) -> int:
+        raise OSError("opened to read")
 
 
 def wav_data(file: BinaryIO) -> WavData | None:
@@ -108,14 +131,31 @@ def _riff_bytes(file: BinaryIO) -> int:
     return int(struct.unpack(f"{order}I", head[4:8])[0]) if len(head) == 8 else 2**32
 
 
-def _ogg_is_ended(file: BinaryIO, n_bytes: int) -> bool:
-    """Whether the last page is whole and carries the end-of-stream flag."""
+def _ogg_shortfall(file: BinaryIO, n_bytes: int) -> str:
+    """What is wrong with the end: a page that is cut or not the last, or a file after the first."""
     file.seek(max(0, n_bytes - 2 * _OGG_LARGEST_PAGE))
     tail = file.read()
     at = tail.rfind(b"OggS\x00")
     header = tail[at : at + 27]
-    if at < 0 or len(header) < 27:
-        return False
-    lengths = tail[at + 27 : at + 27 + header[26]]
-    is_whole = at + 27 + header[26] + sum(lengths) <= len(tail)
-    return is_whole and bool(header[5] & _OGG_END_OF_STREAM)
+    is_page = at >= 0 and len(header) == 27
+    lengths = tail[at + 27 : at + 27 + header[26]] if is_page else b""
+    is_whole = is_page and at + 27 + header[26] + sum(lengths) <= len(tail)
+    if not is_whole or not header[5] & _OGG_END_OF_STREAM:
+        return "the end of the file is missing (its last page is not marked as the last)"
+    if _ogg_is_chained(file):
+        return "it is several ogg files in a row, of which libsndfile decodes the first alone"
+    return ""
+
+
+def _ogg_is_chained(file: BinaryIO) -> bool:
+    """Whether a stream begins after the first page that begins none."""
+    file.seek(0)
+    while len(header := file.read(27)) == 27 and header[5] & _OGG_START_OF_STREAM:
+        file.seek(sum(file.read(header[26])), os.SEEK_CUR)
+    begin = b"OggS\x00" + bytes([_OGG_START_OF_STREAM])
+    before = b""
+    while block := file.read(_OGG_BLOCK_BYTES):
+        if begin in before + block:
+            return True
+        before = block[1 - len(begin) :]
+    return False

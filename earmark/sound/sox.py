@@ -8,20 +8,26 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earmark.errors import UserError, how_it_ended
-from earmark.sound.decoding import Int16
+from earmark.sound.samples import Int16
+from earmark.spool import IN_MEMORY, FileRows, Scratch, Spool, blocks_of
 
 Values = Mapping[str, Any]  # a name of an option -> the number or name that was drawn
 
 # Effects run 36 dB down and are read back at 32 bits, so nothing inside SoX clips.
 _HEADROOM = 64
+_LONGEST_IN_MEMORY = 1 << 23  # samples, 3 minutes at 44.1 kHz; SoX' output takes six times as much
+_BLOCK_SAMPLES = 1 << 20
 _RAW = ("-t", "raw", "-e", "signed-integer", "-L", "-c", "1")
 
 
@@ -154,10 +160,20 @@ def arguments(effect: str, values: Values, *, gain_db: float = 0.0) -> list[str]
     return composed
 
 
-def apply(waveform: Int16, sample_rate: int, effect: str, values: Values) -> Int16:
+def apply(
+    waveform: Int16,
+    sample_rate: int,
+    effect: str,
+    values: Values,
+    *,
+    scratch: Scratch = IN_MEMORY,
+) -> Int16 | FileRows:
     """Run one effect over a waveform (T,) and return (R,); equal input gives equal bytes.
 
     The level is SoX's own, lowered as a whole where the result would clip.
+
+    Args:
+        scratch: where a waveform goes that is too long for memory; SoX then reads and writes files.
 
     Raises:
         UserError: the program is not installed.
@@ -174,13 +190,41 @@ def apply(waveform: Int16, sample_rate: int, effect: str, values: Values) -> Int
     raw = (*_RAW, "-r", str(sample_rate))
     # -D and -R: no dither, no fresh random numbers.
     front = [require(), "-D", "-R", "-q", "-v", str(volume), *raw, "-b", "16", "-"]
-    content = _run([*front, *raw, "-b", "32", "-", *composed], waveform.astype("<i2").tobytes())
-    changed = np.frombuffer(content, "<i4") * (_HEADROOM / 65536)  # (R,) float64, 32768 is full
-    if effect != "tempo":  # pitch may end a sample early
-        changed = np.pad(changed, (0, max(0, len(waveform) - len(changed))))[: len(waveform)]
-    changed *= min(1, 32767 / max(1, np.abs(changed).max()))
-    rounded: Int16 = np.rint(changed).astype(np.int16)
-    return rounded
+    command = [*front, *raw, "-b", "32", "-", *composed]
+    n_wanted = None if effect == "tempo" else len(waveform)  # pitch may end a sample early
+    if scratch.folder is None or len(waveform) <= _LONGEST_IN_MEMORY:
+        content = np.frombuffer(_run(command, waveform.astype("<i2").tobytes()), "<i4")
+        return np.asarray(_levelled(lambda: [content], n_wanted, IN_MEMORY))
+    with tempfile.TemporaryDirectory(dir=scratch.folder) as folder:
+        source, target = Path(folder, "source.raw"), Path(folder, "target.raw")
+        with source.open("wb") as file:
+            for block in blocks_of(waveform, _BLOCK_SAMPLES):
+                file.write(block.astype("<i2").data)
+        names = iter((str(source), str(target)))
+        _run([next(names) if word == "-" else word for word in command], b"", target)
+        made = FileRows(target, np.dtype("<i4"), (target.stat().st_size // 4,))
+        return _levelled(made.blocks, n_wanted, scratch)
+
+
+def _levelled(
+    blocks: Callable[[], Iterable[NDArray[np.int32]]], n_wanted: int | None, scratch: Scratch
+) -> Int16 | FileRows:
+    """What SoX made, at its level as int16, with `n_wanted` samples: its blocks are read twice."""
+
+    def scaled() -> Iterator[NDArray[np.float64]]:
+        n_left = n_wanted
+        for block in blocks():
+            part = block if n_left is None else block[:n_left]
+            n_left = None if n_left is None else n_left - len(part)
+            yield part * np.float64(_HEADROOM / 65536)  # 32768 is full
+        yield np.zeros(n_left or 0)
+
+    peak = max(np.abs(part).max(initial=0) for part in scaled())
+    spool = Spool(np.int16, scratch=scratch)
+    for part in scaled():
+        part *= min(1, 32767 / max(1, peak))
+        spool.append(np.rint(part).astype(np.int16))
+    return spool.rows()
 
 
 def _named_values(option: Any) -> list[Any]:
@@ -204,7 +248,8 @@ def _draw_one(option: Any, limits: Limits, rng: np.random.Generator) -> float | 
     return round(math.exp(value) if limits.is_logarithmic else float(value), 6)
 
 
-def _run(command: list[str], content: bytes) -> bytes:
+def _run(command: list[str], content: bytes, target: Path | None = None) -> bytes:
+    """What the program writes to its output, unless it writes to a file."""
     # SOX_OPTS would add options.
     environment = {name: value for name, value in os.environ.items() if name != "SOX_OPTS"}
     try:
@@ -217,7 +262,8 @@ def _run(command: list[str], content: bytes) -> bytes:
     if done.returncode < 0:
         fix = "memory has probably run out: lower runtime.workers in params.yaml, then run it again"
         raise SoxFailed(f"sox {how_it_ended(done.returncode)}; {fix}")
-    if done.returncode or not done.stdout:
+    is_empty = not (done.stdout if target is None else target.stat().st_size)
+    if done.returncode or is_empty:
         message = " ".join(done.stderr.decode(errors="replace").split()) or "it returned no samples"
         raise SoxFailed(f"`{' '.join(command)}` failed ({done.returncode}): {message}")
     return done.stdout

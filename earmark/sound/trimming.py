@@ -9,11 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from earmark.sound.decoding import Float32, Int16, as_float
+from earmark.sound.samples import Float32, Int16, as_float
+from earmark.spool import IN_MEMORY, FileRows, Scratch, Spool, blocks_of
 
 AnyWaveform = TypeVar("AnyWaveform", Float32, Int16)
 
 _FLOOR_RMS = 1e-5  # librosa's: below it every level is the same
+_BLOCK_SAMPLES = 1 << 22  # that are computed with at a time
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,20 @@ class Ends:
 class Trimmed:
     """A clip ready for features: its ends cut off, its peak at full scale if that is wanted."""
 
-    waveform: Int16  # (T,)
+    waveform: Int16 | FileRows  # (T,); in a file where it is too long for memory
     start: int  # of the decoded waveform
     kept_whole: bool
-
-    @property
-    def sha256(self) -> str:
-        """Of the waveform's bytes: equal for equal sound, whatever its file is called."""
-        return hashlib.sha256(self.waveform.data).hexdigest()
+    sha256: str  # of the waveform's bytes: equal for equal sound, whatever its file is called
 
 
 def trim(
-    waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float, normalise: bool
+    waveform: Int16,
+    *,
+    sample_rate: int,
+    top_db: float,
+    min_seconds: float,
+    normalise: bool,
+    scratch: Scratch = IN_MEMORY,
 ) -> Trimmed:
     """Cut the silence off both ends (Xu et al., section 3.1: ends only, inner silence is rhythm).
 
@@ -51,6 +55,7 @@ def trim(
         top_db: how far below the loudest frame a frame counts as silence.
         min_seconds: of what is left.
         normalise: scale the peak to full scale (Xu et al., section 3.1).
+        scratch: where a waveform goes that is too long for memory.
 
     >>> waveform = np.zeros(30_000, np.int16)
     >>> waveform[10_240:20_480] = 1000
@@ -63,7 +68,13 @@ def trim(
     kept_whole = ends.end - ends.start < round(min_seconds * sample_rate)
     start, end = (0, len(waveform)) if kept_whole else (ends.start, ends.end)
     part = waveform[start:end]
-    return Trimmed(peak_normalise(part) if normalise else part, start, kept_whole)
+    peak = max((_peak(block) for block in blocks_of(part, _BLOCK_SAMPLES)), default=0.0)
+    spool, digest = Spool(np.int16, scratch=scratch), hashlib.sha256()
+    for block in blocks_of(part, _BLOCK_SAMPLES):
+        trimmed = np.ascontiguousarray(_scaled(block, peak) if normalise and peak else block)
+        digest.update(trimmed.data)
+        spool.append(trimmed)
+    return Trimmed(spool.rows(), start, kept_whole, digest.hexdigest())
 
 
 def trim_ends(
@@ -85,7 +96,7 @@ def trim_ends(
         )
     if waveform.ndim != 1 or not len(waveform):
         raise ValueError(f"expected a waveform of shape (T,), T > 0, got {waveform.shape}")
-    power = _frame_powers(as_float(waveform), frame_length, hop_length)  # (N,)
+    power = _frame_powers(waveform, frame_length, hop_length)  # (N,)
     loud = np.flatnonzero(_level_db(power) - _level_db(power.max()) > -top_db)
     if not len(loud):  # only where top_db is not positive
         return Ends(0, 0)
@@ -94,9 +105,15 @@ def trim_ends(
 
 def peak_normalise(waveform: AnyWaveform) -> AnyWaveform:
     """Scale (T,) so that its largest magnitude is 1, or 32,767 in int16; silence stays as it is."""
-    peak = max(float(waveform.max()), -float(waveform.min()))
-    if peak == 0:
-        return waveform.copy()
+    peak = _peak(waveform)
+    return _scaled(waveform, peak) if peak else waveform.copy()
+
+
+def _peak(waveform: Float32 | Int16) -> float:
+    return max(float(waveform.max()), -float(waveform.min()))
+
+
+def _scaled(waveform: AnyWaveform, peak: float) -> AnyWaveform:
     is_integer = waveform.dtype == np.int16
     scaled = waveform * np.float32(32767 / peak) if is_integer else waveform / np.float32(peak)
     normalised: AnyWaveform = (np.rint(scaled) if is_integer else scaled).astype(waveform.dtype)
@@ -108,7 +125,7 @@ def without_clipping(waveform: Float32) -> Float32:
     return peak_normalise(waveform) if np.abs(waveform).max() > 1 else waveform
 
 
-def _frame_powers(waveform: Float32, frame_length: int, hop_length: int) -> Float32:
+def _frame_powers(waveform: Float32 | Int16, frame_length: int, hop_length: int) -> Float32:
     """Mean square of every centred frame: (T,) -> (N,), N = 1 + T // hop_length.
 
     Frame 2 of 4-block frames, between the zeros that stand for what is outside the clip:
@@ -116,14 +133,18 @@ def _frame_powers(waveform: Float32, frame_length: int, hop_length: int) -> Floa
         0 0 | b0 b1 b2 b3 b4 b5 | 0
               `---------`          each block's energy is computed once and is in four frames
     """
-    n_frames = 1 + len(waveform) // hop_length
+    n_whole = len(waveform) // hop_length
+    n_frames = 1 + n_whole
     n_blocks = frame_length // hop_length
-    whole = waveform[: len(waveform) // hop_length * hop_length].reshape(-1, hop_length)  # (H, hop)
-    rest = waveform[whole.size :]
     energies = np.zeros(n_frames + n_blocks - 1, np.float32)
     first = n_blocks // 2
-    np.vecdot(whole, whole, out=energies[first : first + len(whole)])
-    energies[first + len(whole)] = np.dot(rest, rest)
+    rest = as_float(waveform[n_whole * hop_length :])
+    energies[first + n_whole] = np.dot(rest, rest)
+    n_samples = max(1, _BLOCK_SAMPLES // hop_length) * hop_length
+    for part in blocks_of(waveform[: n_whole * hop_length], n_samples):
+        whole = as_float(part).reshape(-1, hop_length)  # (H, hop)
+        np.vecdot(whole, whole, out=energies[first : first + len(whole)])
+        first += len(whole)
     total = energies[:n_frames].copy()
     for shift in range(1, n_blocks):
         total += energies[shift : shift + n_frames]

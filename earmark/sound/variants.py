@@ -14,6 +14,7 @@ from earmark.errors import UserError
 from earmark.processes import map_ordered
 from earmark.seeding import rng_for
 from earmark.sound import sox
+from earmark.spool import FileRows, Scratch, release
 from earmark.store import Store, StoreWriter, discard
 
 Options = dict[str, Any]
@@ -61,15 +62,16 @@ def _write_effect(
 ) -> None:
     is_train = np.asarray(trimmed.index["split"] == "train")
     positions: list[int] = np.flatnonzero(is_train).tolist()
-    variants = map_ordered(
-        partial(_variant, trimmed, effect, options, seed),
-        positions,
-        workers=workers,
-        description=f"augment {effect}",
-        name_of=trimmed.index["clip"].iloc.__getitem__,
-    )
     metadata = {**trimmed.metadata, "key": key}
     with StoreWriter(folder, row_shape=(), dtype="int16", metadata=metadata) as store:
+        store.scratch_folder.mkdir()
+        variants = map_ordered(
+            partial(_variant, trimmed, effect, options, seed, store.scratch_folder),
+            positions,
+            workers=workers,
+            description=f"augment {effect}",
+            name_of=trimmed.index["clip"].iloc.__getitem__,
+        )
         for position, (waveform, values) in zip(positions, variants, strict=True):
             clip = str(trimmed.index["clip"].iloc[position])
             drawn = json.dumps(values, sort_keys=True)
@@ -77,15 +79,23 @@ def _write_effect(
 
 
 def _variant(
-    trimmed: Store, effect: str, options: Options, seed: int, position: int
-) -> tuple[NDArray[np.int16], dict[str, Any]]:
+    trimmed: Store,
+    effect: str,
+    options: Options,
+    seed: int,
+    scratch_folder: Path,
+    position: int,
+) -> tuple[NDArray[np.int16] | FileRows, dict[str, Any]]:
     clip = str(trimmed.index["clip"].iloc[position])
     values = sox.draw(effect, options, rng_for(seed, "augment", effect, clip))
     waveform = np.asarray(trimmed.rows(position))
+    rate, scratch = trimmed.metadata["sample_rate"], Scratch(scratch_folder, is_shared=True)
     try:
-        return sox.apply(waveform, trimmed.metadata["sample_rate"], effect, values), values
+        variant = sox.apply(waveform, rate, effect, values, scratch=scratch)
     except sox.SoxFailed as error:
         raise UserError(f"clip {clip}: {error}") from error
+    release(waveform)
+    return variant, values
 
 
 def _key(trimmed: Store, effect: str, options: Options, seed: int, code: str) -> str:
@@ -96,7 +106,7 @@ def _key(trimmed: Store, effect: str, options: Options, seed: int, code: str) ->
 def _key_of(folder: Path) -> str | None:
     """What a store was made of; None if there is none, or not one that can be read whole."""
     try:
-        key: str = Store.open(folder, in_memory=True).metadata["key"]
+        key: str = Store.open(folder).metadata["key"]
     except UserError:
         return None
     return key

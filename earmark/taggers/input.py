@@ -13,14 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from earmark.errors import UserError
 from earmark.features import FeatureType, find, segments
 from earmark.features.feature_type import Mix
 from earmark.features.segments import Crop
 from earmark.params import AggregationKey, Crops, Padding
 from earmark.seeding import rng_for
+from earmark.spool import release
 from earmark.store import Store
 
 Rows = NDArray[Any]
+
+_LARGEST_WHOLE_BYTES = 1 << 28  # of a clip that a network reads at once; three hours of patches
 
 
 def crops_of(aggregation: AggregationKey) -> list[Crops]:
@@ -161,8 +165,23 @@ class Input:
         """One array of all segments; whole clips are as long as the longest, NaN at their ends."""
         if self.segment_rows == 0:
             longest = max(len(segment) for segment in batch)
+            self._check_whole(longest, batch[0])
             batch = [_filled(segment, longest) for segment in batch]
         return np.stack(batch)
+
+    def _check_whole(self, n_rows: int, segment: Rows) -> None:
+        n_bytes = n_rows * segment[:1].size * np.dtype(np.float32).itemsize
+        if n_bytes > _LARGEST_WHOLE_BYTES:
+            most = _LARGEST_WHOLE_BYTES * n_rows // n_bytes
+            raise UserError(
+                f"a clip has {n_rows} rows of feature {self.feature}, and a network that reads "
+                f"whole clips can read {most}; cut the recording, or give the model's input a "
+                f"{self.feature_type.segment_key} that is a number"
+            )
+
+    def release(self, segment: Any) -> None:
+        """Give the memory back of a mapped file that a segment is a view of."""
+        release(segment)
 
     def raw(self, batch: Any, device: str) -> Tensor:
         """Segments as stored `(B, S, ...)` -> float32, never in the memory of `batch`."""
@@ -217,6 +236,10 @@ class FusionInput(Input):
 
     def stack(self, batch: Sequence[Any]) -> Any:
         return Pair(np.stack([c.audio for c in batch]), np.stack([c.spec for c in batch]))
+
+    def release(self, segment: Any) -> None:
+        self.audio.release(segment.audio)
+        super().release(segment.spec)
 
     def raw(self, batch: Any, device: str) -> Any:
         return self.audio.raw(batch.audio, device), super().raw(batch.spec, device)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from earmark.features import build
 from earmark.features.extraction import extract
-from earmark.sound.decoding import Int16
+from earmark.sound.samples import Int16
+from earmark.spool import IN_MEMORY, Scratch
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input, Pair
 from earmark.taggers.tagger import Tagger
@@ -21,8 +22,8 @@ BATCH = 64
 class WaveformFeatures:
     """The features of one waveform, each extracted once, whatever number of taggers reads it."""
 
-    def __init__(self, waveform: Int16) -> None:
-        self.waveform = waveform
+    def __init__(self, waveform: Int16, *, scratch: Scratch = IN_MEMORY) -> None:
+        self.waveform, self.scratch = waveform, scratch
         self._rows: dict[str, NDArray[Any]] = {}
 
     def of(self, input_: Input) -> NDArray[Any]:
@@ -30,7 +31,7 @@ class WaveformFeatures:
         key = f"{input_.type_name} {sorted(input_.options.items())} {input_.sample_rate}"
         if key not in self._rows:
             feature = build(input_.type_name, input_.options, sample_rate=input_.sample_rate)
-            self._rows[key] = extract(self.waveform, feature)
+            self._rows[key] = np.asarray(extract(self.waveform, feature, scratch=self.scratch))
         return self._rows[key]
 
 

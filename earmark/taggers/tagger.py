@@ -15,12 +15,14 @@ from safetensors.torch import load_file
 
 from earmark.errors import UserError, reading
 from earmark.networks import Network, build
+from earmark.spool import release
 from earmark.store import read_json, whole_folder, write_json
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input
 from earmark.taggers.weights import save_tensors
 
 FORMAT = 3
+_BATCHES_HELD = 16  # of a long clip, before the memory of its mapped rows is given back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +123,8 @@ class Tagger:
                 batch = indices[i : i + batch_size]
                 segments = self.input.stack([crops[index] for index in batch])
                 probabilities[batch] = self.probabilities(segments, device)
+                if i and i % (_BATCHES_HELD * batch_size) == 0:
+                    self.input.release(crops[batch[0]])
         return probabilities
 
     @torch.inference_mode()
@@ -142,6 +146,8 @@ class Tagger:
             with device.autocast():
                 features = self.network.forward_features(x)
             embeddings[i : i + batch_size] = features.float().cpu().numpy()
+            if i and i % (_BATCHES_HELD * batch_size) == 0:
+                release(segments)
         return embeddings
 
     def save(self, folder: Path, metadata: dict[str, Any]) -> None:

@@ -15,8 +15,11 @@ from earmark.corpora.stored_tables import read_folds
 from earmark.labels import SEPARATOR, Task
 from earmark.layout import Layout
 from earmark.params import Recipe
+from earmark.spool import blocks_of
 from earmark.store import Store
 from earmark.taggers.input import FusionStore
+
+_BLOCK_VALUES = 1 << 24  # that are in memory as float64 at a time: half an hour of a log-mel
 
 # Variants that are clips of their own, made by stage class_mixing; all others replace their clip.
 CLASS_MIXED = frozenset({"same_class", "pitch_fill"})
@@ -158,10 +161,12 @@ def standardisation(
     squares: Any = 0.0
     axes = (0, 1) if per == "array" else (0,)
     for position in range(len(examples)):
-        rows = examples.original(position).astype(np.float64)
-        count += rows.size if per == "array" else len(rows)
-        total = total + rows.sum(axis=axes)
-        squares = squares + (rows**2).sum(axis=axes)
+        stored = examples.original(position)
+        for block in blocks_of(stored, max(1, _BLOCK_VALUES // max(1, stored[:1].size))):
+            rows = block.astype(np.float64)
+            count += rows.size if per == "array" else len(rows)
+            total = total + rows.sum(axis=axes)
+            squares = squares + (rows**2).sum(axis=axes)
     mean = np.atleast_1d(total / count)
     variance = np.atleast_1d(squares / count) - mean**2
     return mean.tolist(), np.sqrt(np.maximum(variance, 1e-12)).tolist()

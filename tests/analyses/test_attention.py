@@ -21,7 +21,7 @@ from earmark.errors import UserError
 from earmark.features.logmel import LogMel
 from earmark.layout import Layout
 from earmark.params import Trim
-from earmark.sound.decoding import as_int16
+from earmark.sound.samples import as_int16
 from earmark.store import StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input

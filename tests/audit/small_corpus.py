@@ -13,7 +13,7 @@ from earmark.audit.measuring import measure_corpus
 from earmark.corpora.clips import clips_table
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.sound.decoding import as_int16
+from earmark.sound.samples import as_int16
 from earmark.store import StoreWriter, write_json, write_table
 
 RATE = 16_000

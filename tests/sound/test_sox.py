@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from earmark.errors import UserError
 from earmark.seeding import rng_for
 from earmark.sound import sox
+from earmark.spool import Scratch
 from tests.waveforms import noise
 
 RATE = 44_100
@@ -262,3 +263,19 @@ def test_failing_program_is_quoted(
     program.chmod(0o755)
     with pytest.raises(sox.SoxFailed, match=message):
         sox.apply(noise(100), RATE, "compand", {"preset": "radio"})
+
+
+@EFFECT_NAMES
+def test_a_long_waveform_goes_through_files_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effect: str
+) -> None:
+    waveform = noise(100_003, level=20_000)
+    values = sox.draw(effect, OPTIONS[effect], rng_for(1, effect, "clip"))
+    expected = sox.apply(waveform, RATE, effect, values)
+    monkeypatch.setattr(sox, "_LONGEST_IN_MEMORY", 1000)
+    monkeypatch.setattr(sox, "_BLOCK_SAMPLES", 30_001)
+    monkeypatch.setattr("earmark.spool._BLOCK_BYTES", 50_000)
+    scratch = Scratch(tmp_path, memory_bytes=1000)
+    long = sox.apply(waveform, RATE, effect, values, scratch=scratch)
+    np.testing.assert_array_equal(np.asarray(long), np.asarray(expected))
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.seeding import rng_for
-from earmark.sound.decoding import as_float, as_int16
+from earmark.sound.samples import as_float, as_int16
 from earmark.sound.trimming import Ends, peak_normalise, trim, trim_ends, without_clipping
 
 

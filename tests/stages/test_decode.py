@@ -1,7 +1,9 @@
 """Decode, trim and split on a small corpus of good and bad recordings."""
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
-from earmark.sound.decoding import as_float, as_int16
+from earmark.sound.samples import as_float, as_int16
+from earmark.spool import Scratch
 from earmark.store import Store, read_json, read_table
 from stages import class_mixing, decode, split, trim
 from tests import waveforms
@@ -201,9 +204,32 @@ def test_too_many_bad_files_are_named_and_nothing_is_written(tmp_path):
     with pytest.raises(UserError) as caught:
         decode.run(params, layout)
     head, *named = caught.value.problems
-    assert head.startswith("6 of 17 clips are unusable, over the limit 30.0%; fix")
+    listed = layout.home / "quarantine.csv"
+    assert head.startswith("6 of 17 clips are unusable (1 truncated, 1 empty, ")
+    assert f"over the limit 30.0%; fix the files that {listed} lists" in head
     assert sorted(line.split(":")[0] for line in named) == sorted(BAD)
-    assert [path for path in tmp_path.glob("*/*") if path.parent.name != "recordings"] == []
+    assert [path for path in tmp_path.glob("*/*") if path.parent.name != "recordings"] == [listed]
+
+
+def test_the_list_of_unusable_files_is_whole_however_many_there_are(tmp_path):
+    (tmp_path / "recordings").mkdir()
+    names = [f"{n}.wav" for n in range(40)]
+    for n, name in enumerate(names):
+        if n < 4:
+            soundfile.write(tmp_path / "recordings" / name, tone(0.2, 300 + n), RATE)
+        else:
+            (tmp_path / "recordings" / name).write_text("<!DOCTYPE html><title>404</title>")
+    lines = [f"{name},{'cat' if n % 2 else 'dog'}" for n, name in enumerate(names)]
+    with pytest.raises(UserError) as caught:
+        decoded_from(tmp_path, ["path,label", *lines])
+    head, *shown = caught.value.problems
+    assert head.startswith("36 of 40 clips are unusable (36 unreadable), over the limit 50.0%")
+    assert len(shown) == 11
+    assert shown[0] == "4.wav: 4.wav: is a web page; fetch the recording again, or leave it out"
+    assert shown[-1].startswith("and 26 more in ")
+    listed = pd.read_csv(shown[-1].removeprefix("and 26 more in "))
+    assert listed["clip"].tolist() == names[4:]
+    assert list(listed.columns) == QUARANTINE_COLUMNS
 
 
 def test_a_table_that_is_wrong_ends_the_stage_before_anything_is_decoded(tmp_path):
@@ -260,6 +286,60 @@ def test_excerpts_of_one_recording_are_clips_and_one_beyond_its_end_is_quarantin
     assert (bad.clip, bad.reason) == ("long.wav@2.5-3.5", "beyond_end")
     clips = read_table(layout.clips)
     assert clips["start_seconds"].tolist() == [0, 1, 2, 2.5, 0, 1, 0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_of_a_file_decode_it_once_in_whatever_order_they_stand(tmp_path, monkeypatch, workers):
+    names = ["a.wav", "b.flac", "c.wav"]
+    rows = [f"{name},{start},{start + 1},cat" for name in names for start in (0, 1, 0.5, 2)]
+    rows += [f"{name},,,dog" for name in names]
+    opened = tmp_path / "opened.txt"  # the workers are other processes
+    whole = soundfile.SoundFile
+
+    def counted(path, *args, **options):
+        with opened.open("a") as file:
+            file.write(f"{Path(os.fsdecode(path)).name}\n")
+        return whole(path, *args, **options)
+
+    def decoded(folder, rows):
+        for name in names:
+            path = folder / "recordings" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, waveforms.noise(3 * RATE, key=name), RATE)
+        lines = ["path,start_seconds,end_seconds,label", *rows]
+        (folder / "recordings" / "labels.csv").write_text("\n".join(lines) + "\n")
+        layout = Layout(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(soundfile, "SoundFile", counted)
+            decode.run(params_of("recordings", runtime={"workers": workers}), layout)
+        assert not (layout.decoded / "scratch").exists()
+        return Store.open(layout.decoded)
+
+    ordered = decoded(tmp_path / "ordered", rows)
+    opened.unlink()
+    shuffled = decoded(
+        tmp_path / "shuffled", [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    )
+    assert sorted(opened.read_text().split()) == names
+    clips = read_table(tmp_path / "shuffled" / "data" / "clips.parquet")["clip"]
+    assert list(shuffled.index["clip"]) == list(clips) != list(ordered.index["clip"])
+    for position, clip in enumerate(ordered.index["clip"]):
+        twin = shuffled.rows(list(clips).index(clip))
+        np.testing.assert_array_equal(twin, ordered.rows(position))
+
+
+def test_clips_that_pass_between_processes_in_files_come_out_the_same(done, tmp_path, monkeypatch):
+    whole = Scratch.__init__
+
+    def small(self, folder, **options):
+        whole(self, folder, **options | {"memory_bytes": 1000})
+
+    monkeypatch.setattr(Scratch, "__init__", small)
+    monkeypatch.setattr("earmark.spool._BLOCK_BYTES", 3000)
+    other = run_all(tmp_path, workers=2)
+    for path in (path for path in sorted(done.data.glob("**/*")) if path.is_file()):
+        assert (other.root / path.relative_to(done.root)).read_bytes() == path.read_bytes(), path
+    assert not list(other.data.glob("**/scratch"))
 
 
 def test_several_tags_per_clip_and_aux_labels_reach_the_folds(tmp_path):
@@ -320,6 +400,15 @@ def test_classes_are_filled_with_pitches_by_librosa(done, tmp_path):
         assert np.abs(filled.rows(line) - expected.astype(int)).max() <= 1
 
 
+def test_a_clip_too_long_to_mix_is_named_with_what_to_do(done, monkeypatch):
+    monkeypatch.setattr(class_mixing, "LONGEST_SECONDS", 0.4)
+    params = params_of("recordings", class_mixing={"same_class": {"copies": 1}})
+    match = r"clip (cat|dog)/.*: .* long, and clips above .* cannot be mixed; give it start_seconds"
+    with pytest.raises(UserError, match=match):
+        class_mixing.run(params, done)
+    assert not done.class_mixed.exists()
+
+
 def test_the_metrics_summarise_the_split(done):
     assert read_json(done.metrics / "split.json") == {
         "scheme": "stratified",
@@ -333,3 +422,77 @@ def test_the_metrics_summarise_the_split(done):
         "sources_across_train_and_test": 0,
         "test_copies_dropped": 0,
     }
+
+
+def class_folders(root: Path) -> None:
+    """Two classes of three recordings each, one name of which is not UTF-8, and odd files."""
+    latin = os.fsdecode(b"caf\xe9")
+    for n, name in enumerate(["cat/1", "cat/2", f"cat/{latin}", "dog/1", "dog/2", "dog/3 %s\n"]):
+        path = root / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(os.fsencode(path), tone(0.2, 300 + 50 * n), RATE)
+    os.mkfifo(root / "dog" / "pipe.wav")
+    (root / "dog" / "gone.wav").symlink_to("nowhere")
+    (root / "all").symlink_to(".")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pipes_circles_and_odd_names_in_class_folders_end_in_the_tables(tmp_path, workers):
+    class_folders(tmp_path / "recordings")
+    params = params_of("recordings", corpus={"table": ""}, runtime={"workers": workers})
+    layout = Layout(tmp_path)
+    decode.run(params, layout)
+    names = ["cat/1.wav", "cat/2.wav", r"cat/caf\xe9.wav"]
+    names += ["dog/1.wav", "dog/2.wav", r"dog/3 %s\x0a.wav"]
+    assert Store.open(layout.decoded).index["clip"].tolist() == names
+    quarantine = pd.read_csv(layout.home / "quarantine.csv").set_index("clip")
+    assert quarantine["reason"].to_dict() == {
+        "dog/gone.wav": "missing",
+        "dog/pipe.wav": "unreadable",
+    }
+    assert quarantine.loc["dog/pipe.wav", "message"].startswith("pipe.wav: is a pipe")
+
+
+def test_links_out_of_the_corpus_are_refused_unless_they_are_allowed(tmp_path):
+    class_folders(tmp_path / "elsewhere")
+    (tmp_path / "recordings").mkdir()
+    for folder in ("cat", "dog"):
+        (tmp_path / "recordings" / folder).symlink_to(tmp_path / "elsewhere" / folder)
+    refused = params_of("recordings", corpus={"table": ""}, runtime={"workers": 1})
+    with pytest.raises(UserError, match=r"clip cat/1.wav: a link .* corpus.links_outside: true"):
+        decode.run(refused, Layout(tmp_path))
+    assert not (tmp_path / "data").exists()
+    corpus = {"table": "", "links_outside": True}
+    decode.run(params_of("recordings", corpus=corpus, runtime={"workers": 1}), Layout(tmp_path))
+    assert len(Store.open(Layout(tmp_path).decoded).index) == 6
+
+
+def test_a_quiet_float_recording_is_kept_with_its_gain_and_trimmed_to_full_scale(tmp_path):
+    (tmp_path / "recordings").mkdir()
+    for n in range(4):
+        level = 1e-5 if n == 0 else 0.5
+        sound = waveforms.tone(300 + n, seconds=0.3, rate=RATE, level=level)
+        soundfile.write(tmp_path / "recordings" / f"{n}.wav", sound, RATE, subtype="FLOAT")
+    lines = ["path,label", *(f"{n}.wav,{'cat' if n % 2 else 'dog'}" for n in range(4))]
+    layout = decoded_from(tmp_path, lines)
+    index = Store.open(layout.decoded).index
+    assert index["gain"].tolist() == [2.0**15, 1, 1, 1]
+    assert index["peak"].tolist() == pytest.approx([1e-5, 0.5, 0.5, 0.5], rel=0.01)
+    trim.run(params_of("recordings", runtime={"workers": 1}), layout)
+    trimmed = Store.open(layout.trimmed)
+    assert [int(np.abs(trimmed.rows(n)).max()) for n in range(4)] == [32767] * 4
+
+
+@pytest.mark.slow
+def test_dvc_leaves_names_out_that_it_cannot_hash(tmp_path):
+    for command in ("git init -q", "dvc init -q"):
+        subprocess.run(command.split(), cwd=tmp_path, check=True)
+    shutil.copy(ROOT / ".dvcignore", tmp_path)
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in (b"caf\xe9.wav", "caf\u00e9 \U0001f600.wav".encode(), b"new\nline.wav"):
+        (folder / os.fsdecode(name)).write_bytes(b"RIFF")
+    stages = "stages: {d: {cmd: touch done, deps: [recordings], outs: [done]}}"
+    (tmp_path / "dvc.yaml").write_text(stages)
+    subprocess.run(["dvc", "repro", "-q"], cwd=tmp_path, check=True, timeout=120)
+    assert "nfiles: 2" in (tmp_path / "dvc.lock").read_text()

@@ -1,6 +1,7 @@
 """Taggers: saved, loaded and asked for probabilities; their inputs and their crops."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,27 @@ def test_a_network_without_feature_vectors_embeds_nothing() -> None:
     tagger = Tagger.new("soundnet", {"width": 0.0625}, tags=TAGS, input_=WAVE)
     with pytest.raises(ValueError, match=r"soundnet gives no feature vectors; .*such as vggish"):
         tagger.embeddings(np.zeros((1, 88_200), np.int16), CPU, batch_size=1)
+
+
+def test_a_clip_too_long_to_be_read_whole_is_refused_in_one_line(monkeypatch) -> None:
+    whole = replace(WAVE, lengths=[0])
+    monkeypatch.setattr("earmark.taggers.input._LARGEST_WHOLE_BYTES", 4000)
+    assert whole.stack([np.zeros(1000), np.zeros(3)]).shape == (2, 1000)
+    with pytest.raises(UserError, match=r"a clip has 1001 rows of feature wave16k.* read 1000; "):
+        whole.stack([np.zeros(1001), np.zeros(3)])
+
+
+def test_crops_of_mapped_rows_give_what_those_in_memory_do(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("earmark.taggers.tagger._BATCHES_HELD", 2)
+    rows = np.random.default_rng(0).integers(-9000, 9000, 162 * 50).astype(np.int16)
+    rows.tofile(tmp_path / "rows")
+    mapped = np.asarray(np.memmap(tmp_path / "rows", np.int16, "r"))
+    tagger = new()
+    released: list[Any] = []
+    monkeypatch.setattr("earmark.taggers.input.release", released.append)
+    of_both = [
+        tagger.clip_probabilities(segments(WAVE, clip, "cover"), CPU, batch_size=4)
+        for clip in (rows, mapped)
+    ]
+    np.testing.assert_array_equal(*of_both)
+    assert len(released) == 2 * 6  # every second of 13 batches

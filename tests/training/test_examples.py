@@ -112,3 +112,14 @@ def test_standardisation_is_the_mean_and_deviation_of_all_values_or_of_each_colu
     np.testing.assert_allclose(means, rows.mean(axis=0))
     np.testing.assert_allclose(stds, rows.std(axis=0))
     assert standardisation(examples, per="none", scale=32768.0) == ([0.0], [32768.0])
+
+
+def test_standardisation_of_long_clips_is_that_of_short_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = Examples.select(store, clip_table(0, 12), TASK)
+    at_once = [standardisation(examples, per=per) for per in ("array", "column")]
+    monkeypatch.setattr("earmark.training.examples._BLOCK_VALUES", 7)
+    by_blocks = [standardisation(examples, per=per) for per in ("array", "column")]
+    for a, b in zip(at_once, by_blocks, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)

@@ -16,7 +16,7 @@ from earmark.corpora.adapters.tables import read_cells, tag_name
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
-from earmark.sound.recordings import is_recording
+from earmark.sound.recordings import files_below, is_recording
 
 TRAINING, TESTING, EVALUATION = "training", "testing", "evaluation"
 _COLUMNS = ("file", "start", "end", "label")
@@ -77,7 +77,7 @@ def _read_set(
 
 def _audio_paths(root: Path, names: pd.Series) -> list[str]:
     """The path of each clip's audio; missing audio gets a path too, and will be quarantined."""
-    files = (path.relative_to(root) for path in sorted(root.rglob("*")))
+    files = (path.relative_to(root) for path in sorted(files_below(root)))
     path_of = {path.stem: path.as_posix() for path in files if is_recording(path)}
     stems = [name.removesuffix(".wav") for name in names]
     return [path_of.get(f"Y{stem}", path_of.get(stem, f"audio/Y{stem}.wav")) for stem in stems]

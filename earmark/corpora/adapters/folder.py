@@ -11,7 +11,7 @@ from earmark.corpora.adapters.tables import flags, read_csv, seconds, tag_name, 
 from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
-from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
+from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
 
 
 def _from_class_folders(root: Path) -> pd.DataFrame:
-    files = [path for path in sorted(root.glob("*/**/*")) if path.is_file()]
+    files = sorted(path for path in files_below(root) if path.parent != root)
     recordings = [path.relative_to(root) for path in files if is_recording(path.relative_to(root))]
     if len(recordings) < len(files):
         logger.info(

@@ -1,6 +1,7 @@
 """Speech Commands v0.01 and v0.02: single words of 1 s, as 12, 31 or 35 classes."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -142,8 +143,10 @@ def _excerpts(
 
 
 def _seconds(noise: Path) -> float:
+    if not noise.is_file():  # to open a pipe would wait for ever
+        raise UserError(f"{noise}: is no file; fetch the corpus again")
     try:
-        return float(soundfile.info(noise).duration)
+        return float(soundfile.info(os.fsencode(noise)).duration)
     except soundfile.SoundFileError as error:
         raise UserError(f"{noise}: cannot be read ({error}); fetch it again") from None
 
