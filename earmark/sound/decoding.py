@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from earmark.sound.containers import cut_short, with_length
 from earmark.sound.impostors import Impostor, impostor
+from earmark.sound.mp3 import with_count
 from earmark.sound.recordings import name_of
 
 Int16 = NDArray[np.int16]
@@ -102,7 +103,7 @@ def decode(path: Path, *, sample_rate: int) -> Decoded:
 
     16-bit samples at the working rate stay as they are. All others are computed in float32, rounded
     and clipped to int16; very quiet ones are amplified before, see `Decoded.gain`. An mp3 whose
-    first frame does not count its bytes is read as far as it goes.
+    first frame does not count its bytes is read to its end, wherever that is.
 
     Args:
         path: a wav, flac, ogg or mp3 file.
@@ -281,9 +282,10 @@ def _read_frames(path: Path, file: BinaryIO) -> tuple[Int16 | Float32, int, int]
     """The samples (n, C) that can be decoded, how many a binding header promises, and the rate."""
     name = os.fsencode(path)  # as soundfile cannot encode a name that is not UTF-8
     with soundfile.SoundFile(name) as sound:
-        if sound.frames:
+        fixed = with_count(file) if sound.format == "MP3" else None
+        if sound.frames and fixed is None:
             return _read_open(sound)
-    fixed = with_length(file)
+    fixed = fixed or with_length(file)
     with soundfile.SoundFile(name if fixed is None else io.BytesIO(fixed)) as sound:
         return _read_open(sound)
 
