@@ -4,6 +4,7 @@ It takes the bit rate of the first frame for that of all, and reads no further t
 a file of variable rate whole minutes would be missing. ISO 11172-3 and 13818-3 define the frames.
 """
 
+import io
 import struct
 from typing import BinaryIO
 
@@ -28,18 +29,20 @@ def with_count(file: BinaryIO) -> bytes | None:
     if head[:3] == b"ID3" and len(head) == 10:
         starts_at = 10 + sum(byte << 7 * n for n, byte in enumerate(reversed(head[6:])))
     file.seek(starts_at)
-    content = file.read()
-    first = content[:4]
-    if not _frame_bytes(first) or any(
-        name in content[:200] for name in (b"Xing", b"Info", b"VBRI")
-    ):
+    start = file.read(200)
+    first = start[:4]
+    if not _frame_bytes(first) or any(name in start for name in (b"Xing", b"Info", b"VBRI")):
         return None
-    n_frames, n_bytes, lengths = 0, 0, set()
-    while n := _frame_bytes(content[n_bytes : n_bytes + 4]):
+    n_frames, n_bytes, rates = 0, 0, set()
+    file.seek(starts_at)
+    while n := _frame_bytes(frame := file.read(4)):
         n_frames, n_bytes = n_frames + 1, n_bytes + n
-        lengths.add(content[n_bytes - n + 2] >> 4)  # the bits of its rate
-    if len(lengths) < 2:
+        rates.add(frame[2] >> 4)
+        file.seek(n - 4, io.SEEK_CUR)
+    if len(rates) < 2:
         return None
+    file.seek(starts_at)
+    content = file.read()
     is_mpeg1, is_mono = first[1] & 0x08 > 0, first[3] >> 6 == 3
     side = bytes(_SIDE_BYTES[is_mpeg1, is_mono])
     # The largest rate holds the frame, and no checksum follows the header.
