@@ -18,6 +18,7 @@ import soundfile
 
 from earmark.sound.containers import cut_short, with_length
 from earmark.sound.impostors import Impostor, impostor
+from earmark.sound.mp3 import with_count
 from earmark.sound.recordings import name_of
 from earmark.sound.samples import FULL_SCALE, Float32, Int16, Resampler, as_float, as_int16
 from earmark.spool import IN_MEMORY, FileRows, Scratch, Spool
@@ -96,7 +97,7 @@ def decode(path: Path, *, sample_rate: int, scratch: Scratch = IN_MEMORY) -> Dec
 
     16-bit samples at the working rate stay as they are. All others are computed in float32, rounded
     and clipped to int16; very quiet ones are amplified before, see `Decoded.gain`. An mp3 whose
-    first frame does not count its bytes is read as far as it goes.
+    first frame does not count its bytes is read to its end, wherever that is.
 
     Args:
         path: a wav, flac, ogg or mp3 file.
@@ -355,6 +356,9 @@ def _other_than_a_file(mode: int) -> str:
 def _opened(path: Path, file: BinaryIO) -> soundfile.SoundFile:
     # As bytes, since soundfile cannot encode a name that is not UTF-8.
     sound = soundfile.SoundFile(os.fsencode(path))
+    if sound.format == "MP3" and (counted := with_count(file)) is not None:
+        sound.close()
+        return soundfile.SoundFile(io.BytesIO(counted))
     if sound.frames or (fixed := with_length(file)) is None:
         return sound
     sound.close()

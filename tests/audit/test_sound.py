@@ -91,7 +91,8 @@ def measured(waveforms: list[np.ndarray]) -> pd.DataFrame:
     rows = [measure(as_int16(w), sample_rate=RATE) for w in waveforms]
     table = pd.DataFrame(rows).assign(clip=[f"{i}.wav" for i in range(len(rows))])
     table["bandwidth_share"] = table["bandwidth_hz"] / (RATE / 2)
-    return table.assign(native_sample_rate=RATE, channels=1)
+    peaks = [float(np.abs(w).max()) for w in waveforms]
+    return table.assign(native_sample_rate=RATE, channels=1, peak=np.minimum(peaks, 1))
 
 
 def test_each_fault_makes_a_finding_and_clean_clips_make_none():
@@ -118,3 +119,9 @@ def test_a_long_clip_is_measured_by_its_beginning(tmp_path, monkeypatch):
     store = Store.open(tmp_path / "s")
     np.testing.assert_array_equal(beginning(store, 0), samples[:800])
     np.testing.assert_array_equal(beginning(store, 1), samples[:500])
+
+
+def test_levels_that_were_changed_in_decoding_make_findings():
+    table = measured([noise(3), noise(4), fading()]).assign(peak=[1e-5, 14_195.0, 1.0])
+    titles = [finding.title for finding in sound_faults.findings(table)]
+    assert titles == ["1 of 3 clips exceeds full scale", "1 of 3 clips peaks below -72 dB"]

@@ -1,5 +1,6 @@
 """What is answered for a recording, given the probabilities of the ensemble."""
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -190,3 +191,13 @@ def test_the_networks_of_the_folds_are_joined_as_when_they_were_scored(
         dict(zip(TAGS, scored, strict=True))
     )
     assert (scored[0] > 0.58) == (fold_mean == "geometric")
+
+
+def test_recordings_of_a_folder_are_found_by_any_name_and_folders_are_none(tmp_path):
+    latin = os.fsdecode(b"caf\xe9.wav")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "folder.wav" / "a.wav").touch()
+    (tmp_path / "folder.wav" / "up").symlink_to("..")
+    (tmp_path / latin).touch()
+    found = predict.recordings([tmp_path])
+    assert found == [tmp_path / latin, tmp_path / "folder.wav" / "a.wav"]

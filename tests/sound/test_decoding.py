@@ -198,7 +198,7 @@ def test_cut_mp3_whose_first_frame_counts_no_bytes_is_read_as_far_as_it_goes(
     whole = written(tmp_path / "whole.mp3", as_float(noise(2 * RATE))).read_bytes()
     (tmp_path / "cut.mp3").write_bytes(whole[: len(whole) // 2].replace(b"Xing", b"gone"))
     decoded = decode(tmp_path / "cut.mp3", sample_rate=RATE)
-    assert 0 < len(decoded.waveform) < 1.2 * RATE
+    assert 0.8 * RATE < len(decoded.waveform) < 1.2 * RATE
 
 
 def test_unusable_audio_crosses_processes(tmp_path: Path) -> None:

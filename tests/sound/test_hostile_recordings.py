@@ -125,6 +125,21 @@ def test_an_mp3_behind_a_tag_is_checked_as_well(tmp_path: Path) -> None:
     assert refused(path)[0] == "truncated"
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_an_mp3_of_variable_rate_that_does_not_tell_its_length_is_read_whole(
+    tmp_path: Path, rate: int, n_channels: int
+) -> None:
+    samples = np.tile(as_float(noise(3 * rate))[:, None], n_channels)
+    samples[:rate] *= 0.001  # libsndfile takes the rate of the first frame for that of all
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, samples, rate, bitrate_mode="VARIABLE")
+    content = path.read_bytes().replace(b"Xing", bytes(4)).replace(b"Info", bytes(4))
+    path.write_bytes(b"ID3\x03\x00\x00\x00\x00\x01\x00" + bytes(128) + content)
+    assert soundfile.info(path).frames < 2.6 * rate
+    assert decode(path, sample_rate=rate).n_frames == pytest.approx(3 * rate, abs=3500)
+
+
 def test_an_au_written_into_a_pipe_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.au"
     soundfile.write(path, noise(), RATE)
