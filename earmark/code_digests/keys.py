@@ -147,9 +147,9 @@ class Code:
         return self.closure(*starts)
 
     def versions(self, modules: set[str]) -> dict[str, str]:
-        """The versions of Python and of the libraries and programs that these files use."""
+        """The versions of the libraries and programs that these files use."""
         imported = {name.split(".")[0] for path in modules for name in self.source(path).imports}
-        names = {"python", *(LIBRARIES[name] for name in imported & LIBRARIES.keys())}
+        names = {LIBRARIES[name] for name in imported & LIBRARIES.keys()}
         if SOX in modules:
             names.add("sox")
         for name in names - self._versions.keys():
