@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: repro test quick lint ci experiments docs mlflow setup lock
 
 repro: setup ## run the pipeline of params.yaml to its metrics and report
+	@python -m earmark validate --params-only >/dev/null
+	@python -m stages.code # where another sox is here, what it made is stale: no reason to refuse
 	python -m earmark validate
 	dvc repro
 

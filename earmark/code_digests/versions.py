@@ -3,10 +3,10 @@
 import importlib.metadata
 import subprocess
 
-# Imported name -> distribution of the libraries whose arithmetic reaches outputs. Python is not among
+# Imported name -> distribution of the libraries whose arithmetic reaches outputs. Python is none of
 # them: one lock gives each Python from 3.11 to 3.14 the same versions of these, and what our code
-# computes by itself comes out the same on each (no sum() of floats, which rounds otherwise since 3.12).
-# If Python counted, a clone on any other one than the author's would find all results stale.
+# computes by itself is the same on each (no sum() of floats, which rounds otherwise since 3.12). If
+# Python counted, a clone on another one than the author's would find all results stale.
 LIBRARIES = {
     "librosa": "librosa",
     "numpy": "numpy",
