@@ -15,7 +15,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from earmark.tracking.model import pins
 from tests.source_graph import ROOT
 
 HASH = "--hash=sha256:" + "0" * 64
@@ -358,3 +360,9 @@ def test_what_only_some_systems_need_is_marked():
             assert "sys_platform == 'linux'" in head
     assert "sys_platform == 'win32'" in locked["pywin32"][0]
     assert "python_full_version >= '3.13'" in locked["audioop-lts"][0]
+
+
+def test_mlflow_s_model_names_each_pin_as_pip_reads_it():
+    named = [Requirement(pin) for pin in pins(ROOT / "requirements.txt")]
+    assert {one.name for one in named} == lock("requirements.txt").keys()
+    assert all(len(one.specifier) == 1 for one in named)
