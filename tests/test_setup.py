@@ -35,7 +35,7 @@ class Machine:
     """A clone of the files that set-up reads, and a PATH that holds what this machine has."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.bin = root / "clone", root / "bin"
+        self.root, self.bin = root / "the clone of o'brien", root / "bin"
         (self.root / ".ci").mkdir(parents=True)
         self.bin.mkdir()
         (self.root / ".ci/setup").write_bytes((ROOT / ".ci/setup").read_bytes())
@@ -156,9 +156,9 @@ def test_debian_s_missing_packages_are_installed(machine):
     (machine.bin / "id").unlink()
     machine.program("id", "echo 0")
     machine.python("python3", "3.13", has_ensurepip=False)
-    machine.program("apt-get", f'echo "apt-get $*" >>{machine.root}/log')
+    machine.program("apt-get", f'echo "apt-get $*" >>{machine.bin}/log')
     machine.run()
-    log = (machine.root / "log").read_text()
+    log = (machine.bin / "log").read_text()
     assert "install -y -qq python3.13-venv\n" in log
     assert "install -y -qq sox\n" in log
 
@@ -195,7 +195,7 @@ def test_a_venv_that_cannot_serve_is_made_anew_with_a_line(machine, what):
     machine.run()
     venv = machine.root / ".venv"
     if what == "moved":
-        (venv / "bin/activate").write_text("/elsewhere/.venv\n")
+        machine.root = machine.root.rename(machine.root.with_name("elsewhere"))
     elif what == "broken off":
         (venv / ".installing").touch()
     elif what == "no Python behind it":
