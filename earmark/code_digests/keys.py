@@ -55,6 +55,7 @@ CODE_JSON = "code.json"
 # What may be expected where the digests are equal, for who reads code.json.
 EQUALITY = {
     "same processor model, versions and runtime.threads": "every byte",
+    "another Python with the libraries of the lock": "every byte (3.11 beside 3.13)",
     "another processor with AVX-512 and bf16": "every byte, but for the networks below",
     "resnet1d, resnet2d, cbir": "last bits differ with the size of the L1 cache",
     "other instructions, or runtime.threads": "scores within their intervals",
