@@ -1,13 +1,13 @@
-# Everything a fresh Debian machine with Python 3.11 needs is set up by these targets; each says what
-# it does, and doing it twice does nothing.
+# Everything that a fresh machine with a Python from 3.11 to 3.14 needs is set up by these targets; each
+# says what it does, and doing it twice does nothing. GNU make 3.81 and bash 3.2, of macOS, suffice.
 SHELL := /bin/bash
-PYTHON ?= python3.11
-APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test quick lint ci experiments docs mlflow setup
+.PHONY: repro test quick lint ci experiments docs mlflow setup lock
 
 repro: setup ## run the pipeline of params.yaml to its metrics and report
+	@python -m earmark validate --params-only >/dev/null
+	@python -m stages.code # where another sox is here, what it made is stale: no reason to refuse
 	python -m earmark validate
 	dvc repro
 
@@ -44,19 +44,12 @@ mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKIN
 	export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-$$uri}"; \
 	mlflow ui # its address stands in the environment: arguments show in ps, passwords too
 
-setup: .venv/.installed
-	@command -v sox >/dev/null || { echo "setup: installing the sox program"; \
-	  $(APT) update -q && $(APT) install -y -q sox; }
+setup: ## .venv of what requirements.txt pins, and the sox program
+	@.ci/setup
 
-# An index with a CPU build of torch makes .venv 1.5 GB, and CUDA's libraries are left out then.
-EARMARK_TORCH_INDEX ?=
-PIP_SOURCE := $(if $(EARMARK_TORCH_INDEX),--extra-index-url $(EARMARK_TORCH_INDEX) \
-  -r <(grep -vE '^(cuda-|nvidia-|triton)' requirements.txt),-r requirements.txt)
+lock: ## requirements.txt out of requirements.in: pins that still fit stay; .ci's own likewise
+	uv pip compile $(LOCK) requirements.in -o requirements.txt
+	uv pip compile $(LOCK) --no-deps .ci/requirements.in -o .ci/requirements.txt
 
-.venv/.installed: requirements.txt
-	@echo "setup: installing requirements.txt into .venv (about 5 GB with torch's CUDA build)"
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
-	  echo "setup: installing python3-venv"; $(APT) install -y -q python3-venv; $(PYTHON) -m venv .venv; }
-	.venv/bin/python -m pip install -q --disable-pip-version-check $(PIP_SOURCE)
-	@touch $@
-	@echo "setup: done"
+LOCK := --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+  --no-annotate --custom-compile-command "make lock"

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from earmark.code_digests import EXCLUDED, REGISTRIES, Code, code_keys
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = {"python": "3.11", "torch": "2.11.0", "sox": "14.4.2"}
+VERSIONS = {"torch": "2.11.0", "sox": "14.4.2"}
 ONE_OF_EACH = """
 seed: 1
 extensions: extensions
@@ -301,7 +301,6 @@ TABLE = [
     Row("torch", upgrade("torch", "2.12.0"), USES_TORCH),
     Row("the sox program", upgrade("sox", "14.4.3"), USES_SOX),
     Row("librosa, which shifts Xu's pitches", upgrade("librosa", "0.12"), {"class_mixing"}),
-    Row("Python", upgrade("python", "3.12"), {"*"}),
     Row("how often a checkpoint is kept", set_param("runtime.checkpoint_seconds", 5.0), NOTHING),
     Row("how many may be unusable", set_param("corpus.max_quarantined", 0.5), NOTHING),
     Row("the workers", set_param("runtime.workers", 8), NOTHING),

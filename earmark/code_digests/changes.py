@@ -99,7 +99,7 @@ def version_problems(
         f"code.json: written with {name} {version}, but {version_of(name)} is here; install the "
         f"former, or run {FORCE_CODE}"
         for name, version in read_code_json(root).get("versions", {}).items()
-        if version_of(name) != version
+        if name != "python" and version_of(name) != version  # it counted until 0.1.0
     ]
 
 

@@ -57,6 +57,7 @@ CODE_JSON = "code.json"
 # What may be expected where the digests are equal, for who reads code.json.
 EQUALITY = {
     "same processor model, versions and runtime.threads": "every byte",
+    "another Python with the libraries of the lock": "every byte (3.11 beside 3.13)",
     "another processor with AVX-512 and bf16": "every byte, but for the networks below",
     "resnet1d, resnet2d, cbir": "last bits differ with the size of the L1 cache",
     "other instructions, or runtime.threads": "scores within their intervals",
@@ -149,9 +150,9 @@ class Code:
         return self.closure(*starts)
 
     def versions(self, modules: set[str]) -> dict[str, str]:
-        """The versions of Python and of the libraries and programs that these files use."""
+        """The versions of the libraries and programs that these files use."""
         imported = {name.split(".")[0] for path in modules for name in self.source(path).imports}
-        names = {"python", *(LIBRARIES[name] for name in imported & LIBRARIES.keys())}
+        names = {LIBRARIES[name] for name in imported & LIBRARIES.keys()}
         if SOX in modules:
             names.add("sox")
         for name in names - self._versions.keys():

@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import subprocess
-import sys
 
-# Imported name -> distribution of the libraries whose arithmetic reaches outputs.
+# Imported name -> distribution of the libraries whose arithmetic reaches outputs. Python is none of
+# them: one lock gives each Python from 3.11 to 3.14 the same versions of these, and what our code
+# computes by itself is the same on each (no sum() of floats, which rounds otherwise since 3.12). If
+# Python counted, a clone on another one than the author's would find all results stale.
 LIBRARIES = {
     "librosa": "librosa",
     "numpy": "numpy",
@@ -17,9 +19,7 @@ LIBRARIES = {
 
 
 def installed_version(name: str) -> str:
-    """The version of `python`, of the `sox` program or of a distribution; "absent" without it."""
-    if name == "python":
-        return ".".join(map(str, sys.version_info[:2]))
+    """The version of the `sox` program or of a distribution; "absent" without it."""
     try:
         if name == "sox":
             done = subprocess.run(["sox", "--version"], capture_output=True, text=True, check=True)

@@ -5,6 +5,8 @@ Shapes: B clips, K tags.
 """
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -100,7 +102,8 @@ def _normalised(weights: Mapping[str, float], members: Mapping[str, Floats]) -> 
     for name, weight in sorted(weights.items()):
         if not (np.isfinite(weight) and weight >= 0):
             raise ValueError(f"weight of {name} must be finite and not negative, got {weight}")
-    total = sum(weights[name] for name in sorted(weights))
+    # not sum(), which rounds otherwise since Python 3.12
+    total = reduce(add, (weights[name] for name in sorted(weights)), 0.0)
     if total == 0:
         raise ValueError("at least one weight must be above 0")
     return {name: weight / total for name, weight in weights.items()}

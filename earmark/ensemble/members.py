@@ -5,7 +5,8 @@ Shapes: B rows (a validation clip in its fold, or a test clip), K tags.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -268,5 +269,6 @@ def _combined(members: Mapping[str, Predictions], weights: Mapping[str, float]) 
 
 
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:
-    total = sum(weights.values())
+    # not sum(), which rounds otherwise since Python 3.12
+    total = reduce(add, weights.values(), 0.0)
     return {name: weight / total for name, weight in weights.items()}

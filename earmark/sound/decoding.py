@@ -4,6 +4,7 @@ Shapes: T samples, C channels.
 """
 
 import hashlib
+import io
 import math
 import os
 import stat

@@ -86,6 +86,12 @@ def _files(layout: Layout) -> dict[str, Path]:
     return {path.relative_to(layout.root).as_posix(): path for path in paths}
 
 
+def pins(lock: Path) -> list[str]:
+    """The lock's lines without its hashes, beside which MLflow would not see another version."""
+    lines = lock.read_text().splitlines() if lock.exists() else []
+    return [line.removesuffix(" \\") for line in lines if line[:1].isalnum()]
+
+
 def _save(
     scratch: Path, files: dict[str, Path], layout: Layout, *, run_id: str, model_id: str
 ) -> None:
@@ -97,7 +103,6 @@ def _save(
         (scratch / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (scratch / "data" / name).symlink_to(path.resolve())
     code = [Path(earmark.__file__).parent, layout.root / load_params(layout.params).extensions]
-    requirements = layout.root / "requirements.txt"
     mlflow.pyfunc.save_model(
         scratch / "model",
         loader_module=LOADER,
@@ -105,7 +110,7 @@ def _save(
         code_paths=[str(folder) for folder in code if folder.exists()],
         signature=_signature(read_metadata(layout.ensemble)["tags"]),
         input_example={"path": ["recording.wav"]},
-        pip_requirements=str(requirements) if requirements.exists() else [],
+        pip_requirements=pins(layout.root / "requirements.txt"),
         mlflow_model=Model(
             artifact_path=f"models:/{model_id}",  # not where it lies: the repository may be moved
             run_id=run_id,

@@ -6,7 +6,8 @@ Shapes: V validation clips, K tags.
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import Any, Protocol
 
 import numpy as np
@@ -87,7 +88,8 @@ class Job:
             then = replace(plateau, stage_updates=plateau.stage_updates - n_batches + step)
             rates.append(self.learning_rate(replace(progress, step=step, plateau=then)))
         return {
-            "learning_rate": sum(rates) / n_batches,
+            # not sum(), which rounds otherwise since Python 3.12
+            "learning_rate": reduce(add, rates, 0.0) / n_batches,
             "learning_rate_low": min(rates),
             "learning_rate_high": max(rates),
         }

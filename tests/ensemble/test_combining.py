@@ -1,5 +1,8 @@
 """Folds into members and members into ensembles, with given weights."""
 
+import builtins
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,6 +46,24 @@ def test_the_published_weights_give_the_published_formula():
     expected = np.exp(sum(weights[name] * np.log(members[name]) for name in members))
     expected /= expected.sum(axis=1, keepdims=True)
     assert np.allclose(weighted_geometric_mean(members, weights), expected)
+
+
+def test_no_bit_hangs_on_how_this_python_rounds_a_sum(monkeypatch):
+    """Since Python 3.12 `sum` of floats keeps what earlier ones round away, as `fsum` does."""
+    rng = np.random.default_rng(2)
+    members = {f"m{i}": random_probabilities(rng, 5) for i in range(10)}
+    weights = dict.fromkeys(members, 0.1)
+    combined = weighted_geometric_mean(members, weights)
+    of_floats = builtins.sum
+
+    def compensated(values, start=0):
+        values = list(values)
+        is_exact = all(isinstance(one, float) for one in values)
+        return math.fsum(values) if is_exact else of_floats(values, start)
+
+    monkeypatch.setattr(builtins, "sum", compensated)
+    assert sum([0.1] * 10) == 1.0
+    assert np.array_equal(combined, weighted_geometric_mean(members, weights))
 
 
 @settings(max_examples=30, deadline=None)
