@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
+from earmark.csv_files import write_csv
 from earmark.errors import UserError
 
 
@@ -100,11 +101,15 @@ def read_json(path: Path) -> Any:
     return json.loads(_existing(path).read_text())
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write Parquet, or csv where the path ends in .csv, without the index of the table."""
+def write_table(path: Path, table: pd.DataFrame, *, literal: bool = False) -> None:
+    """Write Parquet, or csv where the path ends in .csv, without the index of the table.
+
+    Args:
+        literal: of a csv, as for `earmark.csv_files.write_csv`.
+    """
     with whole_file(path) as part:
         if path.suffix == ".csv":
-            table.to_csv(part, index=False, lineterminator="\n")
+            write_csv(part, table, literal=literal)
         else:
             table.to_parquet(part, index=False)
 

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from earmark.csv_files import read_csv
 from earmark.evaluation.calibration import CalibrationReport, calibration_report
 from earmark.evaluation.epoch_choice import epoch_choices, epoch_notes
 from earmark.evaluation.paired import gain
@@ -167,4 +168,4 @@ def _test_tables(ensemble: Predictions) -> dict[str, pd.DataFrame]:
 
 def _learning_curves(layout: Layout) -> pd.DataFrame:
     paths = sorted(layout.all_learning_curves.glob("*.csv"))
-    return pd.concat([pd.read_csv(p, dtype={"fold": str}) for p in paths], ignore_index=True)
+    return pd.concat([read_csv(p, dtype={"fold": str}) for p in paths], ignore_index=True)
