@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ ROW = "#"  # the column that `read_cells` adds: the number of a row, as a spread
 LONGEST = 4096  # characters of a cell that is used: as long as a path may be
 _NAMES_OF_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _END = "\x00end\x00"  # no table that is read has a zero character
+_TURNS = frozenset(f"U+{number:04X}" for number in (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 _OTHER_FILES = {
     b"PK\x03\x04": "a workbook (xlsx, ods) or another zip file",
     b"\xd0\xcf\x11\xe0": "a workbook of an old Excel (xls)",
@@ -112,18 +114,18 @@ def _rows(table: Path, text: str, separator: str) -> list[tuple[int, list[str]]]
     lines = io.StringIO(f"{text}\n{_END}", newline="")
     reader = csv.reader(lines, delimiter=separator)
     rows: list[tuple[int, list[str]]] = []
-    line, number, cells = 1, 0, [""]
+    line, number = 0, 0
+    cells: list[str] = []
     try:
         for number, cells in enumerate(reader, start=1):
-            if cells[-1:] != [_END] and (stripped := [cell.strip() for cell in cells]):
-                if any(stripped):
-                    rows.append((number, stripped))
-                line = reader.line_num + 1
-    except csv.Error:
-        cells = [""]
+            if cells != [_END] and any(stripped := [cell.strip() for cell in cells]):
+                rows.append((number, stripped))
+            first_line, line = line + 1, reader.line_num
+    except csv.Error:  # a cell of more than 131,072 characters
+        number, first_line, cells = number + 1, line + 1, []
     if cells != [_END]:
-        fix = "a quotation mark is not closed; close it, or delete it"
-        raise UserError(f"{table}: row {number + (cells == [''])} (line {line}): {fix}")
+        fix = "a quotation mark is not closed, or a cell is far too long; correct it"
+        raise UserError(f"{table}: row {number} (line {first_line}): {fix}")
     return rows
 
 
@@ -145,7 +147,9 @@ def _check_lengths(table: Path, rows: list[tuple[int, list[str]]], n_columns: in
     if long:
         fix = "write quotation marks around a cell that has a separator in it, or name the column"
         cells = counted(n_columns, "column")
-        raise UserError(f"{table}: {named('row', long)}: more cells than {cells}; {fix}")
+        raise UserError(
+            f"{table}: {named('row', long)}: more cells than the first row, with {cells}; {fix}"
+        )
     if short := [number for number, row in rows if len(row) < n_columns]:
         text = "%s: %s: fewer cells than columns; those that are missing count as empty"
         logger.warning(text, table, named("row", short))
@@ -178,9 +182,20 @@ def check_columns(
         raise UserError(*problems)
 
 
+def refused_in_path(path: str) -> str:
+    """The first hidden character that a path must not have; "" for none.
+
+    Names of files may have marks of right-to-left scripts and bytes that are no text, but nothing
+    that a terminal obeys, or that shows a part of a name in another place.
+    """
+    hidden = hidden_in(path)
+    is_control = bool(hidden) and unicodedata.category(chr(int(hidden[2:], 16))) == "Cc"
+    return hidden if is_control or hidden in _TURNS else ""
+
+
 def _cell_problem(raw: pd.DataFrame, table: Path, name: str) -> str:
     """What is wrong with the characters of a column, in one line; "" if nothing is."""
-    hidden = raw[name].map(hidden_in)
+    hidden = raw[name].map(refused_in_path if name == "path" else hidden_in)
     if (has_hidden := hidden != "").any():
         rows, first = raw.loc[has_hidden, ROW].tolist(), hidden[has_hidden].iloc[0]
         what = "a line break" if first in ("U+000A", "U+000D") else f"the hidden character {first}"

@@ -17,9 +17,11 @@ from earmark.corpora.adapters.tables import (
     whole_numbers,
 )
 from earmark.corpora.clips import clips_table
+from earmark.corpora.file_checks import overlaps, same_parts
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
 from earmark.sound.recordings import AUDIO_SUFFIXES, is_recording
+from earmark.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +101,15 @@ def _from_table(table: Path) -> pd.DataFrame:
         if name in raw:
             columns[name] = seconds(raw, name, "path", table)
     clips = clips_table(columns)
+    _warn_of_gaps(clips, table)
     is_excerpt = clips[[*EXCERPT_COLUMNS]].notna().any(axis=1)
     # Excerpts of one recording stay in one fold, even if the table names no source.
     clips["source"] = clips["source"].mask(is_excerpt & (clips["source"] == ""), clips["path"])
-    _warn_of_gaps(clips, table)
+    if is_excerpt.any() and (pairs := overlaps(clips)):
+        what = f"{counted(len(pairs), 'pair')} of excerpts, such as {' and '.join(pairs[0])}"
+        logger.warning("%s: %s, overlap, but have other labels or splits", table, what)
+    if problems := same_parts(clips):
+        raise UserError(*(f"{table}: {problem}" for problem in problems))
     return clips
 
 
