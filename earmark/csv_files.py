@@ -58,8 +58,13 @@ def write_csv(path: Path, table: pd.DataFrame, *, literal: bool = False) -> None
     # Within a cell a carriage return would begin a row, so all texts are then quoted.
     texts = [*table.columns, *(cell for name in _texts(table) for cell in table[name])]
     has_returns = any("\r" in str(text) for text in texts)
-    quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
-    table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)
+    table.to_csv(
+        path,
+        index=False,
+        lineterminator="\n",
+        encoding="utf-8",
+        quoting=csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL,
+    )
 
 
 def read_csv(path: Path, *, dtype: Any = None) -> pd.DataFrame:

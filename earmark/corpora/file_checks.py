@@ -38,12 +38,12 @@ def missing_problems(clips: pd.DataFrame, root: Path) -> list[str]:
     clip_of = clips["clip"]
     if (is_address := missing.str.match(_ADDRESS)).any():
         fix = "write paths that start from it"
-        names = clip_of[missing[is_address].index].tolist()
+        names = clip_of[clips["path"].isin(missing[is_address])].tolist()
         first = shortened(missing[is_address].iloc[0])
         return [f"corpus: {named('clip', names)}: {first} is no path below {root}; {fix}"]
     if meant := _meant(missing.tolist(), root):
         is_near = missing.isin(meant.keys())
-        names = clip_of[missing[is_near].index].tolist()
+        names = clip_of[clips["path"].isin(missing[is_near])].tolist()
         pairs = [f"{_quoted(meant[path])} for {_quoted(path)}" for path in missing[is_near]]
         what = "no file has this path, but one that differs in case, accents, \\ or suffix"
         return [f"corpus: {named('clip', names)}: {what}; write {first_of(pairs)}"]
@@ -58,7 +58,7 @@ def missing_problems(clips: pd.DataFrame, root: Path) -> list[str]:
 
 def _quoted(path: str) -> str:
     """A path in quotation marks; in ASCII if it may be composed of other characters."""
-    return repr(path) if unicodedata.is_normalized("NFD", path) == path.isascii() else ascii(path)
+    return repr(path) if unicodedata.is_normalized("NFC", path) else ascii(path)
 
 
 def _meant(missing: Sequence[str], root: Path) -> dict[str, str]:
