@@ -14,6 +14,7 @@ from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
+from earmark.wording import printable
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -166,9 +167,11 @@ def predict(
             prediction = ensemble.tag(path)
         except UnusableAudio as error:
             unusable += 1
-            typer.echo(f"{name_of(path)}: {error.reason}: {error}", err=True)
+            typer.echo(printable(f"{name_of(path)}: {error.reason}: {error}"), err=True)
             continue
-        as_text = json.dumps(prediction.to_json(top)) if as_json else prediction.line(top)
+        as_text = (
+            json.dumps(prediction.to_json(top)) if as_json else printable(prediction.line(top))
+        )
         typer.echo(as_text)
     if unusable:
         raise UserError(f"{unusable} of the recordings could not be used; see above")
@@ -211,9 +214,9 @@ def embed(
         try:
             found.append((path, embedder.embed(path)))
         except UnusableAudio as error:
-            typer.echo(f"{name_of(path)}: {error.reason}: {error}", err=True)
+            typer.echo(printable(f"{name_of(path)}: {error.reason}: {error}"), err=True)
             continue
-        typer.echo(f"{name_of(path)}: {len(found[-1][1])} patches")
+        typer.echo(printable(f"{name_of(path)}: {len(found[-1][1])} patches"))
     if found:
         write_table(out, as_table(found))
     if len(found) < len(paths):

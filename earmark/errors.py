@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from earmark.wording import printable
+
 _LONGEST = 160  # characters of a library's message
 
 
@@ -14,11 +16,12 @@ class UserError(Exception):
     """A problem in params.yaml, the corpus or the machine that the user can fix.
 
     `problems` holds all problems found, one line each: where it is, what is wrong, how to fix it.
+    What a terminal would obey in a name is written out.
     """
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(printable(problem, keep="\n\t") for problem in problems)
+        super().__init__("\n".join(self.problems))
 
 
 def how_it_ended(code: int) -> str:

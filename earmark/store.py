@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
+from earmark.csv_files import write_csv
 from earmark.errors import DamagedError, reading
 from earmark.spool import FileRows
 
@@ -185,21 +185,25 @@ def read_json(path: Path) -> Record:
     return Record(path, content)
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write Parquet, or csv where the path ends in .csv, without the index of the table."""
+def write_table(path: Path, table: pd.DataFrame, *, literal: bool = False) -> None:
+    """Write Parquet, or csv where the path ends in .csv, without the index of the table.
+
+    Args:
+        literal: of a csv, as for `earmark.csv_files.write_csv`.
+    """
     with whole_file(path) as part:
         if path.suffix == ".csv":
-            table.to_csv(part, index=False, lineterminator="\n")
+            write_csv(part, table, literal=literal)
         else:
             table.to_parquet(part, index=False)
 
 
-def read_table(path: Path, *columns: str, **options: Any) -> pd.DataFrame:
+def read_table(path: Path, *columns: str, dtype: Any = None) -> pd.DataFrame:
     """Read Parquet, or csv where the path ends in .csv.
 
     Args:
         columns: must be among those of the table.
-        options: of `pandas.read_csv`.
+        dtype: of the columns of a csv, as pandas takes it.
 
     Raises:
         UserError: the file does not exist.
@@ -207,13 +211,10 @@ def read_table(path: Path, *columns: str, **options: Any) -> pd.DataFrame:
     """
     with reading(path):
         with path.open("rb") as file:  # pyarrow misnames what is wrong with a path
-            content = file.read() if path.suffix == ".csv" else b""
-        if path.suffix != ".csv":
-            table = pd.read_parquet(path)
-        elif not content.endswith(b"\n"):
+            is_cut = path.suffix == ".csv" and not file.read().endswith(b"\n")
+        if is_cut:
             raise ValueError("cut short")
-        else:
-            table = pd.read_csv(BytesIO(content), **options)
+        table = read_csv(path, dtype=dtype) if path.suffix == ".csv" else pd.read_parquet(path)
         if missing := [column for column in columns if column not in table]:
             raise ValueError(f"no column {missing[0]!r} in it")
     return table

@@ -26,7 +26,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     write_json(layout.metrics / "summary.json", evaluation.summary)
     write_json(layout.metrics / "calibration.json", evaluation.calibration.values)
     for name, table in evaluation.tables.items():
-        write_table(layout.metrics / f"{name}.csv", table)
+        # Kaggle compares the names in a submission with its own; the others are for readers.
+        write_table(layout.metrics / f"{name}.csv", table, literal=name == "submission")
     with whole_folder(layout.report) as part:
         page = _report(evaluation, params, layout)
         (part / "index.html").write_text(page, encoding="utf-8")

@@ -28,6 +28,7 @@ from earmark.store import Store
 from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
+from earmark.wording import printable
 
 PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / SAMPLE_RATE
 Floats = NDArray[np.floating[Any]]
@@ -152,7 +153,7 @@ def write(
         )
     keep(folder, path.stem, figure, numbers=attention_table(attention, tagger.tags))
     pairs = zip(tags, probabilities, strict=True)
-    return f"{path.name}: " + "  ".join(f"{tag} {value:.2f}" for tag, value in pairs)
+    return printable(f"{path.name}: ") + "  ".join(f"{tag} {value:.2f}" for tag, value in pairs)
 
 
 def read_recording(layout: Layout, recording: str, *, sample_rate: int) -> Int16:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import average_precision_score
 
 from earmark.audit.label_noise import MIN_PROBABILITY, LabelNoise
 from earmark.audit.label_posterior import Bools, Floats, Ints
+from earmark.csv_files import read_csv
 from earmark.seeding import rng_for
 
 _N_RESAMPLES = 200
@@ -20,7 +20,7 @@ def true_labels(root: Path) -> Mapping[str, str] | None:
     paths = sorted(root.glob("*.meta/truth.csv"))
     if not paths:
         return None
-    truth = pd.read_csv(paths[0], dtype=str)
+    truth = read_csv(paths[0], dtype=str)
     return dict(zip(truth["fname"], truth["label"], strict=True))
 
 

@@ -7,8 +7,11 @@ from typing import Any
 import pandas as pd
 
 from earmark.corpora.split_names import DROPPED, TRAIN, UNUSED, VALIDATION
+from earmark.corpora.text_tables import read_cells
+from earmark.csv_files import original
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
+from earmark.wording import first_of, named, shortened
 
 DECISIONS = ("keep", "change", "drop")
 COLUMNS = ["clip", "decision", "label"]
@@ -29,24 +32,23 @@ def read_corrections(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file cannot be read, or lacks a column.
     """
-    try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
+    if not path.exists():
         fix = "correct the path, or set it to profiles/no_corrections.csv"
-        raise UserError(f"{_KEY}: {path} does not exist; {fix}") from None
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{_KEY}: {path}: cannot be read ({reason}); save it as csv") from None
+        raise UserError(f"{_KEY}: {path} does not exist; {fix}")
+    raw = read_cells(path, key=_KEY)
     missing = [name for name in ("clip", "decision") if name not in raw]
     if missing:
         fix = "start from data/audit/label_issues.csv"
         raise UserError(f"{_KEY}: {path}: no column {' and '.join(missing)}; {fix}")
-    decision = raw["decision"].str.strip().str.lower()
+    decision = raw["decision"].str.lower()
     empty = pd.Series("", index=raw.index, dtype="str")
-    label, suggested = (raw.get(name, empty).str.strip() for name in ("label", "suggested"))
+    # The audit's table has its cells made neutral for spreadsheets.
+    clip, label, suggested = (
+        raw.get(name, empty).map(original).astype("str") for name in ("clip", "label", "suggested")
+    )
     corrections = pd.DataFrame(
         {
-            "clip": raw["clip"].str.strip(),
+            "clip": clip,
             "decision": decision,
             "label": label.where(label != "", suggested).where(decision == "change", ""),
         }
@@ -60,48 +62,61 @@ def problems_of(corrections: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
     labels = clips.loc[clips["split"] == "train", "label"]
     tags, multi_label = set(tags_of(labels)), is_multi_label(labels)
     counts = corrections["clip"].value_counts().sort_index()
-    problems = [
-        f"{_KEY}: clip {clip}: decided {count} times; keep one row"
-        for clip, count in counts.items()
-        if count > 1
-    ]
+    again = counts[counts > 1]
+    times = f"decided {again.iloc[0]} times" if len(again) == 1 else "each decided more than once"
+    twice = [f"{_KEY}: {named('clip', list(again.index))}: {times}; keep one row"]
+    problems = twice if len(again) else []
+    clips_with: dict[tuple[str, str], list[str]] = {}  # what is wrong and its fix -> clips
+    example: dict[tuple[str, str], str] = {}
     for clip, decision, label in corrections[COLUMNS].to_numpy():
-        found = [
-            _decision_problem(decision),
-            _clip_problem(split_of.get(clip)),
-            _label_problem(decision, label, tags, multi_label=multi_label),
-        ]
-        problems += [f"{_KEY}: clip {clip}: {problem}" for problem in found if problem]
-    return problems
+        for wrong, value, fix in (
+            *_decision_problem(decision),
+            *_clip_problem(split_of.get(clip)),
+            *_label_problem(decision, label, tags, multi_label=multi_label),
+        ):
+            clips_with.setdefault((wrong, fix), []).append(clip)
+            example.setdefault((wrong, fix), value)
+    return problems + [
+        f"{_KEY}: {named('clip', names)}: {wrong.format(shortened(example[wrong, fix]))}; {fix}"
+        for (wrong, fix), names in clips_with.items()
+    ]
 
 
-def _decision_problem(decision: str) -> str:
+Problem = tuple[str, str, str]  # what is wrong with a value, the value, the fix
+
+
+def _decision_problem(decision: str) -> list[Problem]:
     if decision in DECISIONS:
-        return ""
-    return f"unknown decision {decision!r}; write {', '.join(DECISIONS)}, or nothing"
+        return []
+    return [("unknown decision {!r}", decision, f"write {', '.join(DECISIONS)}, or nothing")]
 
 
-def _clip_problem(split: str | None) -> str:
+def _clip_problem(split: str | None) -> list[Problem]:
     if split is None:
-        return "not in the corpus; delete the row"
+        return [("not in the corpus", "", "delete the row")]
     if split == "test":
-        return "a test clip, which must stay as it is so that scores compare; delete the row"
-    return ""
+        wrong = "a test clip, which must stay as it is so that scores compare"
+        return [(wrong, "", "delete the row")]
+    return []
 
 
-def _label_problem(decision: str, label: str, tags: set[str], *, multi_label: bool) -> str:
+def _label_problem(
+    decision: str, label: str, tags: set[str], *, multi_label: bool
+) -> list[Problem]:
     if decision != "change":
-        return ""
+        return []
     if not label:
-        return "the decision is change, but the new label is empty; fill in the column label"
+        wrong = "the decision is change, but the new label is empty"
+        return [(wrong, "", "fill in the column label")]
     parts = label.split(SEPARATOR)
     if "" in parts or len(set(parts)) < len(parts):
-        return f"label {label!r} has an empty tag, or one tag twice; write each tag once"
+        return [("label {!r} has an empty tag, or one tag twice", label, "write each tag once")]
     if len(parts) > 1 and not multi_label:
-        return f"label {label!r} has several tags, but every other clip has one; write one tag"
+        wrong = "label {!r} has several tags, but every other clip has one"
+        return [(wrong, label, "write one tag")]
     if unknown := sorted(set(tags_of([label])) - tags):
-        return f"unknown tag {unknown[0]}; write a tag of the corpus, or drop the clip"
-    return ""
+        return [("unknown tag {}", unknown[0], "write a tag of the corpus, or drop the clip")]
+    return []
 
 
 def apply_corrections(
@@ -184,9 +199,10 @@ def _check_classes(corrected: pd.DataFrame, folds: pd.DataFrame) -> None:
     for name in _fold_columns(folds):
         left = tags_of(corrected.loc[corrected[name] == TRAIN, "label"])
         fold = name.removeprefix("fold_")
-        problems += [
-            f"{_KEY}: fold {fold} would train on no clip of {tag}; keep one of its clips"
-            for tag in sorted(set(tags) - set(left))
-        ]
+        if lost := sorted(set(tags) - set(left)):
+            fix = f"keep {'one of its clips' if len(lost) == 1 else 'a clip of each'}"
+            problems.append(
+                f"{_KEY}: fold {fold} would train on no clip of {first_of(lost)}; {fix}"
+            )
     if problems:
         raise UserError(*problems)

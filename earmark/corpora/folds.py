@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from earmark.corpora.sources import is_known
 from earmark.labels import tags_of, targets_of
 from earmark.seeding import seed_for
+from earmark.wording import first_of
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def _check_class_sizes(clips: pd.DataFrame, k: int) -> None:
     small = [f"{name} has {count}" for name, count in counts if count < k]
     if small:
         raise ValueError(
-            f"every class needs {k} clips for {k} folds, but {', '.join(small)}; "
+            f"every class needs {k} clips for {k} folds, but {first_of(small)}; "
             "add clips, lower cv.k, or leave the class out"
         )
     for index, name in enumerate(names):

@@ -18,6 +18,7 @@ from earmark.corpora.split_names import TRAIN, UNUSED, VALIDATION, check_names
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, tags_of
 from earmark.params import CrossValidation, Scheme
+from earmark.wording import first_of
 
 logger = logging.getLogger(__name__)
 
@@ -186,11 +187,11 @@ def _check_fold(clips: pd.DataFrame, split: pd.Series, *, is_official: bool) -> 
     missing = set(tags_of(clips["label"])) - set(tags_of(clips.loc[split == TRAIN, "label"]))
     if missing and is_official:
         logger.warning(
-            "official fold %s trains on no clip of %s", split.name, ", ".join(sorted(missing))
+            "official fold %s trains on no clip of %s", split.name, first_of(sorted(missing))
         )
     elif missing:
         raise ValueError(
-            f"fold {split.name} trains on no clip of {', '.join(sorted(missing))}: all of them "
+            f"fold {split.name} trains on no clip of {first_of(sorted(missing))}: all of them "
             "validate, because of their position in the table or because they have one source; "
             "use the scheme stratified, add clips, or leave the source empty"
         )

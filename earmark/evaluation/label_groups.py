@@ -10,6 +10,7 @@ import numpy as np
 
 from earmark.errors import UserError
 from earmark.evaluation.points import Floats, Ints
+from earmark.wording import nearest
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def _owners(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict[st
             raise UserError(f"{key}: {name} is a tag itself; list it, or choose another name")
         for tag in members:
             if tag not in tags:
-                raise UserError(f"{key}: {tag} is no tag of the corpus; correct or delete it")
+                near = nearest(tag, tags)
+                fix = f"did you mean {near}?" if near else "correct or delete it"
+                raise UserError(f"{key}: {tag} is no tag of the corpus; {fix}")
             if tag in owner:
                 raise UserError(f"{key}: {tag} is in {owner[tag]} already; name it once")
             owner[tag] = name

@@ -8,6 +8,7 @@ from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.clips import problems_of
 from earmark.corpora.corrections import problems_of as correction_problems
 from earmark.corpora.corrections import read_corrections
+from earmark.corpora.file_checks import missing_files
 from earmark.corpora.folder_checks import folder_problems, link_problems
 from earmark.errors import UserError
 from earmark.evaluation.label_groups import LabelGroups
@@ -17,7 +18,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import entries_of, overrides_of
 from earmark.settings.objections import objections
-from earmark.sound.recordings import path_of
+from earmark.wording import counted, shortened
 
 
 def corpus_problems(params: Params, layout: Layout) -> list[str]:
@@ -48,11 +49,14 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     task = Task.of(clips[clips["split"] == "train"])
     problems += _metric_problems(task, params)
     problems += objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
-    missing = [path for path in clips["path"] if not os.path.lexists(path_of(root, path))]
-    share = len(missing) / max(1, len(clips))
+    missing = missing_files(clips["path"], root).tolist()
+    share = clips["path"].isin(missing).mean()
     if corpus.max_quarantined < share < 1:
         fix = "they would be quarantined; restore them or delete their rows"
-        problems.append(f"corpus: {len(missing)} files missing, such as {missing[0]}; {fix}")
+        problems.append(
+            f"corpus: {counted(len(missing), 'file')} missing, such as {shortened(missing[0])}; "
+            f"{fix}"
+        )
     return problems
 
 

@@ -70,20 +70,28 @@ def test_a_fold_that_is_not_in_the_table_is_named_with_those_that_are(root):
             False,
             ["none of the 4 files of the table exists", "/1)", "set corpus.root"],
         ),
-        ({"label": ["cat", "cat", "cat", "dog"]}, False, ["class dog: 1 clips for 2"]),
+        (
+            {"label": ["cat", "cat", "cat", "dog"]},
+            False,
+            ["class dog (1): fewer clips than 2 folds"],
+        ),
         (
             {"label": ["cat", "cat", "cat", "dog"], "split": ["train"] * 3 + ["test"]},
             False,
             ["class dog: only in the test set", "add training clips"],
         ),
         ({"label": ["cat"] * 4}, False, ["at least 2 classes"]),
-        ({"fold": [1, 2, 1, pd.NA]}, True, ["clip d.wav and 0 more: no fold", "stratified"]),
+        ({"fold": [1, 2, 1, pd.NA]}, True, ["clip d.wav: no fold", "stratified"]),
         (
             {"fold": [1, 2, 1, 3]},
             True,
-            ["3 official folds [1, 2, 3], but cv.k is 2; set cv.k to 3"],
+            ["3 official folds, 1, 2, 3, but cv.k is 2; set cv.k to 3"],
         ),
-        ({"usage": ["", "", "", "public"]}, False, ["column usage", "'public'", "Public", "row 3"]),
+        (
+            {"usage": ["", "", "", "public"]},
+            False,
+            ["clip d.wav: column usage", "'public'", "Public"],
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -140,7 +148,7 @@ def test_several_tags_per_clip_are_valid_and_counted_by_tag(root):
 
 def test_a_tag_in_fewer_clips_than_folds_is_named_though_its_label_is_frequent(root):
     (problem,) = problems_with(root, label=["cat;rare", "cat;dog", "dog", "dog"])
-    assert problem.startswith("corpus: class rare: 1 clips for 2 folds; add clips")
+    assert problem.startswith("corpus: class rare (1): fewer clips than 2 folds; add clips")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,10 @@ def test_a_tag_in_fewer_clips_than_folds_is_named_though_its_label_is_frequent(r
     [
         ({"label": ["cat;;dog", *SEVERAL[1:]]}, "clip a.wav: an empty tag in 'cat;;dog'"),
         ({"label": ["cat;dog;cat", *SEVERAL[1:]]}, "clip a.wav: a tag is twice in"),
-        ({"label": ["big dog", "big dog", "dog", "dog"]}, "clip a.wav: tag 'big dog' has spaces"),
+        (
+            {"label": ["big dog", "big dog", "dog", "dog"]},
+            "clips a.wav, b.wav: a tag in 'big dog' has spaces",
+        ),
         ({"start_seconds": [2.0, 0, 0, 0], "end_seconds": [1.5, 1, 1, 1]}, "clip a.wav: ends at"),
         (
             {"end_seconds": [1.0, 1, 1, 1], "start_seconds": [1.0, 0, 0, 0]},
@@ -156,7 +167,7 @@ def test_a_tag_in_fewer_clips_than_folds_is_named_though_its_label_is_frequent(r
         ),
         (
             {"aux_label": ["x", "y", "x", ""]},
-            "clip d.wav and 0 more: no aux_label, but other clips have one",
+            "clip d.wav: no aux_label, but other clips have one",
         ),
         (
             {"aux_label": ["x", "y", "x", "y;x"]},

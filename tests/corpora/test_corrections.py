@@ -138,3 +138,31 @@ def test_a_change_may_give_several_tags_where_others_have_them(tmp_path):
     folds.loc[3:6, "fold_0"] = "validation"
     edited, _ = apply_corrections(folds, clips, path)
     assert edited["label"].iloc[0] == "bark;drum"
+
+
+def test_names_that_the_audit_made_neutral_are_understood(tmp_path):
+    table = pd.DataFrame(
+        {"clip": ["=1.wav", "-.wav"], "suggested": ["@x", "-"], "decision": ["change", "keep"]}
+    )
+    write_table(tmp_path / "label_issues.csv", table.assign(label=""))
+    assert "'=1.wav,'@x" in (tmp_path / "label_issues.csv").read_text()
+    corrections = read_corrections(tmp_path / "label_issues.csv")
+    assert corrections.to_numpy().tolist() == [["=1.wav", "change", "@x"], ["-.wav", "keep", ""]]
+
+
+def test_a_table_saved_by_a_spreadsheet_that_separates_by_semicolons_is_read(tmp_path):
+    text = "\ufeffclip;suggested;decision;label\r\n00.wav;drum;CHANGE;\r\n;;;\r\n"
+    (tmp_path / "mine.csv").write_text(text, newline="")
+    assert read_corrections(tmp_path / "mine.csv").to_numpy().tolist() == [
+        ["00.wav", "change", "drum"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "row", ["x{}.wav,drum,drop,", "{:02}.wav,drum,remove{},", "{:02}.wav,,change,horn{}"]
+)
+def test_equal_faults_are_one_line_with_a_count(tmp_path, row):
+    rows = [row.format(n, n) for n in range(20)]
+    (line,) = problems_of(read_corrections(write(tmp_path / "mine.csv", *rows)), clips_of())
+    assert line.startswith("corpus.label_corrections: clips ")
+    assert "and 17 more: " in line

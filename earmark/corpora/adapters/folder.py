@@ -7,15 +7,30 @@ from typing import Any
 import pandas as pd
 
 from earmark.corpora.adapters.adapter import Adapter
-from earmark.corpora.adapters.tables import flags, read_csv, seconds, tag_name, whole_numbers
+from earmark.corpora.adapters.tables import (
+    choices,
+    flags,
+    read_csv,
+    refuse,
+    seconds,
+    tag_name,
+    whole_numbers,
+)
 from earmark.corpora.clips import clips_table
+from earmark.corpora.file_checks import overlaps, same_parts
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
 from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording
+from earmark.wording import counted
 
 logger = logging.getLogger(__name__)
 
 EXCERPT_COLUMNS = ("start_seconds", "end_seconds")
+USAGES, SPLITS = ("Public", "Private", "Ignored"), ("train", "test")
+GAPS = {
+    "fold": "folds of a table count only if every training clip has one",
+    "source": "each of these counts as a recording of its own",
+}
 OPTIONAL_COLUMNS = (
     *("fold", "source", "verified", "split", "usage", "licence", "aux_label"),
     *EXCERPT_COLUMNS,
@@ -62,18 +77,22 @@ def _from_class_folders(root: Path) -> pd.DataFrame:
 
 def _from_table(table: Path) -> pd.DataFrame:
     raw = read_csv(table, required=("path", "label"), optional=OPTIONAL_COLUMNS)
+    refuse(raw, raw["path"] == "", "path", table, "no path; fill it in, or delete the row")
     columns: dict[str, Any] = {
         "clip": _names(raw),
         "path": raw["path"],
         "label": [_label(text) for text in raw["label"]],
     }
-    for name in ("source", "usage", "licence"):
+    for name in ("source", "licence"):
         if name in raw:
             columns[name] = raw[name]
+    if "usage" in raw:
+        columns["usage"] = choices(raw, "usage", "path", table, valid=USAGES)
     if "aux_label" in raw:
         columns["aux_label"] = [tag_name(text) for text in raw["aux_label"]]
     if "split" in raw:
-        columns["split"] = raw["split"].where(raw["split"] != "", "train")
+        split = choices(raw, "split", "path", table, valid=SPLITS)
+        columns["split"] = split.where(split != "", "train")
     if "fold" in raw:
         columns["fold"] = whole_numbers(raw, "fold", "path", table)
     if "verified" in raw:
@@ -82,10 +101,27 @@ def _from_table(table: Path) -> pd.DataFrame:
         if name in raw:
             columns[name] = seconds(raw, name, "path", table)
     clips = clips_table(columns)
+    _warn_of_gaps(clips, table)
     is_excerpt = clips[[*EXCERPT_COLUMNS]].notna().any(axis=1)
     # Excerpts of one recording stay in one fold, even if the table names no source.
     clips["source"] = clips["source"].mask(is_excerpt & (clips["source"] == ""), clips["path"])
+    if is_excerpt.any() and (pairs := overlaps(clips)):
+        what = f"{counted(len(pairs), 'pair')} of excerpts, such as {' and '.join(pairs[0])}"
+        logger.warning("%s: %s, overlap, but have other labels or splits", table, what)
+    if problems := same_parts(clips):
+        raise UserError(*(f"{table}: {problem}" for problem in problems))
     return clips
+
+
+def _warn_of_gaps(clips: pd.DataFrame, table: Path) -> None:
+    """Say which columns name a fold or a source for some training clips only."""
+    train = clips[clips["split"] == "train"]
+    for name, effect in GAPS.items():
+        is_empty = train[name].isna() | (train[name].astype("str") == "")
+        if is_empty.any() and not is_empty.all():
+            text = "%s: column %s is empty for %d of %d training clips, such as %s: %s"
+            example = train.loc[is_empty, "clip"].iloc[0]
+            logger.warning(text, table, name, is_empty.sum(), len(train), example, effect)
 
 
 def _names(raw: pd.DataFrame) -> list[str]:

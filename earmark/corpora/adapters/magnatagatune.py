@@ -15,6 +15,7 @@ from earmark.corpora.adapters.adapter import (
 )
 from earmark.corpora.adapters.tables import read_cells, tag_name
 from earmark.corpora.clips import clips_table
+from earmark.corpora.text_tables import ROW
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR
 
@@ -42,7 +43,7 @@ def read_clips(root: Path, table: str) -> pd.DataFrame:
     if missing := [name for name in ("clip_id", "mp3_path") if name not in raw]:
         raise UserError(f"{annotations}: no column {', '.join(missing)}; fetch it again")
     _check_paths(raw, annotations)
-    labels = _labels(raw.drop(columns=["clip_id", "mp3_path"]), annotations)
+    labels = _labels(raw.drop(columns=["clip_id", "mp3_path", ROW]), annotations)
     is_kept = labels != ""
     logger.info(
         "%s: %d of %d clips have none of the %d most frequent tags and are left out",

@@ -19,6 +19,7 @@ from earmark.corpora.adapters.adapter import (
     wrong_layout,
 )
 from earmark.corpora.clips import clips_table
+from earmark.corpora.text_tables import read_text
 from earmark.errors import UserError
 from earmark.seeding import seed_for
 
@@ -173,7 +174,7 @@ def _subsets_of(names: Sequence[str], root: Path) -> list[str]:
     for subset, file in LISTS.items():
         if not (root / file).is_file():
             raise wrong_layout(root, f"{file}, which names the {subset} clips")
-        listed = (root / file).read_text(encoding="utf-8").split()
+        listed = read_text(root / file, key="corpus.root").split()
         if not set(listed) & set(names):
             raise UserError(f"{root / file}: names no clip that exists; fetch the corpus again")
         subset_of |= dict.fromkeys(listed, subset)

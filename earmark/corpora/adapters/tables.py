@@ -1,16 +1,18 @@
 """Read the tables that come with a corpus, cell by cell as text, and name tags."""
 
-import logging
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from earmark.corpora import text_tables
+from earmark.corpora.text_tables import ROW, check_columns
 from earmark.errors import UserError
+from earmark.wording import named, nearest
 
-logger = logging.getLogger(__name__)
-
-_TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
+_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y"})
+_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n"})
+_KEY = "corpus.table or corpus.root"
 
 
 def read_csv(
@@ -20,81 +22,74 @@ def read_csv(
     optional: tuple[str, ...] = (),
     separator: str = ",",
 ) -> pd.DataFrame:
-    """Read a csv as text; unknown columns are ignored, and the log names them.
+    """Read a csv as `read_cells` does; unknown columns are ignored, and the log names them.
 
     Raises:
         UserError: the file is missing, is not a csv, or lacks one of the `required` columns.
     """
     raw = read_cells(table, separator=separator)
-    missing = [name for name in required if name not in raw]
-    if missing:
-        has = ", ".join(raw.columns)
-        raise UserError(f"{table}: no column {', '.join(missing)}; it has {has}; rename or add it")
-    unused = [name for name in raw.columns if name not in (*required, *optional)]
-    if unused:
-        logger.info("%s: columns not used: %s", table, ", ".join(unused))
+    check_columns(raw, table, required=required, optional=optional)
     return raw
 
 
-def read_cells(
-    table: Path, *, separator: str = ",", names: tuple[str, ...] | None = None
-) -> pd.DataFrame:
-    """Read every cell as text without spaces around it; column names become lower case.
+def read_cells(table: Path, *, separator: str = ",", names: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table of the corpus, as `earmark.corpora.text_tables.read_cells` does."""
+    return text_tables.read_cells(table, key=_KEY, separator=separator, names=names)
+
+
+def refuse(raw: pd.DataFrame, is_bad: "pd.Series[bool]", name: str, table: Path, why: str) -> None:
+    """Refuse the rows that are bad in one line, which names them and their clips.
 
     Args:
-        names: of the columns of a table without a header.
+        raw: what `read_csv` returned.
+        is_bad: of each row.
+        name: of the column that names the clip.
+        table: where they stand.
+        why: what is wrong with the first of them, and the fix.
 
     Raises:
-        UserError: the file is missing, is not a csv, or two of its columns have one name.
+        UserError: there is such a row.
     """
-    try:
-        raw = _text_of(table, separator, names)
-    except FileNotFoundError:
-        raise UserError(f"{table}: does not exist; correct corpus.table or corpus.root") from None
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{table}: cannot be read ({reason}); save it as csv in UTF-8") from None
-    raw.columns = [str(name).strip().lower() for name in raw.columns]
-    if not raw.columns.is_unique:
-        raise UserError(f"{table}: two columns have one name ({', '.join(raw.columns)}); fix it")
-    for name in raw.columns:
-        raw[name] = raw[name].str.strip()
-    return raw
-
-
-def _text_of(table: Path, separator: str, names: tuple[str, ...] | None) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        # Where rows are longer than the header, pandas would take the first column as an index.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            table,
-            sep=separator,
-            names=names,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            index_col=False,
+    if is_bad.any():
+        rows, clips = (raw.loc[is_bad, column].tolist() for column in (ROW, name))
+        where = (
+            f"{named('row', rows)} ({named('clip', clips)})" if any(clips) else named("row", rows)
         )
+        raise UserError(f"{table}: {where}: {why}")
+
+
+def _first(raw: pd.DataFrame, column: str, is_bad: "pd.Series[bool]") -> str:
+    return f"{column} is {str(next(iter(raw.loc[is_bad, column]), ''))!r}"
 
 
 def flags(raw: pd.DataFrame, column: str, name: str, table: Path) -> list[bool]:
     """A column of yes and no as booleans; the column `name` names the clip in an error."""
-    values = []
-    for text, clip in zip(raw[column].str.lower(), raw[name], strict=True):
-        if text not in _TRUE | _FALSE:
-            raise UserError(f"{table}: clip {clip}: {column} is {text!r}; write 1 or 0")
-        values.append(text in _TRUE)
-    return values
+    texts = raw[column].str.lower()
+    bad = ~texts.isin(_TRUE | _FALSE)
+    refuse(raw, bad, name, table, f"{_first(raw, column, bad)}; write 1 or 0")
+    return texts.isin(_TRUE).tolist()
+
+
+def choices(
+    raw: pd.DataFrame, column: str, name: str, table: Path, *, valid: Sequence[str]
+) -> pd.Series:
+    """A column that holds one of some words, in upper or lower case, or nothing."""
+    word_of = {word.lower(): word for word in ("", *valid)}
+    words = raw[column].str.lower().map(word_of)
+    bad = words.isna()
+    near = nearest(next(iter(raw.loc[bad, column]), ""), valid)
+    fix = f"did you mean {near}?" if near else f"write {' or '.join(valid)}"
+    refuse(raw, bad, name, table, f"{_first(raw, column, bad)}; {fix}")
+    return words.astype("str")
 
 
 def whole_numbers(raw: pd.DataFrame, column: str, name: str, table: Path) -> pd.Series:
-    """A column of whole numbers as Int64; empty cells are missing."""
+    """A column of whole numbers from 0 as Int64; empty cells are missing."""
     numbers = pd.to_numeric(raw[column].replace("", None), errors="coerce")
-    bad = (raw[column] != "") & ~(numbers.abs() < 2**31) | (numbers % 1 != 0) & numbers.notna()
-    if bad.any():
-        row = raw[bad].iloc[0]
-        problem = f"{column} {row[column]!r} is not a whole number; correct it or leave it empty"
-        raise UserError(f"{table}: clip {row[name]}: {problem}")
+    bad = (raw[column] != "") & ~numbers.between(0, 2**31 - 1)
+    bad |= (numbers % 1 != 0) & numbers.notna()
+    why = f"{_first(raw, column, bad)}, not a whole number from 0; correct it or leave it empty"
+    refuse(raw, bad, name, table, why)
     return numbers.astype("Int64")
 
 
@@ -102,10 +97,8 @@ def seconds(raw: pd.DataFrame, column: str, name: str, table: Path) -> pd.Series
     """A column of times in seconds as floats; empty cells are NaN."""
     numbers = pd.to_numeric(raw[column].replace("", None), errors="coerce").astype(float)
     bad = (raw[column] != "") & ~(numbers >= 0) | (numbers == float("inf"))
-    if bad.any():
-        row = raw[bad].iloc[0]
-        problem = f"{column} is {row[column]!r}; write seconds, or nothing for the whole recording"
-        raise UserError(f"{table}: clip {row[name]}: {problem}")
+    text = "write seconds such as 12.5, or nothing for the start or end of the recording"
+    refuse(raw, bad, name, table, f"{_first(raw, column, bad)}; {text}")
     return numbers
 
 

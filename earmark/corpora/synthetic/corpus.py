@@ -17,6 +17,7 @@ import soundfile
 
 from earmark.corpora.synthetic.sounds import SOUNDS
 from earmark.corpora.synthetic.sounds.recording import draw_recording, record
+from earmark.csv_files import write_csv
 from earmark.processes import map_ordered
 from earmark.seeding import rng_for
 from earmark.store import whole_folder
@@ -199,7 +200,7 @@ def write_tables(clips: pd.DataFrame, folder: Path) -> None:
         "truth.csv": truth.sort_values("fname"),
     }
     for name, table in tables.items():
-        table.to_csv(folder / name, index=False, lineterminator="\n")
+        write_csv(folder / name, table, literal=True)
 
 
 def write_audio(

@@ -79,47 +79,6 @@ def test_unknown_columns_are_left_out_and_named_in_the_log(tmp_path, caplog):
     assert "columns not used: mood" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("file,label\na,dog\n", "no column path; it has file, label; rename or add it"),
-        ("path;label\na;dog\n", "no column path, label; it has path;label"),
-        ("", "cannot be read"),
-        ('path,label\n"a.wav,dog\n', "cannot be read .*EOF inside string"),
-        ("path,label\na.wav,dog\nb.wav,cat, big\n", "cannot be read .*line 3"),
-        # pandas would take the paths for an index, and the labels for paths
-        ("path,label\na.wav,dog,x\nb.wav,cat,y\n", "cannot be read"),
-        ("path,label\na.wav,dog,\nb.wav,cat,\n", "cannot be read"),
-        ("path, path,label\na,b,dog\n", "two columns have one name"),
-        ("path,label,fold\na.wav,dog,1.5\n", "clip a.wav: fold '1.5' is not a whole number"),
-        ("path,label,fold\na.wav,dog,one\n", "clip a.wav: fold 'one' is not a whole number"),
-        ("path,label,fold\na.wav,dog,1e300\n", "clip a.wav: fold '1e300' is not a whole number"),
-        ("path,label,end_seconds\na.wav,dog,soon\n", "clip a.wav: end_seconds is 'soon'; write"),
-        ("path,label,start_seconds\na.wav,dog,-1\n", "clip a.wav: start_seconds is '-1'; write"),
-        ("path,label,end_seconds\na.wav,dog,inf\n", "clip a.wav: end_seconds is 'inf'; write"),
-        ("path,label,verified\na.wav,dog,perhaps\n", "clip a.wav: verified is 'perhaps'; write"),
-    ],
-)
-def test_a_csv_that_cannot_be_read_says_why_in_one_line(tmp_path, text, problem):
-    with pytest.raises(UserError, match=rf"labels\.csv: {problem}") as caught:
-        write(tmp_path, text)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_a_csv_that_is_not_utf_8_is_refused(tmp_path, encoding):
-    with pytest.raises(UserError, match=r"labels\.csv: cannot be read \('utf-8' codec"):
-        write(tmp_path, "path,label\na.wav,bär\n", encoding=encoding)
-
-
-def test_a_table_that_is_missing_or_a_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"labels\.csv: does not exist; correct corpus\.table"):
-        folder.read_clips(tmp_path, "labels.csv")
-    (tmp_path / "labels.csv").mkdir()
-    with pytest.raises(UserError, match="cannot be read"):
-        folder.read_clips(tmp_path, "labels.csv")
-
-
 def test_several_tags_are_separated_by_a_semicolon_each_once_and_without_spaces(tmp_path):
     clips = write(tmp_path, "path,label\na.wav,big  dog; cat ;big dog;\nb.wav,cat\n")
     assert list(clips["label"]) == ["big_dog;cat", "cat"]
