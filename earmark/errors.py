@@ -69,7 +69,7 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, MemoryError):
+    except (UserError, MemoryError, NameError, ImportError):  # the last two: bugs of ours
         raise
     except FileNotFoundError as error:
         raise UserError(f"{path}: does not exist; run `dvc repro`, which makes it") from error

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
-from earmark.csv_files import write_csv
+from earmark.csv_files import read_csv, write_csv
 from earmark.errors import DamagedError, reading
 from earmark.spool import FileRows
 
