@@ -58,8 +58,8 @@ Quality = Annotated[float, Field(ge=0.01, le=100)]
 QualityRange = Annotated[
     list[Quality], Field(min_length=2, max_length=2), AfterValidator(_in_order)
 ]
-# float32 has seven digits: a smaller step would leave every weight as it is.
-LearningRate = Annotated[float, Field(ge=1e-12, le=10)]
+# The least leaves every weight as it is: a paper compares with weights that are not fine-tuned.
+LearningRate = Annotated[float, Field(ge=1e-30, le=10)]
 # Of a term of the loss; a thousand times the others is as if there were no others.
 LossWeight = Annotated[float, Field(ge=0, le=1000)]
 

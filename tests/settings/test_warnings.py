@@ -50,7 +50,7 @@ def test_segments_longer_than_most_clips_are_warned_of_with_their_number(demo, t
     record(tmp_path / "recordings", "cat/1.wav", "dog/1.wav", "dog/2.wav", seconds=1.5)
     record(tmp_path / "recordings", "cat/2.wav", seconds=9.0)
     (tmp_path / "recordings" / "dog" / "broken.wav").write_bytes(b"")  # decoding reports it
-    others = {"models.wave16k": {}, "models.embedding": {}, "extractors": {}}
+    others: dict[str, object] = {"models.wave16k": {}, "models.embedding": {}, "extractors": {}}
 
     def lines(**input_: object) -> list[str]:
         raw = changed(demo, {**FOLDER, **others, f"{DENSENET}.input": input_})

@@ -234,7 +234,7 @@ def test_the_list_of_unusable_files_is_whole_however_many_there_are(tmp_path):
 
 def test_a_table_that_is_wrong_ends_the_stage_before_anything_is_decoded(tmp_path):
     write_corpus(tmp_path / "recordings")
-    with pytest.raises(UserError, match=r"class cat: 8 clips for 9 folds; add clips"):
+    with pytest.raises(UserError, match=r"cat \(8\), dog \(6\): fewer clips than 9 folds; add"):
         decode.run(params_of("recordings", cv={"k": 9}), Layout(tmp_path))
     assert not (tmp_path / "data").exists()
 

@@ -263,7 +263,8 @@ def test_a_finished_checkpoint_gives_the_same_model_without_training(
 def test_a_loss_that_is_not_finite_names_the_epoch_from_1_and_a_fix(
     store: Store, tmp_path: Path
 ) -> None:
-    recipe = recipe_with(gradient_clip=1e30, base_lr=1e30, max_lr=1e30)
+    beyond_limits = {"gradient_clip": 1e30, "base_lr": 1e30, "max_lr": 1e30}
+    recipe = recipe_with().model_copy(update=beyond_limits)
     with pytest.raises(UserError, match=r"tiny-0: .* in epoch 1; lower the learning rate"):
         fit(make_job(store, recipe=recipe), tmp_path / "checkpoint", Rows())
 
