@@ -185,7 +185,8 @@ class Input:
 
     def raw(self, batch: Any, device: str) -> Tensor:
         """Segments as stored `(B, S, ...)` -> float32, never in the memory of `batch`."""
-        return torch.from_numpy(batch).to(device, torch.float32, copy=True)
+        writable = batch if batch.flags.writeable else batch.copy()  # or torch warns
+        return torch.from_numpy(writable).to(device, torch.float32, copy=True)
 
     def mix(self, raw: Any, mix: Mix, at: Literal["features", "waveform"]) -> Any:
         """Mixup of raw segments, as they are or as if their waveforms had been mixed."""

@@ -30,7 +30,15 @@ OLD_SECTIONS = {
 }
 # What stood in old params.yaml and has no old name: keys that are new.
 NEW_KEYS = {
-    *("adam_epsilon", "epoch_choice", "extensions", "fold_mean", "fusion", "inner_share"),
+    *(
+        "adam_epsilon",
+        "epoch_choice",
+        "extensions",
+        "fold_mean",
+        "fusion",
+        "inner_share",
+        "links_outside",
+    ),
     *("drop_test_copies", "mixup_draw", "normalise", "seed", "training", "type"),
 }
 
