@@ -7,6 +7,7 @@ that no kill falls between them, and removed once the run is recorded as finishe
 """
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 from uuid import uuid4
@@ -42,6 +43,8 @@ class Claim:
     def drop(self) -> None:
         """The run is finished: nobody will continue it."""
         self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # others work there
+            self._path.parent.rmdir()
 
     def release(self) -> None:
         """The run is as good as dead, for this process follows it no longer."""

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from earmark.errors import DamagedError, UserError, reading
 from earmark.networks import Network
 from earmark.store import discard, whole_file
 from earmark.taggers.weights import save_tensors
+from earmark.tracking.claims import PREFIX
 from earmark.training.schedules import Plateau
 
 logger = logging.getLogger(__name__)
@@ -206,7 +206,13 @@ def work_in_progress(home: Path, key: dict[str, Any]) -> Iterator[Path]:
         _remove_old(home / "work", keep=folder)
         yield folder / CHECKPOINT
         if _locked_now(waiting):
-            shutil.rmtree(folder, ignore_errors=True)  # with the locks: who opens them looks again
+            for path in folder.iterdir():  # with the locks: who opens them looks again
+                if not path.name.startswith(
+                    PREFIX
+                ):  # of a run that is not yet recorded as finished
+                    discard(path)
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _lock(folder: Path) -> tuple[TextIOWrapper, TextIOWrapper] | None:

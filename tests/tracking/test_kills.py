@@ -10,9 +10,10 @@ import pytest
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json
-from earmark.tracking.claims import PREFIX
+from earmark.tracking.claims import PREFIX, Claim
 from earmark.tracking.parents import open_parent
 from earmark.tracking.runs import TrackedRun
+from earmark.training.checkpoints import work_in_progress
 from earmark.training.run import train_model
 from tests.source_graph import ROOT
 from tests.tracking.runs import (
@@ -183,3 +184,16 @@ def test_a_training_killed_before_its_outputs_is_no_finished_run(
 
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_training_killed_while_its_run_ends_finds_the_run_again(layout: Layout) -> None:
+    """The run ends after the work: what was sent last is waited for without the work's lock."""
+    with work_in_progress(layout.home, {"model": "dense"}) as checkpoint:
+        checkpoint.write_bytes(b"trained")
+        token = Claim(checkpoint.parent).token
+    assert [path.name for path in checkpoint.parent.iterdir()] == [f"{PREFIX}{token}"]
+    with work_in_progress(layout.home, {"model": "dense"}) as checkpoint:
+        again = Claim(checkpoint.parent)
+        assert again.token == token
+    again.drop()
+    assert not checkpoint.parent.exists()
