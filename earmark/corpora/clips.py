@@ -294,6 +294,9 @@ def _fold_problems(clips: pd.DataFrame, k: int, wanted: Sequence[str]) -> list[s
         return _fault(missing, f"no fold; {fix}")
     folds = sorted({int(fold) for fold in train["fold"]})
     if len(folds) != k:
+        if len(folds) == 1:
+            fix = "put some clips into a second fold, or set cv.scheme to stratified"
+            return [f"corpus: all training clips are in the official fold {folds[0]}; {fix}"]
         fix = f"set cv.k to {len(folds)}"
         shown = first_of(folds, limit=12)
         return [f"corpus: there are {len(folds)} official folds, {shown}, but cv.k is {k}; {fix}"]

@@ -10,6 +10,7 @@ from earmark.corpora.corrections import problems_of as correction_problems
 from earmark.corpora.corrections import read_corrections
 from earmark.corpora.file_checks import missing_files
 from earmark.corpora.folder_checks import folder_problems, link_problems
+from earmark.corpora.splits import split_training_clips
 from earmark.errors import UserError
 from earmark.evaluation.label_groups import LabelGroups
 from earmark.evaluation.points import check_metric
@@ -50,7 +51,13 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     problems += _metric_problems(task, params)
     problems += objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
     missing = missing_files(clips["path"], root).tolist()
-    share = clips["path"].isin(missing).mean()
+    is_missing = clips["path"].isin(missing)
+    if not problems:  # the stage split, as far as it can be known before decoding
+        usable = clips.assign(quarantined=is_missing, equal_to="")
+        problems += objections(
+            split_training_clips, usable, params.cv, folds=params.fold_names, seed=params.seed
+        )
+    share = is_missing.mean()
     if corpus.max_quarantined < share < 1:
         fix = "they would be quarantined; restore them or delete their rows"
         problems.append(

@@ -131,6 +131,20 @@ def test_a_bad_table_is_refused_in_one_line(root, fault):
     assert "\n" not in problem
 
 
+def test_a_single_official_fold_is_told_what_it_needs(root):
+    (problem,) = faults(root, with_cells("fold", *"1111"), "official")
+    assert problem == (
+        "all training clips are in the official fold 1; put some clips into a second fold, "
+        "or set cv.scheme to stratified"
+    )
+
+
+def test_a_file_with_spaces_around_its_name_must_be_renamed(root):
+    touch(root, " lead.wav")
+    (problem,) = faults(root, with_rows('" lead.wav",dog'))
+    assert problem.endswith("but ' lead.wav' has spaces around its name; rename it without them")
+
+
 def test_a_fold_column_that_is_partly_empty_is_refused_or_warned_of(root, caplog):
     text = with_cells("fold", "1", "2", "1", "")
     (problem,) = faults(root, text, "official")
