@@ -169,12 +169,18 @@ def check_columns(
     if missing := [name for name in required if name not in columns]:
         near = nearest(missing[0], [name for name in columns if name not in known])
         fix = f"rename {near} to {missing[0]}" if near else "rename or add it"
+        if any((table.parent / name).is_file() for name in columns if len(name) < LONGEST):
+            fix = f"the first row is data, so add a row {','.join(required)} above it"
         has = f"the first row has {first_of(columns, limit=6)}"
         raise UserError(f"{table}: no column {', '.join(missing)}; {has}; {fix}")
-    for name in (unused := [name for name in columns if name not in known]):
+    unused = []
+    for name in (name for name in columns if name not in known):
         meant = [one for one in known if one not in columns]
-        if near := nearest(name, meant) or next((m for m in meant if m.startswith(f"{name}_")), ""):
+        word = name.replace("begin", "start")
+        if near := nearest(word, meant) or next((m for m in meant if m.startswith(f"{word}_")), ""):
             logger.warning("%s: column %s is not used; did you mean %s?", table, name, near)
+        else:
+            unused.append(name)
     if unused:
         logger.info("%s: columns not used: %s", table, ", ".join(unused))
     problems = [_cell_problem(raw, table, name) for name in known if name in columns]

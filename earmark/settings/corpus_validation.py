@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from earmark.corpora.adapters import ADAPTERS
 from earmark.corpora.adapters import find as find_adapter
@@ -18,6 +19,7 @@ from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import entries_of, overrides_of
+from earmark.params.scoring import Monitor
 from earmark.settings.objections import objections
 from earmark.wording import counted, shortened
 
@@ -88,6 +90,8 @@ def _metric_problems(task: Task, params: Params) -> list[str]:
     }
     problems = objections(check_metric, params.evaluate.metric, task, key="evaluate.metric")
     for key, monitor in monitors.items():
+        if monitor not in get_args(Monitor):
+            continue  # reading params.yaml refuses it
         problems += objections(check_metric, monitor, task, key=key, others=("loss",))
     return problems
 

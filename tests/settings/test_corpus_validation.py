@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from earmark.layout import Layout
+from earmark.params.reading import parse_params
 from earmark.settings.corpus_validation import corpus_problems
 from tests.params.raw_params import ATTENTION, DENSENET, changed, sound
 
@@ -104,3 +105,10 @@ def test_a_table_that_cannot_be_split_is_refused_before_decoding(
     (recordings / "plain.csv").write_text("\n".join(["path,label,source", *rows]))
     (problem,) = problems(demo, recordings, "plain.csv", {"cv.scheme": scheme})
     assert re.search(words, problem), problem
+
+
+def test_a_monitor_that_is_no_metric_is_refused_once(demo, recordings):
+    params, (refusal,) = parse_params(changed(demo, {"model.monitor": "map_at_5"}), "params.yaml")
+    assert "model.monitor" in refusal
+    if params is not None:
+        assert corpus_problems(params, Layout(recordings.parent)) == []
