@@ -336,15 +336,14 @@ def mlflow_uri() -> None:
 
 
 def only_once() -> Callable[[logging.LogRecord], bool]:
-    """A filter that drops lines said before: a command may read the corpus' table several times."""
+    """A filter of lines about the corpus: a command may read its table several times."""
     said: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        if text in said:
-            return False
+        is_again = text in said and record.name.startswith("earmark.corpora")
         said.add(text)
-        return True
+        return not is_again
 
     return is_new
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from earmark.errors import UserError
+from earmark.sound.recordings import is_recording
 from earmark.wording import counted, first_of, hidden_in, is_hidden, named, nearest
 
 logger = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ def check_columns(
     if missing := [name for name in required if name not in columns]:
         near = nearest(missing[0], [name for name in columns if name not in known])
         fix = f"rename {near} to {missing[0]}" if near else "rename or add it"
-        if any((table.parent / name).is_file() for name in columns if len(name) < LONGEST):
+        if any(is_recording(Path(name)) for name in columns):
             fix = f"the first row is data, so add a row {','.join(required)} above it"
         has = f"the first row has {first_of(columns, limit=6)}"
         raise UserError(f"{table}: no column {', '.join(missing)}; {has}; {fix}")
