@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -334,9 +335,24 @@ def mlflow_uri() -> None:
         raise UserError(f"MLflow's store cannot be used ({one_line(error)}); {fix}") from None
 
 
+def only_once() -> Callable[[logging.LogRecord], bool]:
+    """A filter of lines about the corpus: a command may read its table several times."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_again = text in said and record.name.startswith("earmark.corpora")
+        said.add(text)
+        return not is_again
+
+    return is_new
+
+
 def main() -> None:
     with clean_exit():
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(only_once())
         app()
 
 

@@ -1,6 +1,7 @@
 """Every command ends in one line for what is no bug of ours, and in a traceback for what is one."""
 
 import errno
+import logging
 import os
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from earmark.__main__ import app
+from earmark.__main__ import app, only_once
 from earmark.errors import DamagedError, UserError
 from earmark.exits import clean_exit, explain
 from tests.source_graph import ROOT
@@ -146,3 +147,9 @@ def test_output_that_nobody_takes_ends_without_a_traceback(
     assert done.returncode == code
     assert done.stderr.startswith(words)
     assert len(done.stderr.splitlines()) == bool(words)
+
+
+def test_what_is_said_of_a_table_is_said_once():
+    is_new = only_once()
+    record = logging.makeLogRecord({"name": "earmark.corpora.text_tables", "msg": "did you mean?"})
+    assert [is_new(record), is_new(record)] == [True, False]

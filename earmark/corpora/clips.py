@@ -15,12 +15,14 @@ from earmark.corpora.text_tables import refused_in_path
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 from earmark.params import CrossValidation
+from earmark.sound.decoding import SHORTEST_SECONDS
 from earmark.sound.recordings import name_of
 from earmark.wording import first_of, hidden_in, look_alikes, named, shortened
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_TAG = 200  # characters
+_SHORTEST = SHORTEST_SECONDS - 1e-9  # times such as 0.3 and 0.31 are not exact
 
 SCHEMA = pa.DataFrameSchema(
     {
@@ -181,12 +183,14 @@ def _path_problems(clips: pd.DataFrame, root: Path) -> list[str]:
 
 
 def _excerpt_problems(clips: pd.DataFrame) -> list[str]:
-    """Excerpts that end before they start; decoding finds those that end after their file."""
+    """Excerpts without a sound in them; decoding finds those that end after their file."""
     start = clips["start_seconds"].fillna(0)
     backwards = clips[clips["end_seconds"] <= start]
     end = backwards["end_seconds"].head(1).sum()
     problem = f"ends at {end:g} s, which is not after its start; correct end_seconds"
-    return _fault(backwards["clip"], problem)
+    short = clips[(clips["end_seconds"] > start) & (clips["end_seconds"] - start < _SHORTEST)]
+    fix = f"shorter than {_SHORTEST:g} s; widen start_seconds and end_seconds"
+    return _fault(backwards["clip"], problem) + _fault(short["clip"], fix)
 
 
 def _tag_problems(clips: pd.DataFrame) -> list[str]:
@@ -252,6 +256,9 @@ def _label_problems(clips: pd.DataFrame, k: int) -> list[str]:
         problems.append(
             f"corpus: {named('class', unknown, 'classes')}: only in the test set; {fix}"
         )
+    if "unknown" in counts.index:
+        text = "class unknown: `predict` also answers so where it rejects a clip; rename it"
+        logger.warning("corpus: %s if that is not meant", text)
     if len(clips) and len(counts) < 2:
         problems.append("corpus: a tagger needs at least 2 classes; label clips of another class")
     return problems
@@ -294,6 +301,9 @@ def _fold_problems(clips: pd.DataFrame, k: int, wanted: Sequence[str]) -> list[s
         return _fault(missing, f"no fold; {fix}")
     folds = sorted({int(fold) for fold in train["fold"]})
     if len(folds) != k:
+        if len(folds) == 1:
+            fix = "put some clips into a second fold, or set cv.scheme to stratified"
+            return [f"corpus: all training clips are in the official fold {folds[0]}; {fix}"]
         fix = f"set cv.k to {len(folds)}"
         shown = first_of(folds, limit=12)
         return [f"corpus: there are {len(folds)} official folds, {shown}, but cv.k is {k}; {fix}"]

@@ -46,6 +46,13 @@ def missing_problems(clips: pd.DataFrame, root: Path) -> list[str]:
         is_near = missing.isin(meant.keys())
         names = clip_of[clips["path"].isin(missing[is_near])].tolist()
         pairs = [f"{_quoted(meant[path])} for {_quoted(path)}" for path in missing[is_near]]
+        padded = [path for path in meant.values() if path != path.strip()]
+        if padded:  # cells are read without the spaces around them
+            fix = "rename it without them"
+            return [
+                f"corpus: {named('clip', names)}: no file has this path, but {padded[0]!r} has "
+                f"spaces around its name; {fix}"
+            ]
         what = "no file has this path, but one that differs in case, accents, \\ or suffix"
         return [f"corpus: {named('clip', names)}: {what}; write {first_of(pairs)}"]
     if len(missing) < clips["path"].nunique():

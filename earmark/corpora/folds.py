@@ -163,7 +163,8 @@ def _official_folds(clips: pd.DataFrame, k: int) -> pd.Series:
         )
     n_folds = clips["fold"].nunique()
     if n_folds != k:
-        raise ValueError(f"the corpus has {n_folds} official folds, not {k}; set cv.k to that")
+        fix = "set cv.k to that" if n_folds > 1 else "set cv.scheme to stratified"
+        raise ValueError(f"the corpus has {n_folds} official folds, not {k}; {fix}")
     return clips["fold"].astype("int64")
 
 

@@ -154,7 +154,7 @@ def assign_splits(
             table.loc[validates[name] & is_trained_on, name] = UNUSED
         if verified_validation_only:
             table.loc[validates[name] & ~clips["verified"], name] = UNUSED
-        _check_fold(clips, table[name], is_official=scheme == "official")
+        _check_fold(clips, table[name], scheme)
     return table
 
 
@@ -178,22 +178,24 @@ def _first_last(clips: pd.DataFrame, first_share: float) -> pd.DataFrame:
     return pd.DataFrame(validates, index=clips.index)
 
 
-def _check_fold(clips: pd.DataFrame, split: pd.Series, *, is_official: bool) -> None:
+def _check_fold(clips: pd.DataFrame, split: pd.Series, scheme: Scheme) -> None:
     """Refuse a fold that trains on no clip of a class, or that has nothing to validate on.
 
     Some official folds are never run, such as the one that trains on a validation set: they only
     cause a warning.
     """
     missing = set(tags_of(clips["label"])) - set(tags_of(clips.loc[split == TRAIN, "label"]))
-    if missing and is_official:
+    if missing and scheme == "official":
         logger.warning(
             "official fold %s trains on no clip of %s", split.name, first_of(sorted(missing))
         )
     elif missing:
+        why, fix = "they have one source", "add clips of another, or leave the source empty"
+        if scheme == "first_last":
+            why, fix = "of their position in the table", "add clips, or set cv.scheme to stratified"
         raise ValueError(
             f"fold {split.name} trains on no clip of {first_of(sorted(missing))}: all of them "
-            "validate, because of their position in the table or because they have one source; "
-            "use the scheme stratified, add clips, or leave the source empty"
+            f"validate, because {why}; {fix}"
         )
     if not (split == VALIDATION).any():
         raise ValueError(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from earmark.errors import UserError
+from earmark.sound.recordings import is_recording
 from earmark.wording import counted, first_of, hidden_in, is_hidden, named, nearest
 
 logger = logging.getLogger(__name__)
@@ -169,12 +170,18 @@ def check_columns(
     if missing := [name for name in required if name not in columns]:
         near = nearest(missing[0], [name for name in columns if name not in known])
         fix = f"rename {near} to {missing[0]}" if near else "rename or add it"
+        if any(is_recording(Path(name)) for name in columns):
+            fix = f"the first row is data, so add a row {','.join(required)} above it"
         has = f"the first row has {first_of(columns, limit=6)}"
         raise UserError(f"{table}: no column {', '.join(missing)}; {has}; {fix}")
-    for name in (unused := [name for name in columns if name not in known]):
+    unused = []
+    for name in (name for name in columns if name not in known):
         meant = [one for one in known if one not in columns]
-        if near := nearest(name, meant) or next((m for m in meant if m.startswith(f"{name}_")), ""):
+        word = name.replace("begin", "start")
+        if near := nearest(word, meant) or next((m for m in meant if m.startswith(f"{word}_")), ""):
             logger.warning("%s: column %s is not used; did you mean %s?", table, name, near)
+        else:
+            unused.append(name)
     if unused:
         logger.info("%s: columns not used: %s", table, ", ".join(unused))
     problems = [_cell_problem(raw, table, name) for name in known if name in columns]

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from earmark.corpora.adapters import ADAPTERS
 from earmark.corpora.adapters import find as find_adapter
@@ -10,6 +11,7 @@ from earmark.corpora.corrections import problems_of as correction_problems
 from earmark.corpora.corrections import read_corrections
 from earmark.corpora.file_checks import missing_files
 from earmark.corpora.folder_checks import folder_problems, link_problems
+from earmark.corpora.splits import split_training_clips
 from earmark.errors import UserError
 from earmark.evaluation.label_groups import LabelGroups
 from earmark.evaluation.points import check_metric
@@ -17,6 +19,7 @@ from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import entries_of, overrides_of
+from earmark.params.scoring import Monitor
 from earmark.settings.objections import objections
 from earmark.wording import counted, shortened
 
@@ -50,7 +53,13 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
     problems += _metric_problems(task, params)
     problems += objections(LabelGroups.of, task.tags, params.evaluate.label_groups)
     missing = missing_files(clips["path"], root).tolist()
-    share = clips["path"].isin(missing).mean()
+    is_missing = clips["path"].isin(missing)
+    if not problems:  # the stage split, as far as it can be known before decoding
+        usable = clips.assign(quarantined=is_missing, equal_to="")
+        problems += objections(
+            split_training_clips, usable, params.cv, folds=params.fold_names, seed=params.seed
+        )
+    share = is_missing.mean()
     if corpus.max_quarantined < share < 1:
         fix = "they would be quarantined; restore them or delete their rows"
         problems.append(
@@ -81,6 +90,8 @@ def _metric_problems(task: Task, params: Params) -> list[str]:
     }
     problems = objections(check_metric, params.evaluate.metric, task, key="evaluate.metric")
     for key, monitor in monitors.items():
+        if monitor not in get_args(Monitor):
+            continue  # reading params.yaml refuses it
         problems += objections(check_metric, monitor, task, key=key, others=("loss",))
     return problems
 

@@ -1,5 +1,6 @@
 """Whether the models of params.yaml can be built, and can read the segments of their features."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -33,7 +34,7 @@ from earmark.settings.objections import objections
 from earmark.settings.option_limits import NETWORK_LIMITS, limit_problems
 from earmark.settings.segment_fit import segment_refusal
 from earmark.settings.segment_keys import segment_key_problems
-from earmark.taggers.weights import load_weights
+from earmark.taggers.weights import check_format, load_weights
 
 
 def extractor_problems(extractor: Extractor, params: Params, key: str) -> list[str]:
@@ -176,7 +177,10 @@ def weight_problems(params: Params, layout: Layout) -> list[str]:
         name = "weights" if isinstance(entry, Extractor) else "training.init_from"
         path, sha256 = weights_of(params, entry)
         if path:
-            lines = objections(_load, entry.network, layout.root / path, sha256)
+            if re.fullmatch(r"[0-9a-f]{64}", sha256):
+                lines = objections(_load, entry.network, layout.root / path, sha256)
+            else:  # reading params.yaml says what a sha256 is
+                lines = objections(check_format, layout.root / path)
             problems += [f"params.yaml: {key}.{name}: {line}" for line in lines]
     return problems
 

@@ -34,7 +34,7 @@ _BLOCK_SAMPLES = 1 << 22  # of all channels
 _HEAD_BYTES = 512  # that tell what a file is
 _LOWEST_HZ = 1000  # a damaged header that says 1 Hz would grow 44,100-fold
 _UNKNOWN_FRAMES = 1 << 36  # a flac cannot say more than this
-_SHORTEST_SECONDS = 0.01  # less than a hop of every paper's frames: a click without a spectrum
+SHORTEST_SECONDS = 0.01  # less than a hop of every paper's frames: a click without a spectrum
 # Float samples beyond these peaks are brought within them: below 8 steps of int16 hardly 4 bits
 # would be left, below half a step none; and no codec overshoots full scale eightfold, but floats
 # on the scale of integers do.
@@ -279,9 +279,11 @@ class _Excerpt:
         if not self._spool:
             finding = f"has no sample at {self.sample_rate} Hz"
             return UnusableAudio(path, "empty", finding, "leave it out")
-        if (seconds := self.n_frames / self.rate) < _SHORTEST_SECONDS:
+        if (seconds := self.n_frames / self.rate) < SHORTEST_SECONDS:
             finding = f"is {1000 * seconds:.2g} ms long, too short to hold a sound"
-            return UnusableAudio(path, "too_short", finding, "record it again, or leave it out")
+            is_whole = all(map(math.isnan, self.span))
+            fix = "record it again" if is_whole else "widen start_seconds and end_seconds"
+            return UnusableAudio(path, "too_short", finding, f"{fix}, or leave it out")
         return None
 
     def _silent(self, path: Path) -> UnusableAudio | None:

@@ -60,10 +60,24 @@ def load_weights(
     return sorted(set(state) - set(loaded))
 
 
-def _check_pin(path: Path, sha256: str) -> None:
+def check_format(path: Path) -> None:
+    """Check that there is a file of weights, whatever they are.
+
+    Raises:
+        UserError: there is no file, or it is no safetensors file.
+    """
+    _check_exists(path)
+    _read(path, [])
+
+
+def _check_exists(path: Path) -> None:
     if not path.is_file():
         fix = "correct the path, or set it to '' for random values"
         raise UserError(f"weights {path}: there is no such file; {fix}")
+
+
+def _check_pin(path: Path, sha256: str) -> None:
+    _check_exists(path)
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != sha256:

@@ -1,11 +1,13 @@
 """Keys that the labels of a corpus contradict are refused before anything is decoded."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from earmark.layout import Layout
+from earmark.params.reading import parse_params
 from earmark.settings.corpus_validation import corpus_problems
 from tests.params.raw_params import ATTENTION, DENSENET, changed, sound
 
@@ -85,3 +87,28 @@ def test_missing_corrections_are_refused(demo, recordings):
     key = "corpus.label_corrections"
     (problem,) = problems(demo, recordings, "", {key: "nowhere.csv"})
     assert problem.startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sources", "words"),
+    [
+        ("grouped", False, "cv.scheme is grouped, but no clip names its source; use stratified"),
+        ("stratified", True, "trains on no clip of cat: .* one source; add clips of another, or"),
+    ],
+)
+def test_a_table_that_cannot_be_split_is_refused_before_decoding(
+    demo, recordings, scheme, sources, words
+):
+    lines = (recordings / "several.csv").read_text().splitlines()
+    rows = [f"{line.split(',')[0]},{line.split('/')[0]}" for line in lines[1:]]
+    rows = [f"{row},{row.split(',')[1] if sources else ''}" for row in rows]
+    (recordings / "plain.csv").write_text("\n".join(["path,label,source", *rows]))
+    (problem,) = problems(demo, recordings, "plain.csv", {"cv.scheme": scheme})
+    assert re.search(words, problem), problem
+
+
+def test_a_monitor_that_is_no_metric_is_refused_once(demo, recordings):
+    params, (refusal,) = parse_params(changed(demo, {"model.monitor": "map_at_5"}), "params.yaml")
+    assert "model.monitor" in refusal
+    if params is not None:
+        assert corpus_problems(params, Layout(recordings.parent)) == []

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from earmark.layout import Layout
+from earmark.params.reading import parse_params
 from earmark.settings.model_validation import weight_problems, weight_warnings
+from earmark.taggers.weights import save_tensors
 from tests.params.raw_params import (
     ATTENTION,
     DENSENET,
@@ -124,6 +127,18 @@ def test_weights_that_are_missing_or_changed_are_refused_by_key(demo, tmp_path):
         for line, key in zip(lines, keys, strict=True):
             assert line.startswith(f"params.yaml: {key}")
             assert "w.safetensors" in line
+
+
+def test_a_file_without_a_sha256_is_told_only_if_it_is_no_weights(demo, tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"other")
+    raw = changed(demo, {f"{DENSENET}.training": {"init_from": "w.safetensors"}})
+    params, problems = parse_params(raw, "params.yaml")
+    assert params is not None
+    assert len(problems) == 1
+    (line,) = weight_problems(params, Layout(tmp_path))
+    assert "no safetensors file" in line
+    save_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(1)})
+    assert weight_problems(params, Layout(tmp_path)) == []
 
 
 def test_an_lstm_reads_whole_clips(demo):

@@ -241,6 +241,7 @@ def test_less_than_10_ms_is_too_short(tmp_path: Path, n_samples: int) -> None:
     soundfile.write(tmp_path / "c.wav", noise(RATE), RATE)
     (part,) = decode_excerpts(tmp_path / "c.wav", [(0.5, 0.505)], sample_rate=RATE)
     assert getattr(part, "reason", "") == "too_short"
+    assert str(part).endswith("; widen start_seconds and end_seconds, or leave it out")
 
 
 ODD_NAMES = [

@@ -1,6 +1,8 @@
 """Any labelled folder: class folders, or a csv with path, label and optional columns."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +88,26 @@ def _from_table(table: Path) -> pd.DataFrame:
     for name in ("source", "licence"):
         if name in raw:
             columns[name] = raw[name]
-    if "usage" in raw:
-        columns["usage"] = choices(raw, "usage", "path", table, valid=USAGES)
     if "aux_label" in raw:
         columns["aux_label"] = [tag_name(text) for text in raw["aux_label"]]
-    if "split" in raw:
-        split = choices(raw, "split", "path", table, valid=SPLITS)
-        columns["split"] = split.where(split != "", "train")
-    if "fold" in raw:
-        columns["fold"] = whole_numbers(raw, "fold", "path", table)
-    if "verified" in raw:
-        columns["verified"] = flags(raw, "verified", "path", table)
-    for name in EXCERPT_COLUMNS:
+    readers: dict[str, Callable[..., Any]] = {
+        "usage": partial(choices, valid=USAGES),
+        "split": partial(choices, valid=SPLITS),
+        "fold": whole_numbers,
+        "verified": flags,
+        **dict.fromkeys(EXCERPT_COLUMNS, seconds),
+    }
+    problems: list[str] = []
+    for name, read in readers.items():
         if name in raw:
-            columns[name] = seconds(raw, name, "path", table)
+            try:
+                columns[name] = read(raw, name, "path", table)
+            except UserError as error:
+                problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    if "split" in columns:
+        columns["split"] = columns["split"].where(columns["split"] != "", "train")
     clips = clips_table(columns)
     _warn_of_gaps(clips, table)
     is_excerpt = clips[[*EXCERPT_COLUMNS]].notna().any(axis=1)

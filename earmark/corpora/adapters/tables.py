@@ -59,7 +59,8 @@ def refuse(raw: pd.DataFrame, is_bad: "pd.Series[bool]", name: str, table: Path,
 
 
 def _first(raw: pd.DataFrame, column: str, is_bad: "pd.Series[bool]") -> str:
-    return f"{column} is {str(next(iter(raw.loc[is_bad, column]), ''))!r}"
+    values = [repr(value) for value in raw.loc[is_bad, column].unique()]
+    return f"{column} is {' or '.join(values) if len(values) < 3 else f'such as {values[0]}'}"
 
 
 def flags(raw: pd.DataFrame, column: str, name: str, table: Path) -> list[bool]:

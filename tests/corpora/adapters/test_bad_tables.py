@@ -18,6 +18,7 @@ from tests.corpora.corpus_trees import touch
 NAMES = ["a.wav", "b.wav", "c.wav", "d.wav"]
 ROWS = [f"{name},{'dog' if name < 'c' else 'cat'}" for name in NAMES]
 MANY = 10_000
+PLAIN = "path,label\n" + "\n".join(ROWS) + "\n"
 FORMS = "caf\u00e9", "cafe\u0301"
 
 
@@ -86,6 +87,10 @@ REFUSED = {
     "split": (with_cells("split", "Train", "tset", "", ""), r"row 3 .*'tset'; did you mean test\?"),
     "split val": (with_cells("split", "val", "", "", ""), "row 2 .*'val'; write train or test"),
     "usage": (with_cells("usage", "", "", "", "pubic"), r"row 5 .*'pubic'; did you mean Public\?"),
+    "nan and -1": (with_cells("start_seconds", "-1", "nan", "", ""), "rows 2, 3 .*start_seconds is '-1' or 'nan'; wr"),
+    "many values": (with_cells("fold", "x", "y", "z", ""), "rows 2, 3, 4 .*fold is such as 'x', not a"),
+    "excerpt 1 ms": (with_cells("end_seconds", "0.001", "", "", ""), r"clip a.wav@0-0.001: shorter than 0\.01 s; widen start_s"),
+    "no header": ("\n".join(ROWS), r"no column path, label; .*; the first row is data, so add a row path,label above it"),
     "end soon": (with_cells("end_seconds", "soon", "", "", ""), "row 2 .*end_seconds is 'soon'; w"),
     "end inf": (with_cells("end_seconds", "inf", "", "", ""), "row 2 .*end_seconds is 'inf'; write"),
     "start -1": (with_cells("start_seconds", "-1", "", "", ""), "row 2 .*is '-1'; write seconds suc"),
@@ -131,6 +136,34 @@ def test_a_bad_table_is_refused_in_one_line(root, fault):
     assert "\n" not in problem
 
 
+def test_every_bad_column_is_reported_at_once(root):
+    header = "path,label,split,usage,fold,verified,start_seconds,end_seconds"
+    lines = faults(root, f"{header}\na.wav,dog,x,x,x,x,x,x\n")
+    assert [line.split(": ")[1].split()[0] for line in lines] == [
+        *("usage", "split", "fold", "verified", "start_seconds", "end_seconds")
+    ]
+
+
+def test_a_misspelt_column_is_named_once(root, caplog):
+    with caplog.at_level(logging.INFO):
+        faults(root, with_cells("folds", *"1212"))
+    assert caplog.text.count("folds") == 1
+
+
+def test_a_single_official_fold_is_told_what_it_needs(root):
+    (problem,) = faults(root, with_cells("fold", *"1111"), "official")
+    assert problem == (
+        "all training clips are in the official fold 1; put some clips into a second fold, "
+        "or set cv.scheme to stratified"
+    )
+
+
+def test_a_file_with_spaces_around_its_name_must_be_renamed(root):
+    touch(root, " lead.wav")
+    (problem,) = faults(root, with_rows('" lead.wav",dog'))
+    assert problem.endswith("but ' lead.wav' has spaces around its name; rename it without them")
+
+
 def test_a_fold_column_that_is_partly_empty_is_refused_or_warned_of(root, caplog):
     text = with_cells("fold", "1", "2", "1", "")
     (problem,) = faults(root, text, "official")
@@ -147,6 +180,8 @@ WARNED = {
     "source case": (with_cells("source", "s", "S", "t", "u"), "sources 'S' and 's' differ only in"),
     "near name": (with_cells("folds", *"1212"), "column folds is not used; did you mean fold?"),
     "begun name": (with_cells("end", *"1212"), "column end is not used; did you mean end_seconds?"),
+    "begin": (with_cells("begin_seconds", *"1212"), "column begin_seconds is not used; did you mean start_seconds?"),
+    "unknown": (PLAIN.replace("dog", "unknown"), "class unknown: `predict` also answers so"),
     "short rows": ("path,label,fold\na.wav,dog,\nb.wav,dog\nc.wav,cat,\nd.wav,cat", "rows 3, 5: fewer"),
     "overlap": (
         with_rows("sub/E.wav,dog,,2", "sub/E.wav,cat,1", header="path,label,start_seconds,end_seconds"),
@@ -164,7 +199,6 @@ def test_a_doubtful_table_is_read_with_a_warning(root, fault, caplog):
     assert expected in caplog.text
 
 
-PLAIN = "path,label\n" + "\n".join(ROWS) + "\n"
 SOUND = {
     "marked": "\ufeff" + PLAIN,
     "semicolons": PLAIN.replace(",", ";"),
