@@ -309,9 +309,10 @@ def test_a_stage_of_no_entries_has_nothing_to_check(root):
     assert check(root, params, "augment", version_of=version_of) == ""
 
 
-@pytest.mark.parametrize("content", [None, "{"])
+@pytest.mark.parametrize("content", [None, "{", "[]", "\xff"])
 def test_a_missing_or_broken_code_json_is_named(root, content):
     if content:
-        (root / "code.json").write_text(content)
+        (root / "code.json").write_text(content, encoding="latin-1")
+    assert version_problems(root, version_of=version_of) == []
     with pytest.raises(UserError, match=r"code\.json is not there, or cannot be read"):
         check(root, PARAMS, "train", "one", version_of=version_of)

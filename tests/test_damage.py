@@ -14,7 +14,7 @@ import torch
 
 from earmark import store as store_module
 from earmark.audit.measurements import read_measurements
-from earmark.corpora.stored_tables import read_clips, read_folds
+from earmark.corpora.stored_tables import read_clips, read_folds, read_plan
 from earmark.errors import DamagedError, UserError, reading, restoring
 from earmark.evaluation.predictions import read_predictions, write_predictions
 from earmark.layout import Layout
@@ -105,8 +105,8 @@ def make_curve(root: Path) -> Callable[[], Any]:
 
 
 def make_plan(root: Path) -> Callable[[], Any]:
-    write_json(root / "plan.json", {"members": {}, "folds": ["0"]})
-    return lambda: read_json(root / "plan.json")["folds"]
+    write_json(Layout(root).plan, {"members": {}, "folds": ["0"]})
+    return lambda: read_plan(Layout(root))
 
 
 def make_measurements(root: Path) -> Callable[[], Any]:
@@ -125,7 +125,7 @@ MAKERS = {
     ),
     make_tables: ("data/clips.parquet", "data/folds.parquet"),
     make_curve: ("curve.csv",),
-    make_plan: ("plan.json",),
+    make_plan: ("data/plan.json",),
     make_measurements: ("measurements.json",),
 }
 CASES = [(make, name) for make, names in MAKERS.items() for name in names]
@@ -156,6 +156,37 @@ def test_rows_of_zeros_where_others_were_written_are_noticed(tmp_path: Path) -> 
     path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
     with pytest.raises(DamagedError, match="not those that were written"):
         read()
+
+
+@pytest.mark.parametrize("value", [b"\0\0\0\x3f", b"\0\0\xc0\x7f"], ids=["0.5", "NaN"])
+def test_other_values_of_a_whole_weight_file_are_noticed(tmp_path: Path, value: bytes) -> None:
+    read = make_tagger(tmp_path)
+    path = tmp_path / "models" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-400] + value * 100)
+    with pytest.raises(DamagedError, match=r"weights\.safetensors: damaged \(not the weights"):
+        read()
+
+
+@pytest.mark.parametrize("entry", [{"row_shape": 5}, {"dtype": "cat"}], ids=str)
+def test_a_wrong_type_in_store_json_is_a_damage_of_it(
+    tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    read = make_store(tmp_path)
+    path = tmp_path / "logmel" / "store.json"
+    write_json(path, {**read_json(path), **entry})
+    with pytest.raises(DamagedError, match=r"store\.json: damaged"):
+        read()
+
+
+PLANS = [{"members": 5}, {"members": ["a"]}, {"folds": 5}, {"folds": [0]}, {"folds": "0"}]
+
+
+@pytest.mark.parametrize("entry", PLANS, ids=str)
+def test_a_wrong_type_in_plan_json_is_a_damage_of_it(tmp_path: Path, entry: dict[str, Any]) -> None:
+    layout = Layout(tmp_path)
+    write_json(layout.plan, {"members": {"a": "logmel"}, "folds": ["0"], **entry})
+    with pytest.raises(DamagedError, match=r"plan\.json: damaged"):
+        read_plan(layout)
 
 
 def test_a_folder_where_a_file_should_be_is_a_damage_and_a_missing_file_is_not(

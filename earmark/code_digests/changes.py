@@ -127,12 +127,12 @@ def committed(root: Path) -> dict[str, Any]:
 
 
 def read_code_json(root: Path) -> dict[str, Any]:
-    """What stage `code` wrote; empty where it never ran."""
+    """What stage `code` wrote; empty where it never ran, or the file is damaged."""
     try:
-        content: dict[str, Any] = json.loads((root / CODE_JSON).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        content = json.loads((root / CODE_JSON).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # no json, or no text
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def _line(code: Code, key: Key, old: Mapping[str, Any]) -> str:

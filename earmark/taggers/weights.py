@@ -60,13 +60,17 @@ def load_weights(
     return sorted(set(state) - set(loaded))
 
 
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _check_pin(path: Path, sha256: str) -> None:
     if not path.is_file():
         fix = "correct the path, or set it to '' for random values"
         raise UserError(f"weights {path}: there is no such file; {fix}")
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if actual != sha256:
+    if (actual := sha256_of(path)) != sha256:
         fix = "restore the file, or write this sha256 into params.yaml if the change is meant"
         raise UserError(f"weights {path}: sha256 is {actual}, params.yaml says {sha256}; {fix}")
 
