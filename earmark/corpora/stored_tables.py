@@ -30,7 +30,12 @@ def read_folds(layout: Layout, folds: Iterable[str] = ()) -> pd.DataFrame:
         UserError: the corpus is not split yet.
         DamagedError: data/folds.parquet is no such table.
     """
-    return read_table(layout.folds, "clip", "label", *(f"fold_{one}" for one in folds))
+    columns = ("clip", "label", "split", *(f"fold_{one}" for one in folds))
+    table = read_table(layout.folds, *columns)
+    with reading(layout.folds):
+        if not any(str(column).startswith("fold_") for column in table):
+            raise ValueError("no column of a fold in it")
+    return table
 
 
 def read_plan(layout: Layout) -> Record:

@@ -74,9 +74,7 @@ def _files(layout: Layout) -> dict[str, Path]:
     metadata = read_metadata(layout.ensemble)
     paths = [layout.params, layout.plan, layout.ensemble / METADATA]
     used = [name for name, weight in metadata["weights"].items() if weight > 0]
-    folders = [
-        layout.model(name, fold) for name in used for fold in read_plan(layout)["folds"]
-    ]
+    folders = [layout.model(name, fold) for name in used for fold in read_plan(layout)["folds"]]
     extractors = [
         layout.model(extractor, folder.name)
         for folder in folders
