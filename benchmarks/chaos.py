@@ -63,11 +63,14 @@ def round_of(clone: Clone, rng: np.random.Generator) -> str:
         left -= 0.7 * (time.monotonic() - start)
     if len(done) == 1:
         return round_of(clone, rng)
-    if _restore_lock(clone):
-        done.append("dvc.lock restored as validate says")
-    clone.run("dvc", "repro")
-    check_files(clone)
-    check_runs(clone)
+    try:
+        if _restore_lock(clone):
+            done.append("dvc.lock restored as validate says")
+        clone.run("dvc", "repro")
+        check_files(clone)
+        check_runs(clone)
+    except Lost as lost:
+        raise Lost("; ".join([*done, str(lost)])) from None
     return "; ".join(done)
 
 

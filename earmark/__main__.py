@@ -45,6 +45,7 @@ def validate(
         from earmark.settings.validation import (
             extension_problems,
             option_problems,
+            sox_problems,
             stage_problems,
         )
         from earmark.settings.warning_lines import warnings_of
@@ -56,6 +57,7 @@ def validate(
             from earmark.code_digests import version_problems
 
             problems += corpus_problems(params, layout) + version_problems(layout.root)
+            problems = list(dict.fromkeys(problems + sox_problems(params)))
     if problems:
         raise UserError(*problems)
     for warning in warnings_of(params, layout, params_only=params_only) if params else ():

@@ -22,6 +22,8 @@ _FIXES = {
     errno.EACCES: "correct the permissions and run it again",
     errno.EPERM: "correct the permissions and run it again",
     errno.EMFILE: "raise `ulimit -n` and run it again",
+    errno.EISDIR: "it is a folder; move it away and run it again",
+    errno.EFBIG: "raise `ulimit -f` and run it again",
     errno.EIO: "the disk or its connection fails; check it, and run it again",
 }
 # What libraries say whose errors carry no number of the system.
@@ -49,7 +51,9 @@ def clean_exit(title: str = "", *, lower: str = "runtime.workers") -> Iterator[N
     try:
         try:
             yield
-        except SystemExit:  # typer's end of every command
+        except SystemExit as end:  # typer's end of every command
+            if isinstance(end.__context__, BrokenPipeError):
+                raise end.__context__ from None
             sys.stdout.flush()
             raise
         sys.stdout.flush()  # here a full disk or a closed pipe can still be told

@@ -4,6 +4,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from earmark.errors import UserError
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -17,7 +19,10 @@ class Layout:
 
         Not that of $DVC_ROOT: in a queued experiment it names the repository that queued it.
         """
-        return cls(Path.cwd())
+        try:
+            return cls(Path.cwd())
+        except FileNotFoundError:
+            raise UserError("the working directory is gone; cd into it again") from None
 
     @property
     def params(self) -> Path:

@@ -1,4 +1,6 @@
-"""Restore an artifact that is damaged: from git, from DVC's cache, or by its stage.
+"""Restore an artifact that is damaged: from DVC's cache, from git, or by its stage.
+
+Metrics are outputs of stages that git keeps: what is committed may be of another run than this one.
 
 DVC takes a read-only file for what its cache says it is. Where files of the workspace are hard
 links to the cache, whoever damages one damages both, and `dvc checkout --force` then brings the
@@ -10,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from earmark.errors import UserError
 from earmark.layout import Layout
@@ -33,33 +35,77 @@ def restore(path: Path, layout: Layout) -> list[str]:
     if not target.is_relative_to(layout.root):
         raise UserError(f"{path}: not in {layout.root}; run this in the folder of its dvc.yaml")
     name = target.relative_to(layout.root).as_posix()
+    if done := _restore_outputs(name, layout):
+        return done
     if _succeeds(layout, "git", "ls-files", "--error-unmatch", name):
         _run(layout, "git", "checkout", "--", name)
         return [f"{name}: restored from git"]
-    return _restore_output(name, layout)
+    fix = "name what is in git, or an output of a stage of dvc.yaml"
+    raise UserError(f"{name}: not known to git or DVC; {fix}")
 
 
-def _restore_output(name: str, layout: Layout) -> list[str]:
-    from dvc.exceptions import OutputNotFoundError
+class _Output(NamedTuple):
+    """An output of a stage: a path relative to the root, and what dvc.lock says of it."""
+
+    path: str
+    stage: str
+    is_cached: bool
+    md5: str  # "" where the stage never ran
+    damaged: list[Path]  # objects of the cache
+
+
+def _restore_outputs(name: str, layout: Layout) -> list[str]:
+    """Restore the output that a path lies in, or those below it; no line where there is none."""
+    done, made = [], set[str]()
+    for out in _outputs(name, layout):
+        if out.stage in made:
+            continue
+        for path in out.damaged:
+            discard(path)
+        if out.damaged:
+            counted = f"{len(out.damaged)} damaged objects"
+            done.append(f"{out.path}: {counted} are removed from DVC's cache")
+        if not out.is_cached and _is_in_git(out, layout):
+            _run(layout, "git", "checkout", "--", out.path)
+            done.append(f"{out.path}: restored from git")
+            continue
+        discard(layout.root / out.path)
+        checkout = (sys.executable, "-m", "dvc", "checkout", "--force", out.path)
+        if out.is_cached and _succeeds(layout, *checkout):
+            done.append(f"{out.path}: restored from DVC's cache")
+            continue
+        _run(layout, sys.executable, "-m", "dvc", "repro", "--single-item", out.stage)
+        made.add(out.stage)
+        done.append(f"{out.path}: made again by stage {out.stage}")
+    return done
+
+
+def _outputs(name: str, layout: Layout) -> list[_Output]:
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with Repo(str(layout.root)) as repo:
-        try:
-            outs = repo.find_outs_by_path(str(layout.root / name), strict=False)
-        except OutputNotFoundError:
-            fix = "name what is in git, or an output of a stage of dvc.yaml"
-            raise UserError(f"{name}: not known to git or DVC; {fix}") from None
-        out = outs[0]
-        whole, stage = Path(out.fs_path).relative_to(layout.root).as_posix(), out.stage.addressing
-        damaged = [path for path in _objects(repo, out) if not _is_intact(path)]
-    for path in damaged:
-        path.unlink()
-    done = [f"{whole}: {len(damaged)} damaged objects are removed from DVC's cache"]
-    discard(layout.root / whole)
-    if _succeeds(layout, sys.executable, "-m", "dvc", "checkout", "--force", whole):
-        return [*(done if damaged else []), f"{whole}: restored from DVC's cache"]
-    _run(layout, sys.executable, "-m", "dvc", "repro", "--single-item", stage)
-    return [*(done if damaged else []), f"{whole}: made again by stage {stage}"]
+    try:
+        with Repo(str(layout.root)) as repo:
+            path = str(layout.root / name)
+            return [
+                _Output(
+                    Path(out.fs_path).relative_to(layout.root).as_posix(),
+                    out.stage.addressing,
+                    out.use_cache,
+                    out.hash_info.value if out.hash_info else "",
+                    [one for one in _objects(repo, out) if not _is_intact(one)],
+                )
+                for out in repo.find_outs_by_path(path, recursive=True, strict=False)
+            ]
+    except DvcException:  # no output; or its own files are damaged, which git then restores
+        return []
+
+
+def _is_in_git(out: _Output, layout: Layout) -> bool:
+    """Whether git has what this workspace's run wrote, not that of another run."""
+    command = ["git", "show", f":./{out.path}"]
+    shown = subprocess.run(command, cwd=layout.root, capture_output=True, check=False)
+    return shown.returncode == 0 and out.md5 in ("", hashlib.md5(shown.stdout).hexdigest())
 
 
 def _objects(repo: Any, out: Any) -> Iterator[Path]:
@@ -79,6 +125,8 @@ def _objects(repo: Any, out: Any) -> Iterator[Path]:
 
 def _is_intact(path: Path) -> bool:
     """Whether an object of the cache is what its name says: the md5 of its content."""
+    if not path.is_file():  # a folder where the object should be
+        return False
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "md5").hexdigest()
     return digest == f"{path.parent.name}{path.name.removesuffix('.dir')}"

@@ -440,7 +440,8 @@ def _rows_needed(folder: Path, index: pd.DataFrame) -> list[int]:
 
 def _read_shard(path: Path, metadata: Record, *, in_memory: bool) -> NDArray[Any]:
     """The rows (R, *row_shape) of one file."""
-    row_shape, dtype = tuple(metadata["row_shape"]), metadata["dtype"]
+    with reading(metadata.path):
+        row_shape, dtype = tuple(metadata["row_shape"]), np.dtype(metadata["dtype"])
     with reading(path):
         rows: NDArray[Any] = np.load(path, mmap_mode=None if in_memory else "r")
         if rows.shape[1:] != row_shape or rows.dtype != dtype:

@@ -18,6 +18,7 @@ from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, read_yaml
+from earmark.params.roster import EMBEDDING
 from earmark.processes import die_with_parent, duration, set_up_process
 
 # What makes a stage take less memory, where that is not the number of its workers.
@@ -46,7 +47,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
 
     Args:
         name: of the stage, which is its key in code.json.
-        takes: what the command line says as `--NAME VALUE`; all but an extractor must be there.
+        takes: what the command line says as `--NAME VALUE`; all must be there, but of an extractor
+            beside a group, which models on embeddings alone have.
             Messages begin with the stage and these. A feature, extractor or model comes first
             after its group, and has a key of its own in code.json.
 
@@ -74,16 +76,19 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         log.info("%s: %s", title, duration(time.monotonic() - start))
 
 
+_RIGHT_ONES = "`dvc repro STAGE` gives the right ones"
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; `dvc repro STAGE` gives the right ones")
+        raise UserError(f"{message}; {_RIGHT_ONES}")
 
 
 def _arguments(params: Params, takes: tuple[str, ...]) -> dict[str, str]:
     """What the command line says, where params.yaml knows it."""
     parser = _Parser(allow_abbrev=False, add_help=False)
     for name in takes:
-        parser.add_argument(f"--{name}", required=name != "extractor")
+        parser.add_argument(f"--{name}", required=name != "extractor" or "group" not in takes)
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     known: dict[str, Iterable[str]] = {
         "corpus": params.demo,
@@ -97,6 +102,11 @@ def _arguments(params: Params, takes: tuple[str, ...]) -> dict[str, str]:
         if value not in known[name]:
             there = f"params.yaml has {', '.join(known[name])}"
             raise UserError(f"--{name} {value}: there is none of that name; {there}")
+    if "extractor" in takes and "group" in given:
+        has_extractor, needs_one = "extractor" in given, given["group"] == EMBEDDING
+        if has_extractor != needs_one:
+            problem = "needs --extractor" if needs_one else "takes no --extractor"
+            raise UserError(f"--group {given['group']}: {problem}; {_RIGHT_ONES}")
     return given
 
 

@@ -8,7 +8,7 @@ Params: augment, corpus.adapter, extensions, extractors, features, fusion, model
 import json
 from typing import Any
 
-from earmark.code_digests import CODE_JSON, code_keys
+from earmark.code_digests import CODE_JSON, code_keys, refuse_absent
 from earmark.layout import Layout
 from earmark.params.reading import read_yaml
 from earmark.store import whole_file
@@ -17,6 +17,7 @@ from stages import stage
 
 def run(layout: Layout) -> dict[str, Any]:
     content = code_keys(layout.root, read_yaml(layout.params))
+    refuse_absent(content["versions"])
     with whole_file(layout.root / CODE_JSON) as part:
         part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     return content

@@ -7,18 +7,17 @@ Params: ensemble, inference, trim, decode.sample_rate, evaluate.rejection_thresh
 
 from typing import Any
 
-from earmark.corpora.stored_tables import read_clips, read_folds
+from earmark.corpora.stored_tables import read_clips, read_folds, read_plan
 from earmark.ensemble.members import combine_members, read_members, select_clips
 from earmark.ensemble.tuning import tune_ensemble, tuning_notes, unlabelled_clips
 from earmark.evaluation.predictions import write_predictions
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_json
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> dict[str, Any]:
-    plan = read_json(layout.plan)
+    plan = read_plan(layout)
     folds = read_folds(layout, plan["folds"])
     clips = select_clips(folds, read_clips(layout), plan["folds"])
     read = read_members(

@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from earmark.code_digests import Code, check, code_keys, explain, version_problems
+from earmark.code_digests import (
+    Code,
+    check,
+    code_keys,
+    explain,
+    refuse_absent,
+    version_problems,
+)
 from earmark.code_digests.syntax import read_source
+from earmark.code_digests.versions import not_installed
 from earmark.errors import UserError
+from earmark.sound import sox
 
 VERSIONS = {"torch": "2.11.0", "numpy": "2.4.6", "sox": "14.4.2"}
 
@@ -259,6 +268,27 @@ def test_a_stage_refuses_another_version_with_the_command_that_helps(root):
         check(root, PARAMS, "train", "one", version_of=version_of)
 
 
+def without_sox(name: str) -> str:
+    return "absent" if name == "sox" else VERSIONS[name]
+
+
+def test_a_program_that_is_absent_is_to_be_installed_and_never_recorded(root, monkeypatch):
+    write(root, keys(root))
+    assert version_problems(root, version_of=without_sox) == [not_installed("sox")]
+    with pytest.raises(UserError, match=r"^the program sox is not installed; install it"):
+        check(root, PARAMS, "augment", version_of=without_sox)
+    check(root, PARAMS, "trim", version_of=without_sox)
+    with pytest.raises(UserError, match=r"^the program sox is not installed"):
+        refuse_absent(keys(root, sox="absent")["versions"])
+    write(root, keys(root, sox="absent"))
+    (line,) = version_problems(root, version_of=version_of)
+    assert line.startswith("code.json: written with sox absent, but 14.4.2 is here; run `dvc repro")
+    monkeypatch.setenv("PATH", "")
+    sox.require.cache_clear()
+    with pytest.raises(UserError, match=not_installed("sox")):
+        sox.require()
+
+
 def test_without_code_json_a_stage_refuses(root):
     with pytest.raises(UserError, match=r"code\.json is not there"):
         check(root, PARAMS, "trim", version_of=version_of)
@@ -309,9 +339,10 @@ def test_a_stage_of_no_entries_has_nothing_to_check(root):
     assert check(root, params, "augment", version_of=version_of) == ""
 
 
-@pytest.mark.parametrize("content", [None, "{"])
+@pytest.mark.parametrize("content", [None, "{", "[]", "\xff"])
 def test_a_missing_or_broken_code_json_is_named(root, content):
     if content:
-        (root / "code.json").write_text(content)
+        (root / "code.json").write_text(content, encoding="latin-1")
+    assert version_problems(root, version_of=version_of) == []
     with pytest.raises(UserError, match=r"code\.json is not there, or cannot be read"):
         check(root, PARAMS, "train", "one", version_of=version_of)

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dvc.repo import Repo
 
 from earmark import store as store_module
 from earmark.audit.measurements import read_measurements
-from earmark.corpora.stored_tables import read_clips, read_folds
+from earmark.corpora.stored_tables import read_clips, read_folds, read_plan
 from earmark.errors import DamagedError, UserError, reading, restoring
 from earmark.evaluation.predictions import read_predictions, write_predictions
 from earmark.layout import Layout
+from earmark.restoring import restore
 from earmark.store import (
     Store,
     StoreWriter,
@@ -105,8 +108,8 @@ def make_curve(root: Path) -> Callable[[], Any]:
 
 
 def make_plan(root: Path) -> Callable[[], Any]:
-    write_json(root / "plan.json", {"members": {}, "folds": ["0"]})
-    return lambda: read_json(root / "plan.json")["folds"]
+    write_json(Layout(root).plan, {"members": {}, "folds": ["0"]})
+    return lambda: read_plan(Layout(root))
 
 
 def make_measurements(root: Path) -> Callable[[], Any]:
@@ -125,7 +128,7 @@ MAKERS = {
     ),
     make_tables: ("data/clips.parquet", "data/folds.parquet"),
     make_curve: ("curve.csv",),
-    make_plan: ("plan.json",),
+    make_plan: ("data/plan.json",),
     make_measurements: ("measurements.json",),
 }
 CASES = [(make, name) for make, names in MAKERS.items() for name in names]
@@ -156,6 +159,115 @@ def test_rows_of_zeros_where_others_were_written_are_noticed(tmp_path: Path) -> 
     path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
     with pytest.raises(DamagedError, match="not those that were written"):
         read()
+
+
+@pytest.mark.parametrize("value", [b"\0\0\0\x3f", b"\0\0\xc0\x7f"], ids=["0.5", "NaN"])
+def test_other_values_of_a_whole_weight_file_are_noticed(tmp_path: Path, value: bytes) -> None:
+    read = make_tagger(tmp_path)
+    path = tmp_path / "models" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-400] + value * 100)
+    with pytest.raises(DamagedError, match=r"weights\.safetensors: damaged \(not the weights"):
+        read()
+
+
+@pytest.mark.parametrize("entry", [{"row_shape": 5}, {"dtype": "cat"}], ids=str)
+def test_a_wrong_type_in_store_json_is_a_damage_of_it(
+    tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    read = make_store(tmp_path)
+    path = tmp_path / "logmel" / "store.json"
+    write_json(path, {**read_json(path), **entry})
+    with pytest.raises(DamagedError, match=r"store\.json: damaged"):
+        read()
+
+
+PLANS = [{"members": 5}, {"members": ["a"]}, {"folds": 5}, {"folds": [0]}, {"folds": "0"}]
+
+
+@pytest.mark.parametrize("entry", PLANS, ids=str)
+def test_a_wrong_type_in_plan_json_is_a_damage_of_it(tmp_path: Path, entry: dict[str, Any]) -> None:
+    layout = Layout(tmp_path)
+    write_json(layout.plan, {"members": {"a": "logmel"}, "folds": ["0"], **entry})
+    with pytest.raises(DamagedError, match=r"plan\.json: damaged"):
+        read_plan(layout)
+
+
+def test_the_clips_table_in_the_place_of_the_folds_is_noticed(tmp_path: Path) -> None:
+    make_tables(tmp_path)
+    layout = Layout(tmp_path)
+    layout.clips.replace(layout.folds)
+    with pytest.raises(DamagedError, match=r"folds\.parquet: damaged \(no column of a fold"):
+        read_folds(layout)
+
+
+def git(root: Path, *words: str) -> None:
+    name = ("-c", "user.name=x", "-c", "user.email=x@y")
+    subprocess.run(["git", *name, *words], cwd=root, check=True, capture_output=True)
+
+
+GRAPH = """\
+stages:
+  evaluate:
+    cmd: cat now >m.json && mkdir -p data/r && cp now data/r/a && echo run >>runs
+    outs:
+      - m.json: {cache: false}
+      - data/r
+  second:
+    cmd: cp now data/b
+    deps: [data/r]
+    outs: [data/b]
+"""
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A workspace whose run wrote another m.json than git has."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (tmp_path / "data").mkdir()
+    for name, text in {"dvc.yaml": GRAPH, "now": "new", "m.json": "old", "data/R.md": "x"}.items():
+        (tmp_path / name).write_text(text)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "dvc.yaml", "m.json", "data/R.md")
+    git(tmp_path, "commit", "-qm", "one")
+    with Repo(str(tmp_path)) as repo:
+        repo.reproduce()
+    return Layout(tmp_path)
+
+
+def test_a_metric_comes_back_as_this_run_wrote_it(ran: Layout) -> None:
+    path = ran.root / "m.json"
+    path.write_text("cu")
+    assert restore(Path("m.json"), ran) == ["m.json: made again by stage evaluate"]
+    assert path.read_text() == "new"
+    git(ran.root, "add", "m.json")
+    path.write_text("cu")
+    assert restore(Path("m.json"), ran) == ["m.json: restored from git"]
+    assert path.read_text() == "new"
+
+
+def test_a_folder_comes_back_with_each_output_below_it(ran: Layout) -> None:
+    for name in ("r/a", "b"):
+        path = ran.data / name
+        path.chmod(0o644)
+        path.unlink()
+        path.write_text("cut")
+    (whole,) = (ran.root / ".dvc" / "cache").rglob("*.dir")
+    whole.unlink()
+    whole.mkdir()  # a folder where the object should be
+    lines = restore(Path("data"), ran)
+    assert [line.split(":")[0] for line in lines] == ["data/r", "data/r", "data/b"]
+    assert [(ran.data / name).read_text() for name in ("r/a", "b", "R.md")] == ["new", "new", "x"]
+    assert restore(Path("data/R.md"), ran) == ["data/R.md: restored from git"]
+
+
+def test_a_cut_dvc_yaml_comes_back_from_git(ran: Layout) -> None:
+    (ran.root / "dvc.yaml").write_text(GRAPH[:40])
+    assert restore(Path("dvc.yaml"), ran) == ["dvc.yaml: restored from git"]
+    with pytest.raises(UserError, match="nothing: not known to git or DVC"):
+        restore(Path("nothing"), ran)
 
 
 def test_a_folder_where_a_file_should_be_is_a_damage_and_a_missing_file_is_not(

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from earmark.__main__ import app, only_once
 from earmark.errors import DamagedError, UserError
 from earmark.exits import clean_exit, explain
+from earmark.layout import Layout
 from tests.source_graph import ROOT
 
 FULL = os.strerror(errno.ENOSPC)
@@ -35,6 +36,8 @@ LINES = {
     "full": (OSError(errno.ENOSPC, FULL, "data/x"), "data/x: No space left on device; free disk"),
     "read-only": (OSError(errno.EROFS, "Read-only file system", "a"), "a: Read-only file system;"),
     "denied": (PermissionError(errno.EACCES, "Permission denied", "a"), "correct the permissions"),
+    "folder": (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "move it away"),
+    "large": (OSError(errno.EFBIG, "File too large", "a"), "a: File too large; raise `ulimit -f`"),
     "stdout": (OSError(errno.ENOSPC, FULL), "No space left on device; free disk space"),
     "pyarrow": (OSError("[Errno 28] Error writing bytes: No space left on device"), "free disk"),
     "sqlite": (sqlite3.OperationalError("database or disk is full"), "free disk space"),
@@ -105,6 +108,23 @@ def test_ctrl_c_and_a_reader_that_has_gone_have_codes_of_their_own(
     assert ended_by(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == "trim: stopped; run it again to go on\n"
     assert ended_by(BrokenPipeError(errno.EPIPE, "Broken pipe")) == 141
+
+
+def test_a_reader_that_has_gone_is_told_through_typer() -> None:
+    command = f"set -o pipefail; {sys.executable} -m earmark networks | true"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_working_directory_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(UserError, match="the working directory is gone; cd into it again"):
+        Layout.here()
 
 
 def test_typer_shows_no_pretty_tracebacks() -> None:

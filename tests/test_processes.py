@@ -91,6 +91,14 @@ def test_a_stage_closes_with_its_duration(monkeypatch, caplog):
         ("--group logmel --model other --fold 0", "train: --model other: there is none of that"),
         ("--group logmel --model densenet_logmel --fold 9", "train: --fold 9: there is none of"),
         ("--group other --model densenet_logmel --fold 0", "train: --group other: there is none"),
+        (
+            "--group logmel --model densenet_logmel --fold 0 --extractor vggish",
+            "train: --group logmel: takes no --extractor; `dvc repro STAGE`",
+        ),
+        (
+            "--group embedding --model attention --fold 0",
+            "train: --group embedding: needs --extractor; `dvc repro STAGE`",
+        ),
     ],
 )
 def test_a_stage_says_in_one_line_what_is_wrong_with_its_arguments(arguments, message, monkeypatch):

@@ -1,6 +1,12 @@
 """Exact digests of the code behind each output: what code.json holds and stages depend on."""
 
-from earmark.code_digests.changes import check, committed, explain, version_problems
+from earmark.code_digests.changes import (
+    check,
+    committed,
+    explain,
+    refuse_absent,
+    version_problems,
+)
 from earmark.code_digests.keys import CODE_JSON, EXCLUDED, REGISTRIES, Code, Key, code_keys
 
 __all__ = [
@@ -13,5 +19,6 @@ __all__ = [
     "code_keys",
     "committed",
     "explain",
+    "refuse_absent",
     "version_problems",
 ]

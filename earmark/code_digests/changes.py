@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.code_digests.keys import CODE_JSON, NAMED_STAGES, Code, Key
-from earmark.code_digests.versions import installed_version
+from earmark.code_digests.versions import ABSENT, installed_version, not_installed
 from earmark.errors import UserError
 
 RUN_CODE = "`dvc repro` (it runs the stage code first)"
@@ -45,6 +45,7 @@ def check(
     if not (old := read_code_json(root)):
         raise UserError(f"{CODE_JSON} is not there, or cannot be read; run {RUN_CODE}")
     for key in keys:
+        refuse_absent(code.versions(code.modules(key)))
         if _digest_in(old, key) != code.digest(key):
             changes = _changes(code, key, old)
             is_version = all(change.startswith("version") for change in changes)
@@ -54,6 +55,12 @@ def check(
                 f"run {FORCE_CODE if is_version else RUN_CODE}"
             )
     return " ".join(code.digest(key) for key in keys)
+
+
+def refuse_absent(versions: Mapping[str, str]) -> None:
+    """Refuse to go on without a library or program, given {name: version}."""
+    if absent := [name for name, version in versions.items() if version == ABSENT]:
+        raise UserError(*map(not_installed, absent))
 
 
 def explain(
@@ -95,12 +102,18 @@ def version_problems(
     DVC runs the stage `code` again when requirements.txt changes, but does not see what is
     installed.
     """
-    return [
-        f"code.json: written with {name} {version}, but {version_of(name)} is here; install the "
-        f"former, or run {FORCE_CODE}"
-        for name, version in read_code_json(root).get("versions", {}).items()
-        if name != "python" and version_of(name) != version  # it counted until 0.1.0
-    ]
+    problems = []
+    for name, version in read_code_json(root).get("versions", {}).items():
+        here = version_of(name) if name != "python" else version  # it counted until 0.1.0
+        if here == ABSENT:
+            problems.append(not_installed(name))
+        elif here != version:
+            fix = "" if version == ABSENT else "install the former, or "
+            problems.append(
+                f"code.json: written with {name} {version}, but {here} is here; {fix}run "
+                f"{FORCE_CODE}"
+            )
+    return problems
 
 
 def _digest_in(content: Mapping[str, Any], key: Key) -> str:
@@ -127,12 +140,12 @@ def committed(root: Path) -> dict[str, Any]:
 
 
 def read_code_json(root: Path) -> dict[str, Any]:
-    """What stage `code` wrote; empty where it never ran."""
+    """What stage `code` wrote; empty where it never ran, or the file is damaged."""
     try:
-        content: dict[str, Any] = json.loads((root / CODE_JSON).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        content = json.loads((root / CODE_JSON).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # no json, or no text
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def _line(code: Code, key: Key, old: Mapping[str, Any]) -> str:

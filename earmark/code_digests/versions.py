@@ -18,8 +18,18 @@ LIBRARIES = {
 }
 
 
+ABSENT = "absent"
+
+
+def not_installed(name: str) -> str:
+    """How to get the `sox` program or a distribution that is absent."""
+    if name == "sox":
+        return "the program sox is not installed; install it: apt-get install sox"
+    return f"{name} is not installed; install it: run `make setup`"
+
+
 def installed_version(name: str) -> str:
-    """The version of the `sox` program or of a distribution; "absent" without it."""
+    """The version of the `sox` program or of a distribution; ABSENT without it."""
     try:
         if name == "sox":
             done = subprocess.run(["sox", "--version"], capture_output=True, text=True, check=True)
@@ -31,4 +41,4 @@ def installed_version(name: str) -> str:
         subprocess.SubprocessError,
         importlib.metadata.PackageNotFoundError,
     ):
-        return "absent"
+        return ABSENT

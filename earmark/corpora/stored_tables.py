@@ -1,11 +1,12 @@
-"""The two tables that decode and split write, checked for their columns when they are read."""
+"""The tables that decode and split write and the plan, checked for what they must hold."""
 
 from collections.abc import Iterable
 
 import pandas as pd
 
+from earmark.errors import reading
 from earmark.layout import Layout
-from earmark.store import read_table
+from earmark.store import Record, read_json, read_table
 
 
 def read_clips(layout: Layout) -> pd.DataFrame:
@@ -29,4 +30,25 @@ def read_folds(layout: Layout, folds: Iterable[str] = ()) -> pd.DataFrame:
         UserError: the corpus is not split yet.
         DamagedError: data/folds.parquet is no such table.
     """
-    return read_table(layout.folds, "clip", "label", *(f"fold_{one}" for one in folds))
+    columns = ("clip", "label", "split", *(f"fold_{one}" for one in folds))
+    table = read_table(layout.folds, *columns)
+    with reading(layout.folds):
+        if not any(str(column).startswith("fold_") for column in table):
+            raise ValueError("no column of a fold in it")
+    return table
+
+
+def read_plan(layout: Layout) -> Record:
+    """The members of the ensemble with their groups, and the folds, as `stages.plan` wrote them.
+
+    Raises:
+        UserError: there is no plan yet.
+        DamagedError: data/plan.json is no such mapping.
+    """
+    plan = read_json(layout.plan)
+    with reading(layout.plan):
+        if not isinstance(plan["members"], dict):
+            raise ValueError("members is no mapping")
+        if not isinstance(plan["folds"], list) or not all(type(f) is str for f in plan["folds"]):
+            raise ValueError("folds is no list of names")
+    return plan

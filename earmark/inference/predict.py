@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.corpora.stored_tables import read_plan
 from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
 from earmark.errors import UserError
@@ -130,7 +131,7 @@ class Ensemble:
     @cached_property
     def networks(self) -> dict[str, dict[str, tuple[Tagger, Tagger | None]]]:
         """Member -> fold -> network, and the extractor that it reads embeddings of."""
-        plan = read_json(self.layout.plan)
+        plan = read_plan(self.layout)
         return {
             member: {fold: self._load(member, fold) for fold in plan["folds"]}
             for member, weight in self.metadata["weights"].items()

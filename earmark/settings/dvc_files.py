@@ -10,6 +10,7 @@ from earmark.errors import UserError, shortened
 from earmark.layout import Layout
 from earmark.params.reading import read_yaml
 
+_STAGES_OF_EVERY_RUN = ("code", "decode", "plan", "ensemble", "evaluate", "audit")
 _RUN_CACHE = "then `dvc repro` finds what is done in its run cache"
 
 
@@ -18,7 +19,7 @@ def dvc_problems(layout: Layout) -> list[str]:
     root = layout.root
     checks: dict[str, Callable[[Path], Any]] = {
         ".dvc/config": _check_config,
-        "dvc.yaml": _check_yaml,
+        "dvc.yaml": _check_graph,
         "dvc.lock": _check_lock,
         ".dvc/tmp/rwlock": _check_json,
     }
@@ -49,6 +50,12 @@ def _check_yaml(path: Path) -> Any:
     if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
         raise UserError("no stages in it")
     return content
+
+
+def _check_graph(path: Path) -> None:
+    stages = _check_yaml(path)["stages"]
+    if missing := [name for name in _STAGES_OF_EVERY_RUN if name not in stages]:
+        raise UserError(f"no stage {missing[0]} in it")
 
 
 def _check_lock(path: Path) -> None:

@@ -60,6 +60,11 @@ def _effect_problems(effect: str, options: dict[str, Any]) -> list[str]:
     return objections(sox.check_options, effect, options)
 
 
+def sox_problems(params: Params) -> list[str]:
+    """The program must be there where an effect needs it."""
+    return objections(sox.require) if params.augment else []
+
+
 def _is_choice(option: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(option, dict) and option.keys() == {"among"}
 
@@ -107,6 +112,10 @@ def stage_problems(params: Params, layout: Layout) -> list[str]:
         problems.append(f"params.yaml: models.{group}: there is no feature of that name; {fix}")
     for group in sorted((params.models.keys() & known) - has_stages):
         if not params.models[group]:
+            continue
+        if group in (EMBEDDING, FUSION):
+            fix = f"take train_{group} and predict_{group} from the dvc.yaml in git"
+            problems.append(f"params.yaml: models.{group}: dvc.yaml has no stages for it; {fix}")
             continue
         lines = STAGES_OF_A_FEATURE.format(name=group)
         problems.append(

@@ -19,9 +19,9 @@ from earmark.spool import release
 from earmark.store import read_json, whole_folder, write_json
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input
-from earmark.taggers.weights import save_tensors
+from earmark.taggers.weights import save_tensors, sha256_of
 
-FORMAT = 3
+FORMAT = 4
 _BATCHES_HELD = 16  # of a long clip, before the memory of its mapped rows is given back
 
 
@@ -164,6 +164,7 @@ class Tagger:
             save_tensors(part / "weights.safetensors", self.network.state_dict())
             description = {
                 "format": FORMAT,
+                "weights_sha256": sha256_of(part / "weights.safetensors"),
                 "network": {"name": self.network_name, **self.network_options},
                 "tags": self.tags,
                 "aux_labels": self.aux_labels,
@@ -179,15 +180,15 @@ class Tagger:
 
         Raises:
             UserError: another version of earmark wrote it.
-            DamagedError: a file of it is cut short, or does not fit the other.
+            DamagedError: a file of it is cut short, or does not fit the other; any byte of the
+                weights is another one.
         """
         path, weights = folder / "model.json", folder / "weights.safetensors"
         metadata = read_json(path)
         if metadata["format"] != FORMAT:
-            fix = "train it again with this version of earmark"
-            raise UserError(
-                f"{folder}: written in format {metadata['format']}, not {FORMAT}; {fix}"
-            )
+            age = "an older" if metadata["format"] in range(FORMAT) else "another"
+            formats = f"format {metadata['format']}, not {FORMAT}"
+            raise UserError(f"{folder}: made by {age} earmark ({formats}); run `dvc repro`")
         with reading(path):
             options = dict(metadata["network"])
             tagger = cls.new(
@@ -199,6 +200,8 @@ class Tagger:
                 activation=metadata["activation"],
             )
         with reading(weights):
+            if sha256_of(weights) != metadata["weights_sha256"]:
+                raise ValueError("not the weights that were written")
             tagger.network.load_state_dict(load_file(weights))
         device.place(tagger.network)
         return tagger

@@ -60,6 +60,12 @@ def load_weights(
     return sorted(set(state) - set(loaded))
 
 
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_format(path: Path) -> None:
     """Check that there is a file of weights, whatever they are.
 
@@ -78,9 +84,7 @@ def _check_exists(path: Path) -> None:
 
 def _check_pin(path: Path, sha256: str) -> None:
     _check_exists(path)
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if actual != sha256:
+    if (actual := sha256_of(path)) != sha256:
         fix = "restore the file, or write this sha256 into params.yaml if the change is meant"
         raise UserError(f"weights {path}: sha256 is {actual}, params.yaml says {sha256}; {fix}")
 

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import earmark
+from earmark.corpora.stored_tables import read_plan
 from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.layout import Layout
 from earmark.params.reading import load_params
@@ -73,9 +74,7 @@ def _files(layout: Layout) -> dict[str, Path]:
     metadata = read_metadata(layout.ensemble)
     paths = [layout.params, layout.plan, layout.ensemble / METADATA]
     used = [name for name, weight in metadata["weights"].items() if weight > 0]
-    folders = [
-        layout.model(name, fold) for name in used for fold in read_json(layout.plan)["folds"]
-    ]
+    folders = [layout.model(name, fold) for name in used for fold in read_plan(layout)["folds"]]
     extractors = [
         layout.model(extractor, folder.name)
         for folder in folders

@@ -207,9 +207,7 @@ def work_in_progress(home: Path, key: dict[str, Any]) -> Iterator[Path]:
         yield folder / CHECKPOINT
         if _locked_now(waiting):
             for path in folder.iterdir():  # with the locks: who opens them looks again
-                if not path.name.startswith(
-                    PREFIX
-                ):  # of a run that is not yet recorded as finished
+                if not path.name.startswith(PREFIX):  # whose run is not recorded as finished yet
                     discard(path)
             with suppress(OSError):
                 folder.rmdir()

@@ -7,6 +7,7 @@ import pytest
 
 from earmark.layout import Layout
 from earmark.settings.dvc_files import dvc_problems
+from tests.source_graph import ROOT
 
 LOCK = """schema: '2.0'
 stages:
@@ -20,7 +21,7 @@ stages:
 """
 WHOLE = {
     "dvc.lock": LOCK,
-    "dvc.yaml": "stages:\n  trim:\n    cmd: python -m stages.trim\n",
+    "dvc.yaml": (ROOT / "dvc.yaml").read_text(),
     ".dvc/config": "[core]\n    analytics = false\n[cache]\n    type = copy\n",
     ".dvc/tmp/rwlock": '{"read": {}, "write": {}}',
 }
@@ -44,7 +45,8 @@ def test_sound_files_are_no_problem_and_neither_are_missing_ones(
 @pytest.mark.parametrize(
     ("name", "n"),
     [("dvc.lock", n) for n in (0, 3, 10, 20, 30, 70, 120, 150, len(LOCK) - 1)]
-    + [("dvc.yaml", 12), (".dvc/config", 35), (".dvc/tmp/rwlock", 9), (".dvc/tmp/rwlock", 0)],
+    + [("dvc.yaml", n) for n in (1300, 5000, 9000)]
+    + [(".dvc/config", 35), (".dvc/tmp/rwlock", 9), (".dvc/tmp/rwlock", 0)],
 )
 def test_a_file_cut_short_is_one_line_with_its_fix(layout: Layout, name: str, n: int) -> None:
     (layout.root / name).write_text(WHOLE[name][:n])

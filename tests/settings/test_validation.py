@@ -96,6 +96,17 @@ def test_a_feature_without_stages_is_refused_with_lines_that_make_it_pass(with_n
         assert repr(stages[f"{stage}_logmel64"]) == shipped
 
 
+@pytest.mark.parametrize("group", ["embedding", "fusion"])
+def test_a_group_of_no_feature_is_offered_no_lines_of_one(demo, tmp_path, group):
+    text = (ROOT / "dvc.yaml").read_text().replace(f"  train_{group}:", f"  other_{group}:")
+    (tmp_path / "dvc.yaml").write_text(text)
+    params = sound(demo)
+    params.models.setdefault(group, params.models["logmel"])
+    params.models[group].update(params.models[group] or params.models["logmel"])
+    (problem,) = stage_problems(params, Layout(tmp_path))
+    assert problem.endswith(f"take train_{group} and predict_{group} from the dvc.yaml in git")
+
+
 def test_stages_whose_models_have_no_section_are_named(demo):
     raw = changed(demo, {})
     del raw["models"]["mfcc"]

@@ -28,7 +28,7 @@ def test_a_fold_needs_nothing_of_another_folds_extractor(
     predict.run(params, layout, "embedding", "attention", "1", "vggish")
     assert not (layout.root / "models" / "vggish" / "0").exists()
 
-    write_json(layout.plan, {"folds": ["1"]})
+    write_json(layout.plan, {"members": {"attention-vggish": "embedding"}, "folds": ["1"]})
     ensemble = Ensemble(params.runtime, layout)
     vars(ensemble)["metadata"] = {"weights": {"attention-vggish": 1.0}}
     assert ensemble.networks["attention-vggish"]["1"][1] is not None

@@ -60,11 +60,14 @@ def test_a_saved_tagger_holds_no_pickle(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_model_of_another_format_says_to_train_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("format_", "age"), [(3, "an older"), (99, "another"), ("x", "another")])
+def test_a_model_of_another_format_says_to_train_again(
+    tmp_path: Path, format_: object, age: str
+) -> None:
     new().save(tmp_path / "model", {})
     path = tmp_path / "model" / "model.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(UserError, match="train it again"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": format_}))
+    with pytest.raises(UserError, match=f"made by {age} earmark .*; run `dvc repro`"):
         Tagger.load(tmp_path / "model", CPU)
 
 
