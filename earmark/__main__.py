@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -326,15 +327,14 @@ def mlflow_uri() -> None:
 
     Passwords are masked: programs take them from MLFLOW_TRACKING_URI.
     """
-    from earmark.tracking.secrets import one_line
-    from earmark.tracking.store import prepare_store
+    from earmark.tracking.store import prepare_store, said_and_fix
 
     layout = Layout.here()
     try:
         typer.echo(prepare_store(layout))
     except Exception as error:  # whatever a database or a disk may throw
-        fix = f"make {layout.home / 'mlflow'} writable and whole, or move it away"
-        raise UserError(f"MLflow's store cannot be used ({one_line(error)}); {fix}") from None
+        said, fix = said_and_fix(layout, error)
+        raise UserError(f"MLflow's store cannot be used ({said}); {fix}") from None
 
 
 def only_once() -> Callable[[logging.LogRecord], bool]:
@@ -355,7 +355,16 @@ def main() -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         for handler in logging.getLogger().handlers:
             handler.addFilter(only_once())
+        _refuse_empty(sys.argv[1:])
         app()
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """An empty path would be taken for the working directory."""
+    for number, argument in enumerate(arguments, 1):
+        if not argument or re.fullmatch(r"--[\w-]+=", argument):
+            what = f"argument {number}, {argument!r}"
+            raise UserError(f"{what}: is empty; give a name there, or leave it out")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from io import TextIOWrapper, UnsupportedOperation
 from pathlib import Path
 
 from earmark.errors import UserError, shortened
+from earmark.wording import printable
 
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 BROKEN_PIPE = 141  # and a program whose reader has gone, as in `... | head -1`
@@ -82,7 +83,7 @@ def explain(error: BaseException, lower: str) -> str | None:
     seen: BaseException | None = error
     while seen is not None:
         if problem := _explain_one(seen, lower):
-            return problem
+            return printable(problem)  # a path is as somebody named it
         seen = seen.__cause__ or seen.__context__
     return None
 

@@ -8,6 +8,7 @@ damage back. So the objects of the cache are compared with their names first.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from typing import Any, NamedTuple
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.store import discard
+from earmark.wording import first_of
+
+_GIT = ("git", "--literal-pathspecs")  # a name with * or : in it is a name
 
 
 def restore(path: Path, layout: Layout) -> list[str]:
@@ -29,19 +33,28 @@ def restore(path: Path, layout: Layout) -> list[str]:
         A line for each thing that was done.
 
     Raises:
-        UserError: neither git nor DVC knows the path, or a command of theirs failed.
+        UserError: neither git nor DVC knows the path, a command of theirs failed, or several files
+            of git would lose what was changed in them.
     """
-    target = Path.cwd() / path
+    target = Path(os.path.normpath(Path.cwd() / path))
     if not target.is_relative_to(layout.root):
         raise UserError(f"{path}: not in {layout.root}; run this in the folder of its dvc.yaml")
     name = target.relative_to(layout.root).as_posix()
+    if target == layout.root:
+        raise UserError(f"{path}: is the whole repository; name the damaged file or folder in it")
     if done := _restore_outputs(name, layout):
         return done
-    if _succeeds(layout, "git", "ls-files", "--error-unmatch", name):
-        _run(layout, "git", "checkout", "--", name)
-        return [f"{name}: restored from git"]
-    fix = "name what is in git, or an output of a stage of dvc.yaml"
-    raise UserError(f"{name}: not known to git or DVC; {fix}")
+    if not _succeeds(layout, *_GIT, "ls-files", "--error-unmatch", name):
+        fix = "name what is in git, or an output of a stage of dvc.yaml"
+        raise UserError(f"{name}: not known to git or DVC; {fix}")
+    changed = _changed(layout, name)
+    if len(changed) > 1:
+        what = f"has {len(changed)} changed files, {first_of(changed, limit=10)}"
+        raise UserError(f"{name}: {what}; name the damaged one")
+    if not changed:
+        return [f"{name}: is as git has it; if a file in it is damaged, name that file"]
+    _run(layout, *_GIT, "checkout", "--", name)
+    return [f"{changed[0]}: restored from git"]
 
 
 class _Output(NamedTuple):
@@ -66,7 +79,7 @@ def _restore_outputs(name: str, layout: Layout) -> list[str]:
             counted = f"{len(out.damaged)} damaged objects"
             done.append(f"{out.path}: {counted} are removed from DVC's cache")
         if not out.is_cached and _is_in_git(out, layout):
-            _run(layout, "git", "checkout", "--", out.path)
+            _run(layout, *_GIT, "checkout", "--", out.path)
             done.append(f"{out.path}: restored from git")
             continue
         discard(layout.root / out.path)
@@ -130,6 +143,13 @@ def _is_intact(path: Path) -> bool:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "md5").hexdigest()
     return digest == f"{path.parent.name}{path.name.removesuffix('.dir')}"
+
+
+def _changed(layout: Layout, name: str) -> list[str]:
+    """The files of git at `name` that differ from what it would restore."""
+    command = [*_GIT, "diff", "--name-only", "-z", "--", name]
+    done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+    return done.stdout.split("\0")[:-1]
 
 
 def _succeeds(layout: Layout, *command: str) -> bool:

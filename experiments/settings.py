@@ -62,11 +62,12 @@ def plan(
     if small:
         overlay(params, _any_folder(layout, params, root=root, csv=csv, cwd=cwd))
         columns = _metrics_that_fit(table, params)
-        changes = [*table.small.settings, *changes]
+        params = composed(params, table.small.settings)
     else:
         overlay(params, _published_corpus(table, layout, params, root=root, cwd=cwd))
         take_weights(params, layout)
-    params = composed(params, changes)
+    for change in changes:  # one by one, so that the wrong one is named
+        params = composed(params, [change])
     name_weights_by_absolute_paths(params, layout)
     experiments = {name: table.settings_of(name, small=small) for name in table.experiments}
     for name, settings in experiments.items():
@@ -92,7 +93,8 @@ def composed(params: dict[str, Any], settings: Settings) -> dict[str, Any]:
             apply_overrides(path, list(settings))
         except DvcException as error:
             why = " ".join(str(error.__cause__ or error).split())
-            raise UserError(f"one of the settings {' '.join(settings)}: {why}") from error
+            which = "one of the settings" if len(settings) > 1 else "the setting"
+            raise UserError(f"{which} {' '.join(settings)}: {why}") from error
         changed: dict[str, Any] = read_yaml(path)
     return changed
 

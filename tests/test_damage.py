@@ -380,3 +380,35 @@ def _is_rename(call: ast.Call) -> bool:
     if isinstance(owner, ast.Name) and owner.id in ("os", "shutil"):
         return name in ("replace", "rename", "renames", "move")
     return name in ("replace", "rename") and len(call.args) == 1 and not call.keywords
+
+
+def test_restore_reverts_one_damaged_file_and_never_several_changed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["params.yaml", "code/a.py", "code/b.py", "metrics/a.json", "metrics/b.json"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("whole")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *command], check=True)
+    for name in names[:4]:
+        (tmp_path / name).write_text("edited")
+    for path, words in {
+        "": "is the whole repository",
+        "code/..": "is the whole repository",
+        "code": r"code: has 2 changed files, code/a\.py, code/b\.py; name",
+    }.items():
+        with pytest.raises(UserError, match=words):
+            restore(Path(path), Layout.here())
+    with pytest.raises(UserError, match="not known to git"), monkeypatch.context() as patch:
+        patch.setattr("earmark.restoring._restore_output", _unknown)
+        restore(Path("code/*.py"), Layout.here())
+    assert {(tmp_path / name).read_text() for name in names[:4]} == {"edited"}
+    assert restore(Path("metrics"), Layout.here()) == ["metrics/a.json: restored from git"]
+    assert (tmp_path / "metrics/a.json").read_text() == "whole"
+
+
+def _unknown(name: str, _: Layout) -> list[str]:
+    raise UserError(f"{name}: not known to git")

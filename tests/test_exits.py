@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from earmark.__main__ import app, only_once
+from earmark.__main__ import app, main, only_once
 from earmark.errors import DamagedError, UserError
 from earmark.exits import clean_exit, explain
 from earmark.layout import Layout
@@ -59,6 +59,7 @@ LINES = {
     ),
     "shared": (OSError("libsox.so: cannot open shared object file"), "install that library"),
     "locale": (UnicodeEncodeError("ascii", "Bär", 1, 2, "ordinal"), "set PYTHONUTF8=1"),
+    "control": (OSError(errno.ENOSPC, FULL, "a\x1b[2J\nb"), r"a\x1b[2J\nb: No space left"),
     "damaged": (
         DamagedError(Path("plan.json"), "cut"),
         "plan.json: damaged (cut); restore",
@@ -125,6 +126,16 @@ def test_a_working_directory_that_is_gone_is_told(
     tmp_path.rmdir()
     with pytest.raises(UserError, match="the working directory is gone; cd into it again"):
         Layout.here()
+
+
+@pytest.mark.parametrize("arguments", [["predict", ""], ["download", "x", "--into="]])
+def test_an_empty_argument_is_not_the_working_directory(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["earmark", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert str(caught.value.code).endswith("is empty; give a name there, or leave it out")
 
 
 def test_typer_shows_no_pretty_tracebacks() -> None:

@@ -71,7 +71,7 @@ class Machine:
         return (
             f'case "$*" in *version_info*) echo {version};; --version) echo Python {version}.0;; '
             f"*ensurepip*) exit {int(not has_ensurepip)};; "
-            '*"pip install"*) echo "pip: $*";; esac\n'
+            '*"pip install"*) echo "pip: $*"; echo "index: $PIP_INDEX_URL";; esac\n'
         )
 
     def run(self, *, code: int = 0, **variables: str) -> list[str]:
@@ -134,6 +134,10 @@ def test_a_python_that_was_named_must_fit(machine):
     ]
     assert machine.run(code=1, PYTHON="none") == [
         "setup: PYTHON=none is no Python from 3.11 to 3.14 (it does not run)"
+    ]
+    machine.program("tool", "echo tool 9.4; echo Copyright")
+    assert machine.run(code=1, PYTHON="tool") == [
+        "setup: PYTHON=tool is no Python from 3.11 to 3.14 (tool 9.4)"
     ]
 
 
@@ -225,7 +229,9 @@ def test_the_index_of_torch_is_remembered_without_anybody_else_reading_it(machin
     machine.python("python3.11", "3.11")
     (machine.root / "requirements.txt").write_text(lock_of(LINK))
     lines = machine.run(EARMARK_TORCH_INDEX="https://me:secret@example.org/cpu")
-    assert not any("secret" in line for line in lines if line.startswith("setup"))
+    assert [line for line in lines if "secret" in line] == [
+        "index: https://me:secret@example.org/cpu"  # in the environment, not in arguments
+    ]
     assert (machine.root / ".venv/.torch_index").stat().st_mode & 0o077 == 0
     assert machine.run() == []
     lines = machine.run(EARMARK_TORCH_INDEX="")

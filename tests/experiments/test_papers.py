@@ -168,6 +168,8 @@ def test_a_wrong_change_is_refused_before_anything_is_queued(recordings):
         small_plan("xu4", recordings, changes=("model.epohs=3",))
     with pytest.raises(UserError, match=r"model\.mixup_alpha: .*greater than or equal to 0"):
         small_plan("xu4", recordings, changes=("model.mixup_alpha=-1.0",))
+    with pytest.raises(UserError, match=r"^the setting foo=1: "):
+        small_plan("xu4", recordings, changes=("model.epochs=3", "foo=1"))
 
 
 def test_corpus_and_weights_are_found_from_an_experiments_own_folder(recordings):

@@ -66,6 +66,7 @@ class Server:
     tag: str = '"one"'
     says_length: bool = True
     seconds_a_chunk: float = 0
+    sends_to: str = ""  # instead of any answer
 
     def url(self, name: str) -> str:
         return f"{self.address}/{name}?download=1"
@@ -83,17 +84,26 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def send_on(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", self.ours.sends_to)
+        self.end_headers()
+
     def do_HEAD(self) -> None:
+        if self.ours.sends_to:
+            return self.send_on()
         content = self.ours.files.get(self.path.strip("/").split("?")[0])
         self.send_response(404 if content is None else 200)
         self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
+        return self.end_headers()
 
     def do_GET(self) -> None:
         name, ours = self.path.strip("/").split("?")[0], self.ours
         asked = self.headers.get("Range")
         ours.requests.append((name, self.headers.get("If-Range", ""), asked))
         ours.sent.append(0)
+        if ours.sends_to:
+            return self.send_on()
         status = ours.statuses.pop(0) if ours.statuses else 200
         if status != 200 or name not in ours.files:
             return self.send_error(404 if status == 200 else status)
@@ -686,6 +696,30 @@ def test_a_damaged_archive_says_so_and_leaves_nothing(server, tmp_path):
     content[2000] ^= 1
     problem = refused(server, tmp_path, "a.zip", bytes(content))
     assert "is damaged (Bad CRC-32 for file 'a/x.wav')" in problem
+
+
+@pytest.mark.parametrize("content", [b"<html>try later</html>", b"<html>" * 9, b""])
+def test_a_damaged_archive_without_a_checksum_is_deleted_so_that_a_rerun_fetches_it(
+    server, tmp_path, content
+):
+    published = offer(server, {"a.zip": content}, are_pinned=False)
+    folder = tmp_path / "tiny"
+    with pytest.raises(UserError, match=r"a\.zip: is damaged \(.*; run the same again") as caught:
+        get(published, folder)
+    assert f"{tmp_path}/tiny.download/a.zip: deleted" in str(caught.value)
+    assert "position" not in str(caught.value)
+    server.files["a.zip"] = zipped({"a/x": b"x", "b/y": b"y"})
+    get(published, folder)
+    assert tree(folder) == {"a/x": b"x", "b/y": b"y"}
+
+
+@pytest.mark.parametrize("to", ["http://[bad", "file:///etc/passwd", "ftp://a/b", "/a.zip"])
+def test_a_server_that_sends_to_no_address_of_http_is_refused_in_one_line(server, tmp_path, to):
+    published = offer(server, {"a.zip": b""})
+    server.sends_to = to
+    with pytest.raises(UserError, match=r"a\.zip\?download=1: the server sends .* refused") as said:
+        get(published, tmp_path / "tiny")
+    assert len(str(said.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.bz2", "a.tar", "a.zip"])

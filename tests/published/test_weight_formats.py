@@ -428,6 +428,28 @@ def test_files_that_hold_something_else_say_what(tmp_path: Path) -> None:
 # The command
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_may_have_no_end_is_not_read(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "x.pth"
+    os.mkfifo(source) if kind == "pipe" else source.symlink_to("/dev/null")
+    assert "is no regular file; convert takes VGGish" in refusal(source)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"conv1.0.weight": "x"}, "conv1.0.weight is a text, not an array"),
+        ({}, "it holds nothing"),
+    ],
+)
+def test_what_stands_in_place_of_an_array_is_said(
+    tmp_path: Path, state: dict[str, Any], words: str
+) -> None:
+    source = tmp_path / "x.pth"
+    torch.save(state, source)
+    assert words in refusal(source)
+
+
 def test_convert_prints_both_checksums(tmp_path: Path, layers: dict[str, Arrays]) -> None:
     source = write_soundnet(tmp_path / "soundnet8_final.t7", "t7", layers)
     out = tmp_path / "made" / "soundnet.safetensors"

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.tracking.parents import LONGEST_KEY, taken_key
+from earmark.tracking.store import said_and_fix
 from tests.tracking.runs import (
     changed,
     client_of,
@@ -106,6 +108,20 @@ def test_a_damaged_store_costs_one_line_that_says_how_to_go_on(
     (record,) = caplog.records
     assert str(layout.home / "mlflow") in record.message
     assert "move it away: a new store is made" in record.message
+
+
+def test_the_fix_of_a_store_is_that_of_its_fault(layout: Layout) -> None:
+    with closing(sqlite3.connect(database_of(layout))) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'later'")
+    with pytest.raises(Exception, match=r"schema|revision") as caught:
+        MlflowClient(f"sqlite:///{database_of(layout)}").search_experiments()
+    said, fix = said_and_fix(layout, caught.value)
+    assert said == "it was made by another version of MLflow"
+    assert fix.startswith("run `make setup`, or move")
+    for error in (sqlite3.OperationalError("database is locked"), TimeoutError("held for 60 s")):
+        _, fix = said_and_fix(layout, error)
+        assert fix.startswith("another process uses")
+        assert "move" not in fix
 
 
 @pytest.mark.slow  # MLflow takes seconds to make one

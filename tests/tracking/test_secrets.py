@@ -1,5 +1,7 @@
 """No password in what is printed."""
 
+import base64
+
 import pytest
 
 from earmark.tracking.secrets import masked, one_line
@@ -28,6 +30,12 @@ def test_addresses_are_printed_without_user_and_password(text: str, expected: st
         ("MLFLOW_TRACKING_URI", "http://me:s3cr3t/x@y@host", "no route to me:s3cr3t/x@y at host"),
         ("MLFLOW_TRACKING_URI", "http://me:s3cr3t%21@host", "password s3cr3t! is wrong"),
         ("MLFLOW_TRACKING_URI", "postgresql://me:s3cr3t@h/db", "role me, password 's3cr3t'"),
+        ("MLFLOW_TRACKING_URI", " http://me:s3cr3t@host", "me with s3cr3t"),
+        ("MLFLOW_TRACKING_URI", "http://me:a/s3cr3t@host", "port a of a/s3cr3t, or s3cr3t"),
+        ("MLFLOW_TRACKING_URI", "http://me:a s3cr3t@host", "a%20s3cr3t and a s3cr3t"),
+        ("MLFLOW_TRACKING_URI", "http://me:a\ns3cr3t@host", "'a\\ns3cr3t' and a\ns3cr3t"),
+        ("MLFLOW_TRACKING_URI", "http:/me:s3cr3t@host", "no address http:/me:s3cr3t@host"),
+        ("MLFLOW_TRACKING_URI", "me:s3cr3t@host:5000", "no address me:s3cr3t@host:5000"),
     ],
 )
 def test_a_known_password_is_masked_wherever_it_stands(
@@ -36,6 +44,33 @@ def test_a_known_password_is_masked_wherever_it_stands(
     monkeypatch.setenv(variable, value)
     assert "s3cr3t" not in masked(text)
     assert "***" in masked(text)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "s3cr3t"},
+        {"MLFLOW_TRACKING_URI": "https://me:s3cr3t@host"},
+    ],
+)
+def test_the_header_of_a_password_is_masked(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    in_base64 = base64.b64encode(b"me:s3cr3t").decode()
+    assert masked(f"'{in_base64}' is refused") == "'***' is refused"
+
+
+def test_a_header_of_anybody_is_masked_and_sentences_stay() -> None:
+    assert masked("Authorization: Basic dTpw, bearer abc.d==.") == (
+        "Authorization: Basic ***, bearer ***."
+    )
+    assert masked("Basic authentication failed") == "Basic authentication failed"
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert one_line("no\x1b[2J\x07") == r"no\x1b[2J\x07"
 
 
 def test_an_error_of_many_lines_is_one_line() -> None:

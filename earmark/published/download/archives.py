@@ -42,6 +42,10 @@ _DAMAGED = (
 )
 
 
+class DamagedArchiveError(UserError):
+    """An archive that cannot be unpacked, since it is not what its maker packed."""
+
+
 class Joined(io.RawIOBase):
     """Several files read as one, as `cat a.zip.001 a.zip.002 ...` would give them.
 
@@ -65,7 +69,7 @@ class Joined(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._n_bytes}[whence]
         if origin + offset < 0:
-            raise ValueError(f"a position before the start ({origin + offset})")
+            raise OSError("it is too short")  # zipfile takes it for an answer, as that of a file
         self._at = origin + offset
         return self._at
 
@@ -146,11 +150,15 @@ def unpack(paths: Sequence[Path], folder: Path, *, limit_bytes: int) -> None:
     Members keep their relative names, but not their permissions and times.
 
     Raises:
+        DamagedArchiveError: it is empty, cut short, changed, or no archive at all.
         UserError: a member leads out of the folder, is a link or a device, or comes twice;
-            the archive is damaged, encrypted, or unpacks to more than `limit_bytes`.
+            the archive is encrypted, or unpacks to more than `limit_bytes`.
     """
     name = paths[0].name if len(paths) == 1 else f"{paths[0].stem} in {len(paths)} parts"
     allowance = _Allowance(limit_bytes)
+    fix = "delete it and download it again"
+    if not any(path.stat().st_size for path in paths):
+        raise DamagedArchiveError(f"{name}: is damaged (it is empty); {fix}")
     try:
         with ExitStack() as stack:
             raw = stack.enter_context(io.BufferedReader(Joined(paths)))
@@ -160,11 +168,10 @@ def unpack(paths: Sequence[Path], folder: Path, *, limit_bytes: int) -> None:
                 _unpack_zip(raw, folder, name, allowance)
     except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: is damaged ({reason}); delete it and download it again") from None
+        raise DamagedArchiveError(f"{name}: is damaged ({reason}); {fix}") from None
     except OSError as error:
         if error.errno is None:  # bz2 and gzip report damaged data like this
-            fix = "delete it and download it again"
-            raise UserError(f"{name}: is damaged ({error}); {fix}") from None
+            raise DamagedArchiveError(f"{name}: is damaged ({error}); {fix}") from None
         raise
 
 

@@ -7,12 +7,12 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
 from earmark.errors import DamagedError, UserError
-from earmark.published.download.archives import grouped, is_archive, unpack
+from earmark.published.download.archives import DamagedArchiveError, grouped, is_archive, unpack
 from earmark.published.download.locking import LOCK, only_one
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
 from earmark.published.download.transfer import PAUSES_SECONDS, fetch, n_bytes_at, read_json_at
@@ -126,7 +126,8 @@ def download(
         files = _with_pins(published, pins)
         _check_disk(published, files, work)
         checksums = {file.name: _fetch_checked(file, work, pauses_seconds) for file in files}
-        n_files = _unpack_all(published, checksums, work, folder)
+        unchecked = {file.name for file in files if not file.checksum}
+        n_files = _unpack_all(published, checksums, work, folder, unchecked=unchecked)
         lines = [f"{folder}: {n_files} files"]
         for file in files:
             if not file.checksum:
@@ -233,16 +234,34 @@ def _fetch_checked(file: PublishedFile, work: Path, pauses_seconds: Sequence[flo
 
 
 def _unpack_all(
-    published: Published, checksums: Mapping[str, str], work: Path, folder: Path
+    published: Published,
+    checksums: Mapping[str, str],
+    work: Path,
+    folder: Path,
+    *,
+    unchecked: Set[str],
 ) -> int:
-    """Unpack or copy every file into `folder`, which appears whole; returns the number of files."""
+    """Unpack or copy every file into `folder`, which appears whole; returns the number of files.
+
+    Of a damaged archive the `unchecked` files are deleted, since a further try would take them.
+    """
     n_packed = sum((work / name).stat().st_size for name in checksums)
     free = shutil.disk_usage(work).free
     limit = min(free, max(_ALWAYS_UNPACKED_BYTES, _MOST_UNPACKED_RATIO * n_packed))
     with whole_folder(folder) as part:
         for group in grouped(checksums).values():
             if is_archive(group[0]):
-                unpack([work / name for name in group], part, limit_bytes=limit)
+                paths = [work / name for name in group]
+                try:
+                    unpack(paths, part, limit_bytes=limit)
+                except DamagedArchiveError as error:
+                    if not (bad := [path for path in paths if path.name in unchecked]):
+                        raise
+                    for path in bad:
+                        path.unlink()
+                    said = error.problems[0].rpartition("; ")[0]
+                    deleted = ", ".join(map(str, bad))
+                    raise UserError(f"{said}; {deleted}: deleted; run the same again") from None
             else:
                 shutil.copyfile(work / group[0], part / group[0])
         _lift_single_folder(part)

@@ -113,7 +113,7 @@ def n_bytes_at(url: str) -> int | None:
     """The length in bytes that the server promises; None where it does not answer or say."""
     try:
         response = requests.head(url, headers=_HEADERS, timeout=10, allow_redirects=True)
-    except requests.RequestException:
+    except (requests.RequestException, ValueError):  # the last: sent to what is no address
         return None
     return _length(response.headers.get("Content-Length")) if response.ok else None
 
@@ -128,7 +128,7 @@ def read_json_at(url: str) -> Any:
         response = requests.get(url, headers=_HEADERS, timeout=_TIMEOUT_SECONDS)
         response.raise_for_status()
         return response.json()
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise UserError(f"{url}: {_plain(error)}; try again later") from None
 
 
@@ -140,12 +140,16 @@ def _errors_named(url: str) -> Iterator[None]:
         raise _Broken("the connection broke") from None
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _Broken(_plain(error)) from None
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise UserError(f"{url}: {_plain(error)}") from None
 
 
 def _plain(error: Exception) -> str:
     text = " ".join(str(error).split())
+    if isinstance(error, requests.TooManyRedirects):
+        return f"the server sends from address to address without an end, refused ({text})"
+    if isinstance(error, ValueError) and not isinstance(error, requests.JSONDecodeError):
+        return f"the server sends to an address that is refused, for it is none of http ({text})"
     return f"no connection ({text})" if text else "no connection"
 
 

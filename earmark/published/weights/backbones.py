@@ -60,9 +60,14 @@ def named(arrays: Mapping[str, Any], name: str, n_axes: int | None = None) -> Ar
     Raises:
         ValueError: it is missing, not an array of floats, or has other axes than `n_axes`.
     """
-    array = arrays.get(name)
-    if not isinstance(array, np.ndarray) or array.dtype.name not in _FLOATS:
+    if not arrays:
+        raise ValueError("it holds nothing")
+    if name not in arrays:
         raise ValueError(f"it has no array {name!r}; it has {listing(arrays)}")
+    array = arrays[name]
+    if not isinstance(array, np.ndarray) or array.dtype.name not in _FLOATS:
+        kind = "text" if isinstance(array, str) else getattr(array, "dtype", type(array).__name__)
+        raise ValueError(f"{name} is a {kind}, not an array of floats")
     if n_axes is not None and array.ndim != n_axes:
         raise ValueError(f"{name} is {array.shape}, where {n_axes} axes are expected")
     return array.astype(array.dtype.newbyteorder("="), copy=False)

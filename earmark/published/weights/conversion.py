@@ -86,6 +86,8 @@ def convert(source: Path, out: Path, *, sha256: str = "") -> Conversion:
     """
     if out.suffix != ".safetensors":
         raise UserError(f"{out}: the output is safetensors; end its name with .safetensors")
+    if source.exists() and not source.is_file():  # a pipe or a device may have no end
+        raise UserError(f"{source}: is no regular file; convert takes {ACCEPTED}")
     data = source.read_bytes()
     source_sha256 = hashlib.sha256(data).hexdigest()
     if sha256 and source_sha256 != sha256.lower():
