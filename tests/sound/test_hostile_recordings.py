@@ -162,6 +162,39 @@ def test_an_ogg_with_a_hole_or_a_second_file_in_it_is_truncated(tmp_path: Path) 
     assert message.startswith("it is several ogg files in a row")
 
 
+@pytest.mark.parametrize("n_bytes", [1, 16, 300])
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9])
+def test_a_damaged_page_of_an_ogg_is_told(
+    tmp_path: Path, n_bytes: int, subtype: str, share: float
+) -> None:
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, as_float(noise(96_000)), 48_000, format="OGG", subtype=subtype)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"TAG" + bytes(125))
+    assert decode(path, sample_rate=48_000).n_frames == 96_000
+    at = 30 + int(share * len(whole))
+    damaged = bytes(byte ^ 0x55 for byte in whole[at : at + n_bytes])
+    path.write_bytes(whole[:at] + damaged + whole[at + n_bytes :])
+    reason, message = refused(path)
+    assert reason == "truncated"
+    assert message.startswith("it is damaged ")
+    assert message.endswith("; fetch or export it again, or leave it out")
+
+
+@pytest.mark.parametrize("between", [b"", b"TAG" + bytes(125), b"ID3\3\0\0\0\0\x40\0" + bytes(8192)])
+def test_mp3s_in_a_row_are_not_decoded_as_the_first_alone(tmp_path: Path, between: bytes) -> None:
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, as_float(noise(RATE)), RATE)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"APETAGEX" + bytes(5000) + b"TAG" + bytes(125))
+    assert decode(path, sample_rate=RATE).n_frames == RATE
+    path.write_bytes(whole + between + whole)
+    reason, message = refused(path)
+    assert reason == "truncated"
+    assert message.startswith("it is several mp3 files in a row")
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [(22, b"\xff\xff"), (22, b"\x00\x00"), (24, bytes(4)), (34, bytes(2))]
 )
