@@ -21,6 +21,8 @@ from earmark.wording import printable
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
+# One file that cannot be read does not stop the others.
+_RECORDINGS = typer.Argument(help="Recordings, or folders of them.", readable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
@@ -144,7 +146,7 @@ def download(
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    files: Annotated[list[Path], _RECORDINGS],
     top: Annotated[int, typer.Option(min=1, help="How many tags to name.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One json object a line.")] = False,
 ) -> None:
@@ -159,19 +161,21 @@ def predict(
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)  # before torch is imported
-    from earmark.inference.predict import load_ensemble, recordings
+    from earmark.inference.predict import load_ensemble, recordings, unusable_line
     from earmark.sound.decoding import UnusableAudio
-    from earmark.sound.recordings import name_of
 
     ensemble = load_ensemble(params.runtime, layout)
     typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
-    unusable = 0
-    for path in recordings(files):
+    paths, problems = recordings(files)
+    unusable = len(problems)
+    for problem in problems:
+        typer.echo(printable(problem), err=True)
+    for path in paths:
         try:
             prediction = ensemble.tag(path)
         except UnusableAudio as error:
             unusable += 1
-            typer.echo(printable(f"{name_of(path)}: {error.reason}: {error}"), err=True)
+            typer.echo(unusable_line(path, error), err=True)
             continue
         as_text = (
             json.dumps(prediction.to_json(top)) if as_json else printable(prediction.line(top))
@@ -195,7 +199,7 @@ def convert(
 
 @app.command()
 def embed(
-    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    files: Annotated[list[Path], _RECORDINGS],
     weights: Annotated[Path, typer.Option(help="VGGish's, as `convert` writes them.")],
     out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")],
     pca: Annotated[Path | None, typer.Option(help="Post-process to uint8 with these.")] = None,
@@ -203,7 +207,7 @@ def embed(
 ) -> None:
     """Embed recordings with VGGish: 128 values for each 0.96 s."""
     from earmark.inference.embed import Embedder, as_table
-    from earmark.inference.predict import recordings
+    from earmark.inference.predict import recordings, unusable_line
     from earmark.sound.decoding import UnusableAudio
     from earmark.sound.recordings import name_of
     from earmark.store import write_table
@@ -213,18 +217,19 @@ def embed(
     if activation not in ("relu", "none"):
         raise UserError(f"--activation {activation}: there are relu and none")
     embedder = Embedder.load(weights, activation=activation, pca=pca)
-    paths, found = recordings(files), []
+    (paths, problems), found = recordings(files), []
+    for problem in problems:
+        typer.echo(printable(problem), err=True)
     for path in paths:
         try:
             found.append((path, embedder.embed(path)))
         except UnusableAudio as error:
-            typer.echo(printable(f"{name_of(path)}: {error.reason}: {error}"), err=True)
+            typer.echo(unusable_line(path, error), err=True)
             continue
         typer.echo(printable(f"{name_of(path)}: {len(found[-1][1])} patches"))
     if found:
         write_table(out, as_table(found))
-    if len(found) < len(paths):
-        n_unusable = len(paths) - len(found)
+    if n_unusable := len(problems) + len(paths) - len(found):
         raise UserError(f"{n_unusable} of the recordings could not be used; see above")
 
 

@@ -43,6 +43,8 @@ def link_problems(paths: Iterable[str], root: Path) -> list[str]:
         real = Path(real_path(path.parent), path.name)  # not each file's whole path anew
         if os.path.islink(real):  # noqa: PTH114 -- Path's fails where a name is too long
             real = Path(os.path.realpath(real))
+            if not os.path.lexists(real):  # folder_problems has a line on links to nothing
+                continue
         if not real.is_relative_to(home):
             outside[name] = real
     if not outside:

@@ -3,6 +3,8 @@
 Shapes: T samples, C crops, K tags.
 """
 
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +23,7 @@ from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Runtime
-from earmark.sound.decoding import decode
+from earmark.sound.decoding import UnusableAudio, decode
 from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording, name_of
 from earmark.sound.trimming import trim
 from earmark.spool import Scratch
@@ -30,9 +32,11 @@ from earmark.taggers.device import Device
 from earmark.taggers.input import crop_rng, crops_of
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
-from earmark.wording import counted
+from earmark.wording import counted, printable, shortened
 
 Floats = NDArray[np.floating[Any]]
+_ADDRESS = r"[a-z][a-z0-9+.-]+:/"  # https://, of which a path keeps one slash
+_LONGEST_NAME = 255  # that a file can have
 
 
 @dataclass(frozen=True)
@@ -196,28 +200,39 @@ class Ensemble:
         )
 
 
-def recordings(paths: list[Path]) -> list[Path]:
-    """The audio files that some paths name.
+def recordings(paths: list[Path]) -> tuple[list[Path], list[str]]:
+    """The audio files that some paths name, and a line for each path that names none.
 
     Args:
         paths: files, which are taken as they are, and folders, which are searched.
-
-    Raises:
-        UserError: a folder holds no audio.
     """
     files: list[Path] = []
+    problems: list[str] = []
     for path in paths:
-        if not path.is_dir():
+        if re.match(_ADDRESS, str(path)) and not os.path.lexists(path):
+            problems.append(f"{name_of(path)}: is an address; download it first")
+        elif not os.path.isdir(path):  # noqa: PTH112 -- Path's fails where a name is too long
             files.append(path)
-            continue
-        inside = [
-            file for file in sorted(files_below(path)) if is_recording(file.relative_to(path))
-        ]
-        if not inside:
-            suffixes = " ".join(sorted(AUDIO_SUFFIXES))
-            raise UserError(f"{path}: no audio in it ({suffixes}); name a folder of recordings")
-        files += inside
-    return files
+        else:
+            unreadable: list[Path] = []
+            below = sorted(files_below(path, unreadable=unreadable))
+            inside = [file for file in below if is_recording(file.relative_to(path))]
+            fix = "cannot be read; run `chmod -R u+rX` on it"
+            problems += [f"{name_of(folder)}: {fix}" for folder in unreadable]
+            if not inside and not unreadable:
+                suffixes = " ".join(sorted(AUDIO_SUFFIXES))
+                fix = "name a folder of recordings"
+                problems.append(f"{name_of(path)}: no audio in it ({suffixes}); {fix}")
+            files += inside
+    return files, problems
+
+
+def unusable_line(path: Path, error: UnusableAudio) -> str:
+    """One line on a recording that cannot be used; a name that is endless is shortened."""
+    name = name_of(path.name)
+    finding = str(error).removeprefix(f"{name}: ")
+    shown = name_of(path.parent / (name if len(name) <= _LONGEST_NAME else shortened(name)))
+    return printable(f"{shown}: {error.reason}: {finding}")
 
 
 def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:

@@ -4,16 +4,13 @@ Shapes: N rows of a clip.
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 import torch
 
 from earmark import features
@@ -31,6 +28,7 @@ from earmark.processes import duration
 from earmark.seeding import rng_for
 from earmark.settings.network_size import load_of, machine_bytes
 from earmark.sound import sox
+from earmark.sound.headers import seconds_of
 from earmark.sound.recordings import path_of
 from earmark.taggers.device import Device
 
@@ -117,19 +115,10 @@ def corpus_of(params: Params, layout: Layout) -> Corpus | None:
     some = clips.iloc[:: max(1, len(clips) // N_FILES)]
     lengths = some["end_seconds"] - some["start_seconds"].fillna(0)
     lengths = lengths.where(
-        lengths.notna(), [_seconds(path_of(root, path)) for path in some["path"]]
+        lengths.notna(), [seconds_of(path_of(root, path)) for path in some["path"]]
     )
     n_train = int((clips["split"] == "train").sum())
     return Corpus(n_train, len(clips) - n_train, float(lengths.mean()))
-
-
-def _seconds(path: Path) -> float:
-    try:
-        if not path.is_file():  # to open a pipe would wait for ever
-            return math.nan
-        return float(soundfile.info(os.fsencode(path)).duration)
-    except (OSError, soundfile.SoundFileError, TypeError):  # decoding says what is wrong with it
-        return math.nan
 
 
 class _Sound(NamedTuple):

@@ -3,7 +3,6 @@
 import os
 
 import numpy as np
-import soundfile
 
 from earmark.corpora.adapters import find as find_adapter
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES
@@ -14,6 +13,10 @@ from earmark.params.roster import EMBEDDING, FUSION
 from earmark.settings.corpus_validation import corpus_warnings
 from earmark.settings.feature_validation import feature_warnings
 from earmark.settings.model_validation import memory_warnings, weight_warnings
+from earmark.sound.headers import seconds_of
+from earmark.sound.recordings import path_of
+from earmark.store import read_json
+from earmark.wording import shortened
 
 N_HEADERS = 500  # that are read: a second, and the share of short clips is known to some percent
 PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / PATCH_RATE
@@ -27,7 +30,8 @@ def warnings_of(params: Params, layout: Layout, *, params_only: bool) -> list[st
         *feature_warnings(params),
         *memory_warnings(params),
         *([] if params_only else corpus_warnings(params, layout)),
-        *([] if params_only else segment_warnings(params, layout)),
+        *([] if params_only else _quarantine_warnings(params, layout)),
+        *([] if params_only else header_warnings(params, layout)),
     ]
 
 
@@ -42,8 +46,24 @@ def _runtime_warnings(params: Params) -> list[str]:
     ]
 
 
-def segment_warnings(params: Params, layout: Layout) -> list[str]:
-    """Models whose segment is longer than most clips of the corpus, if its recordings are there."""
+def _quarantine_warnings(params: Params, layout: Layout) -> list[str]:
+    """A limit that the last run does not keep, and that DVC need not apply to it again."""
+    path, limit = layout.metrics / "decode.json", params.corpus.max_quarantined
+    last = read_json(path) if path.exists() else {}
+    n_bad, n_clips = last.get("quarantined", 0), last.get("clips", 0)
+    if not n_bad > limit * n_clips:
+        return []
+    return [
+        f"params.yaml: corpus.max_quarantined: {limit:g}, but the last run left out {n_bad} of "
+        f"{n_clips} clips; to apply the limit run `dvc repro --force --single-item decode`"
+    ]
+
+
+def header_warnings(params: Params, layout: Layout) -> list[str]:
+    """What headers of recordings tell, where there are any: that too many cannot be read.
+
+    And which models have a segment that is longer than most clips.
+    """
     segments = {
         f"models.{group}.{name}.input": segment_seconds(entry, params, group)
         for group, models in params.models.items()
@@ -51,18 +71,24 @@ def segment_warnings(params: Params, layout: Layout) -> list[str]:
         if group != FUSION
     }
     root = layout.root / params.corpus.root
-    if not segments or not root.is_dir():
+    if not root.is_dir():
         return []
     clips = find_adapter(params.corpus.adapter).read_clips(root, params.corpus.table)
     clips = clips.iloc[:: 1 + len(clips) // N_HEADERS]
     starts = clips["start_seconds"].fillna(0).to_numpy(float)
     ends = [
-        _duration(layout.root / params.corpus.root / path) if np.isnan(end) else end
+        seconds_of(path_of(root, path)) if np.isnan(end) else end
         for path, end in zip(clips["path"], clips["end_seconds"], strict=True)
     ]
     seconds = np.array(ends, float) - starts
     seconds = seconds[~np.isnan(seconds)]
     warnings = []
+    unread = clips["path"][np.isnan(np.array(ends, float))].tolist()
+    if len(unread) > params.corpus.max_quarantined * len(clips):
+        warnings.append(
+            f"corpus: {len(unread)} of {len(clips)} headers looked at cannot be read, such as that "
+            f"of {shortened(unread[0])}; `dvc repro decode` lists all"
+        )
     for key, length in segments.items():
         n_shorter = int((seconds < length).sum())
         if n_shorter > len(seconds) / 2:
@@ -84,10 +110,3 @@ def segment_seconds(entry: Model, params: Params, group: str) -> float:
         return times * input_.segment_samples / float(feature.options["target_hz"])
     n_patches = input_.segment_patches
     return times * n_patches * PATCH_SECONDS if isinstance(n_patches, int) else 0.0
-
-
-def _duration(path: os.PathLike[str]) -> float:
-    try:
-        return float(soundfile.info(path).duration)
-    except (OSError, soundfile.SoundFileError):  # quarantine is for decoding to decide
-        return float("nan")

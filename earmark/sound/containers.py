@@ -2,16 +2,17 @@
 
 import os
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+from earmark.sound.mp3 import is_followed
 from earmark.sound.promises import n_bytes_promised
 
 # Writers into a pipe cannot know the length: ffmpeg leaves 0xFFFFFFFF, SoX 0x7FFFF000 or near it.
 _STREAMED_FROM = 0x7FFFF000
-_OGG_LARGEST_PAGE = 27 + 255 + 255 * 255
-_OGG_BLOCK_BYTES = 1 << 20
 _OGG_START_OF_STREAM, _OGG_END_OF_STREAM = 0x02, 0x04
+_BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ def cut_short(file: BinaryIO) -> str:
         return _ogg_shortfall(file, n_bytes)
     if magic not in (b"RIFF", b"RIFX", b"RF64"):
         promised = n_bytes_promised(file, magic)
-        return f"it ends after {n_bytes} of {promised} bytes" if promised > n_bytes else ""
+        if promised > n_bytes:
+            return f"it ends after {n_bytes} of {promised} bytes"
+        several = "it is several mp3 files in a row, of which libsndfile decodes the first alone"
+        return several if is_followed(file) else ""
     data = wav_data(file)
     if data is None and _riff_bytes(file) + 8 > n_bytes:
         return f"it ends after {n_bytes} bytes, within the header"
@@ -132,30 +136,29 @@ def _riff_bytes(file: BinaryIO) -> int:
 
 
 def _ogg_shortfall(file: BinaryIO, n_bytes: int) -> str:
-    """What is wrong with the end: a page that is cut or not the last, or a file after the first."""
-    file.seek(max(0, n_bytes - 2 * _OGG_LARGEST_PAGE))
-    tail = file.read()
-    at = tail.rfind(b"OggS\x00")
-    header = tail[at : at + 27]
-    is_page = at >= 0 and len(header) == 27
-    lengths = tail[at + 27 : at + 27 + header[26]] if is_page else b""
-    is_whole = is_page and at + 27 + header[26] + sum(lengths) <= len(tail)
-    if not is_whole or not header[5] & _OGG_END_OF_STREAM:
-        return "the end of the file is missing (its last page is not marked as the last)"
-    if _ogg_is_chained(file):
-        return "it is several ogg files in a row, of which libsndfile decodes the first alone"
-    return ""
-
-
-def _ogg_is_chained(file: BinaryIO) -> bool:
-    """Whether a stream begins after the first page that begins none."""
+    """What is wrong with the pages: one is damaged or cut, the last is not, or a file follows."""
     file.seek(0)
-    while len(header := file.read(27)) == 27 and header[5] & _OGG_START_OF_STREAM:
-        file.seek(sum(file.read(header[26])), os.SEEK_CUR)
-    begin = b"OggS\x00" + bytes([_OGG_START_OF_STREAM])
-    before = b""
-    while block := file.read(_OGG_BLOCK_BYTES):
-        if begin in before + block:
-            return True
-        before = block[1 - len(begin) :]
-    return False
+    is_last = is_begun = False
+    while (header := file.read(27))[:5] == b"OggS\x00" and len(header) == 27:
+        lengths = file.read(header[26])
+        body = file.read(sum(lengths))
+        if file.tell() == n_bytes and len(body) < sum(lengths):
+            is_last = False
+            break
+        starts = bool(header[5] & _OGG_START_OF_STREAM)
+        if starts and is_begun:
+            return "it is several ogg files in a row, of which libsndfile decodes the first alone"
+        if _ogg_checksum(header[:22] + bytes(4) + header[26:] + lengths + body) != header[22:26]:
+            return f"it is damaged before byte {file.tell()} (the checksum of a page is wrong)"
+        is_begun, is_last = not starts, bool(header[5] & _OGG_END_OF_STREAM)
+    if is_last:  # what follows may be a tag
+        return ""
+    if file.tell() < n_bytes:
+        return f"it is damaged at byte {file.tell() - len(header)} (no page begins there)"
+    return "the end of the file is missing (its last page is not marked as the last)"
+
+
+def _ogg_checksum(page: bytes) -> bytes:
+    """CRC-32 as RFC 3533 has it: that of zlib with all bits in the other order, and from 0."""
+    register = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return register.to_bytes(4, "big").translate(_BITS_REVERSED)

@@ -9,7 +9,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from earmark.sound.containers import cut_short, with_length
+from earmark.sound.headers import quiet_stderr
 from earmark.sound.impostors import Impostor, impostor
 from earmark.sound.mp3 import with_count
 from earmark.sound.recordings import name_of
@@ -40,6 +41,7 @@ SHORTEST_SECONDS = 0.01  # less than a hop of every paper's frames: a click with
 # on the scale of integers do.
 QUIETEST_PEAK, LOUDEST_PEAK = 2.0**-12, 8.0
 _SMALLEST_STEP = 2.0**-24  # half of one of 24 bits: what lies below was not recorded
+_CANCELLED = 2.0**-10  # of the peak of the channels; what is left of their mean is rounding
 _OGG_SHARE = 0.99  # the times of an ogg's pages are not always exact
 _SLACK_SECONDS = 0.01  # how far an excerpt may pass the end: times in tables are rounded
 
@@ -54,7 +56,7 @@ class UnusableAudio(ValueError):  # noqa: N818 -- it says what the file is
     than the header promises. unreadable: no file but a folder, pipe or device, no permission, or
     nothing that libsndfile decodes. beyond_end: an excerpt that ends after its recording.
     too_short: less than 10 ms. not_finite: NaN or infinity among the samples. silent: all samples
-    are equal, or below the step of 24 bits.
+    are equal, or below the step of 24 bits, or the channels cancel each other.
     """
 
     def __init__(self, path: Path, reason: str, finding: str, fix: str) -> None:
@@ -175,7 +177,7 @@ def _collect(
             while waiting and waiting[-1].start < n_read + len(mono):
                 open_.append(waiting.pop())
             for excerpt in open_:
-                excerpt.take(mono, n_read)
+                excerpt.take(mono, samples, n_read)
             n_read += len(mono)
             open_ = [excerpt for excerpt in open_ if not excerpt.is_finished]
     except UnusableAudio as error:
@@ -197,16 +199,25 @@ class _Excerpt:
         self.n_frames, self.is_finite, self.is_finished = 0, True, False
         # Of the samples before they are int16: the largest magnitude of floats, and their range.
         self.float_peak, self.lowest, self.highest = 0.0, math.inf, -math.inf
+        self.channel_peak, self.mono_peak = 0.0, 0.0  # where there are several channels
         self.int16_lowest, self.int16_highest = FULL_SCALE, -FULL_SCALE - 1
         self._resampler = Resampler(from_hz=rate, to_hz=sample_rate)
         self._spool = Spool(np.int16, scratch=scratch)
         self._digest = hashlib.sha256()
 
-    def take(self, mono: Int16 | Float32, position: int) -> None:
-        """Take what belongs to it of samples (n,) that begin at a position of the recording."""
+    def take(self, mono: Int16 | Float32, channels: Int16 | Float32, position: int) -> None:
+        """Take what belongs to it of samples that begin at a position of the recording.
+
+        Args:
+            mono: (n,), the mean of the channels (n, C).
+        """
         stop = int(min(max(self.end - position, 0), len(mono)))
-        part = mono[max(self.start - position, 0) : stop]
+        mine = slice(max(self.start - position, 0), stop)
+        part = mono[mine]
         self.n_frames += len(part)
+        if len(part) and channels.shape[1] > 1:
+            self.channel_peak = max(self.channel_peak, _peak(channels[mine]))
+            self.mono_peak = max(self.mono_peak, _peak(part))
         if 0 < len(part) < len(mono):
             part = part.copy()  # so that it does not hold the whole block in memory
         if self.rate != self.sample_rate:
@@ -280,10 +291,13 @@ class _Excerpt:
             finding = f"has no sample at {self.sample_rate} Hz"
             return UnusableAudio(path, "empty", finding, "leave it out")
         if (seconds := self.n_frames / self.rate) < SHORTEST_SECONDS:
-            finding = f"is {1000 * seconds:.2g} ms long, too short to hold a sound"
+            finding = f"is {1000 * seconds:.3g} ms long, below {1000 * SHORTEST_SECONDS:g} ms"
             is_whole = all(map(math.isnan, self.span))
             fix = "record it again" if is_whole else "widen start_seconds and end_seconds"
             return UnusableAudio(path, "too_short", finding, f"{fix}, or leave it out")
+        if self.mono_peak < _CANCELLED * self.channel_peak:
+            finding, fix = "its channels cancel each other", "export one channel, or leave it out"
+            return UnusableAudio(path, "silent", finding, fix)
         return None
 
     def _silent(self, path: Path) -> UnusableAudio | None:
@@ -293,6 +307,12 @@ class _Excerpt:
         if self.gain is None and self.lowest < self.highest:
             finding = "no sample reaches the smallest step of 24 bits"
         return UnusableAudio(path, "silent", finding, "record it again, or leave it out")
+
+
+def _peak(samples: Int16 | Float32) -> float:
+    """The largest magnitude; 1 is full scale."""
+    scale = FULL_SCALE if samples.dtype == np.int16 else 1
+    return max(float(samples.max()), -float(samples.min())) / scale
 
 
 def _gain(peak: float) -> float:
@@ -339,9 +359,11 @@ def _read(path: Path) -> Iterator[tuple[Int16 | Float32, int]]:
         fix = "give read permission, or leave it out" if needs_right else again
         raise UnusableAudio(path, "unreadable", error.strerror or "cannot be read", fix) from None
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
-        finding = f"libsndfile cannot decode it ({getattr(error, 'error_string', error)})"
-        fix = "convert it to wav or flac, or leave it out"
-        found = impostor(head) or Impostor(finding, fix)
+        text = str(getattr(error, "error_string", error))
+        finding = f"libsndfile cannot decode it ({text})"
+        found = impostor(head) or Impostor(finding, "convert it to wav or flac, or leave it out")
+        if "does not exist" in text and not impostor(head):  # as it says of an mp3 without frames
+            found = Impostor("is no mp3: no frame of one was found", again)
         raise UnusableAudio(path, "unreadable", *found) from None
     if n_read < n_promised:
         finding = f"it cannot be decoded to the end of its {n_promised} samples"
@@ -358,10 +380,12 @@ def _other_than_a_file(mode: int) -> str:
 
 def _opened(path: Path, file: BinaryIO) -> soundfile.SoundFile:
     # As bytes, since soundfile cannot encode a name that is not UTF-8.
-    sound = soundfile.SoundFile(os.fsencode(path))
+    with quiet_stderr():
+        sound = soundfile.SoundFile(os.fsencode(path))
     if sound.format == "MP3" and (counted := with_count(file)) is not None:
         sound.close()
-        return soundfile.SoundFile(io.BytesIO(counted))
+        with quiet_stderr():
+            return soundfile.SoundFile(io.BytesIO(counted))
     if sound.frames or (fixed := with_length(file)) is None:
         return sound
     sound.close()
@@ -376,7 +400,11 @@ def _blocks(sound: soundfile.SoundFile, *, is_binding: bool) -> Iterator[Int16 |
     dtype = "int16" if sound.subtype == "PCM_16" else "float32"
     n_wanted = min(sound.frames, _BLOCK_FRAMES, max(1, _BLOCK_SAMPLES // sound.channels))
     with suppress(*[soundfile.LibsndfileError] if is_binding else []):
-        while len(block := sound.read(n_wanted, dtype=dtype, always_2d=True)):
+        while True:
+            with quiet_stderr() if sound.format == "MP3" else nullcontext():
+                block = sound.read(n_wanted, dtype=dtype, always_2d=True)
+            if not len(block):
+                break
             yield block
 
 

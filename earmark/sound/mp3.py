@@ -5,7 +5,9 @@ a file of variable rate whole minutes would be missing. ISO 11172-3 and 13818-3 
 """
 
 import io
+import re
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 _KBPS = {  # of layer III, by the four bits of a header
@@ -15,6 +17,45 @@ _KBPS = {  # of layer III, by the four bits of a header
 _HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _SIDE_BYTES = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}
 _COUNTS = 3  # flags of a Xing frame: it counts frames and bytes
+# Counts of bytes in mp3s are off by a frame or so, as programs disagree on what to count.
+MP3_SLACK_BYTES, MP3_SLACK = 3000, 0.01
+_NEXT_BYTES = 4096  # after the end of an mp3, within which another begins
+
+
+def counted_bytes(file: BinaryIO) -> tuple[int, int]:
+    """Where the frames of an mp3 begin, and how many bytes its first one counts; 0 for none."""
+    starts_at = _after_id3(file, 0)
+    file.seek(starts_at)
+    frame = file.read(200)
+    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
+        return starts_at, 0
+    if match := re.search(rb"(?s)(?:Xing|Info)(....)", frame[4:44]):
+        at = 4 + match.start() + 8
+        flags = int(struct.unpack(">I", match[1])[0])
+        if flags & 2:  # bytes; before them, if flag 1 is set, frames
+            return starts_at, struct.unpack_from(">I", frame, at + (4 if flags & 1 else 0))[0]
+    elif frame[36:40] == b"VBRI":
+        return starts_at, struct.unpack_from(">I", frame, 46)[0]
+    return starts_at, 0
+
+
+def is_followed(file: BinaryIO) -> bool:
+    """Whether frames stand behind those that an mp3 counts: libsndfile would leave them out."""
+    try:
+        starts_at, n_counted = counted_bytes(file)
+    except struct.error:  # it ends within its first frame
+        return False
+    if not n_counted:
+        return False
+    ends_at = starts_at + n_counted
+    file.seek(ends_at)
+    after = file.read(_NEXT_BYTES)
+    least = MP3_SLACK_BYTES + MP3_SLACK * n_counted
+    for match in re.finditer(rb"ID3|\xff[\xe2-\xff]", after):  # a tag, or a frame
+        at = _after_id3(file, ends_at + match.start())
+        if sum(n_bytes for n_bytes, _ in _frames(file, at)) > least:
+            return True
+    return False
 
 
 def with_count(file: BinaryIO) -> bytes | None:
@@ -23,23 +64,15 @@ def with_count(file: BinaryIO) -> bytes | None:
     Args:
         file: at any position; of a file with such a frame, or of another type, nothing is made.
     """
-    file.seek(0)
-    head = file.read(10)
-    starts_at = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        starts_at = 10 + sum(byte << 7 * n for n, byte in enumerate(reversed(head[6:])))
+    starts_at = _after_id3(file, 0)
     file.seek(starts_at)
     start = file.read(200)
     first = start[:4]
     if not _frame_bytes(first) or any(name in start for name in (b"Xing", b"Info", b"VBRI")):
         return None
-    n_frames, n_bytes, rates = 0, 0, set()
-    file.seek(starts_at)
-    while n := _frame_bytes(frame := file.read(4)):
-        n_frames, n_bytes = n_frames + 1, n_bytes + n
-        rates.add(frame[2] >> 4)
-        file.seek(n - 4, io.SEEK_CUR)
-    if len(rates) < 2:
+    frames = list(_frames(file, starts_at))
+    n_frames, n_bytes = len(frames), sum(n for n, _ in frames)
+    if len({rate for _, rate in frames}) < 2:
         return None
     file.seek(starts_at)
     content = file.read()
@@ -50,6 +83,23 @@ def with_count(file: BinaryIO) -> bytes | None:
     size = _frame_bytes(header)
     counts = struct.pack(">4sIII", b"Xing", _COUNTS, n_frames, n_bytes + size)
     return (header + side + counts).ljust(size, b"\x00") + content
+
+
+def _after_id3(file: BinaryIO, at: int) -> int:
+    """The position behind a tag that begins at another, or that other where there is none."""
+    file.seek(at)
+    head = file.read(10)
+    if head[:3] != b"ID3" or len(head) < 10:
+        return at
+    return at + 10 + sum(byte << 7 * n for n, byte in enumerate(reversed(head[6:])))
+
+
+def _frames(file: BinaryIO, at: int) -> Iterator[tuple[int, int]]:
+    """The length and the four bits of the rate of each frame in an unbroken row."""
+    file.seek(at)
+    while n := _frame_bytes(frame := file.read(4)):
+        yield n, frame[2] >> 4
+        file.seek(n - 4, io.SEEK_CUR)
 
 
 def _frame_bytes(header: bytes) -> int:

@@ -5,11 +5,11 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
+from earmark.sound.mp3 import MP3_SLACK, MP3_SLACK_BYTES, counted_bytes
+
 _W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _HEAD_BYTES = 4096
 _UNKNOWN_BYTES = 0xFFFFFFFF  # written into a pipe
-# Counts of bytes in mp3s are off by a frame or so, as programs disagree on what to count.
-_MP3_SLACK_BYTES, _MP3_SLACK = 3000, 0.01
 
 
 def n_bytes_promised(file: BinaryIO, magic: bytes) -> int:
@@ -78,24 +78,9 @@ def _sph(file: BinaryIO) -> int:
 
 
 def _mp3(file: BinaryIO) -> int:
-    """What the frame Xing, Info or VBRI at the start of an mp3 counts; without one 0."""
-    head = file.read(10)
-    starts_at = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        starts_at = 10 + sum(byte << 7 * n for n, byte in enumerate(reversed(head[6:])))
-    file.seek(starts_at)
-    frame = file.read(200)
-    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
-        return 0
-    n_bytes = 0
-    if match := re.search(rb"(?s)(?:Xing|Info)(....)", frame[4:44]):
-        at = 4 + match.start() + 8
-        flags = int(struct.unpack(">I", match[1])[0])
-        if flags & 2:  # bytes; before them, if flag 1 is set, frames
-            n_bytes = struct.unpack_from(">I", frame, at + (4 if flags & 1 else 0))[0]
-    elif frame[36:40] == b"VBRI":
-        n_bytes = struct.unpack_from(">I", frame, 46)[0]
-    return max(0, int(starts_at + n_bytes * (1 - _MP3_SLACK) - _MP3_SLACK_BYTES))
+    """Where the frame Xing, Info or VBRI at the start of an mp3 lets it end; without one 0."""
+    starts_at, n_bytes = counted_bytes(file)
+    return max(0, int(starts_at + n_bytes * (1 - MP3_SLACK) - MP3_SLACK_BYTES)) if n_bytes else 0
 
 
 _READERS: dict[bytes, Callable[[BinaryIO], int]] = {

@@ -22,24 +22,34 @@ def is_recording(path: Path) -> bool:
     return path.suffix.lower() in AUDIO_SUFFIXES and not is_hidden
 
 
-def files_below(root: Path) -> Iterator[Path]:
+def files_below(root: Path, *, unreadable: list[Path] | None = None) -> Iterator[Path]:
     """All in a folder that is no folder, and in those below it, also behind links, in any order.
 
     A link that leads back to a folder above it is not followed. Pipes, devices and links to nothing
     are among them: decoding says what they are.
+
+    Args:
+        unreadable: where folders go that cannot be read; without it they raise an OSError.
     """
-    yield from _walk(root, frozenset())
+    yield from _walk(root, frozenset(), unreadable)
 
 
-def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+def _walk(folder: Path, above: frozenset[str], unreadable: list[Path] | None) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in above or any(Path(one).is_relative_to(real) for one in above):
         return
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        if unreadable is None:
+            raise
+        unreadable.append(folder)
+        return
+    with entries:
         for entry in entries:
             path = folder / entry.name
             if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and path.is_dir()):
-                yield from _walk(path, above | {real})
+                yield from _walk(path, above | {real}, unreadable)
             else:
                 yield path
 

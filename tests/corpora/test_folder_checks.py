@@ -103,3 +103,8 @@ def test_a_linked_folder_outside_is_told_since_dvc_does_not_look_into_it(root: P
     assert problems == []
     assert "1 link to a folder in" in warning
     assert "run `dvc repro --force decode`" in warning
+
+
+def test_a_link_to_nothing_is_told_once(tmp_path):
+    (tmp_path / "a.wav").symlink_to("/nowhere/a.wav")
+    assert link_problems(["a.wav"], tmp_path) == []

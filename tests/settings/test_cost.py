@@ -76,3 +76,13 @@ def test_the_line_is_rounded_to_what_an_estimate_can_say():
     assert line.startswith("a run from nothing: 39 stages, about 9 min 40 s on this machine")
     assert "(2 h 4 min of training" in line
     assert line.endswith("1.1 GB of disk") or line.endswith("1.2 GB of disk")
+
+
+def test_a_header_that_promises_ages_does_not_count(demo, tmp_path):
+    record(tmp_path / "recordings", "cat/1.flac", "dog/1.flac", seconds=2.0)
+    path = tmp_path / "recordings" / "dog" / "1.flac"
+    content = bytearray(path.read_bytes())
+    content[21:26] = bytes([content[21] | 0x0F, *b"\xff" * 4])  # 2^36 - 1 samples
+    path.write_bytes(content)
+    folder = {"corpus.adapter": "folder", "corpus.root": "recordings", "demo": {}}
+    assert corpus_of(sound(changed(demo, folder)), Layout(tmp_path)) == Corpus(2, 0, 2.0)

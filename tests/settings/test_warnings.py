@@ -7,7 +7,8 @@ from earmark.layout import Layout
 from earmark.params import Network
 from earmark.settings import model_validation
 from earmark.settings.segment_fit import segment_refusal
-from earmark.settings.warning_lines import segment_warnings, warnings_of
+from earmark.settings.warning_lines import header_warnings, warnings_of
+from earmark.store import write_json
 from tests.corpora.corpus_trees import record
 from tests.params.raw_params import DENSENET, SAMPLECNN, changed, sound
 
@@ -54,13 +55,27 @@ def test_segments_longer_than_most_clips_are_warned_of_with_their_number(demo, t
 
     def lines(**input_: object) -> list[str]:
         raw = changed(demo, {**FOLDER, **others, f"{DENSENET}.input": input_})
-        return segment_warnings(sound(raw), Layout(tmp_path))
+        return header_warnings(sound(raw), Layout(tmp_path))
 
-    (warning,) = lines(segment_seconds=1.0, lengths=[1.0, 4.0])
+    unread, warning = lines(segment_seconds=1.0, lengths=[1.0, 4.0])
     assert warning.startswith(f"params.yaml: {DENSENET}.input: the segment has 4 s, and 3 of 4 ")
+    assert unread == (
+        "corpus: 1 of 5 headers looked at cannot be read, such as that of dog/broken.wav; "
+        "`dvc repro decode` lists all"
+    )
+    (tmp_path / "recordings" / "dog" / "broken.wav").unlink()
     assert lines(segment_seconds=1.5) == []
     (tmp_path / "recordings").rename(tmp_path / "elsewhere")
     assert lines(segment_seconds=4.0) == []
+
+
+def test_a_limit_that_the_last_run_does_not_keep_is_told(demo, tmp_path):
+    write_json(tmp_path / "metrics" / "decode.json", {"clips": 100, "quarantined": 9})
+    told = warned(demo, tmp_path, {"corpus.max_quarantined": 0.05}, params_only=False)
+    (warning,) = [line for line in told if "max_quarantined" in line]
+    assert "0.05, but the last run left out 9 of 100 clips; to apply the limit run " in warning
+    told = warned(demo, tmp_path, {"corpus.max_quarantined": 0.1}, params_only=False)
+    assert not [line for line in told if "max_quarantined" in line]
 
 
 NETWORK = """
