@@ -260,6 +260,7 @@ def test_a_folder_comes_back_with_each_output_below_it(ran: Layout) -> None:
     lines = restore(Path("data"), ran)
     assert [line.split(":")[0] for line in lines] == ["data/r", "data/r", "data/b"]
     assert [(ran.data / name).read_text() for name in ("r/a", "b", "R.md")] == ["new", "new", "x"]
+    (ran.data / "R.md").write_text("cut")
     assert restore(Path("data/R.md"), ran) == ["data/R.md: restored from git"]
 
 
@@ -386,6 +387,7 @@ def test_restore_reverts_one_damaged_file_and_never_several_changed_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("earmark.restoring._restore_outputs", lambda *_: [])  # DVC knows none
     names = ["params.yaml", "code/a.py", "code/b.py", "metrics/a.json", "metrics/b.json"]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -402,13 +404,8 @@ def test_restore_reverts_one_damaged_file_and_never_several_changed_ones(
     }.items():
         with pytest.raises(UserError, match=words):
             restore(Path(path), Layout.here())
-    with pytest.raises(UserError, match="not known to git"), monkeypatch.context() as patch:
-        patch.setattr("earmark.restoring._restore_output", _unknown)
+    with pytest.raises(UserError, match="not known to git"):
         restore(Path("code/*.py"), Layout.here())
     assert {(tmp_path / name).read_text() for name in names[:4]} == {"edited"}
     assert restore(Path("metrics"), Layout.here()) == ["metrics/a.json: restored from git"]
     assert (tmp_path / "metrics/a.json").read_text() == "whole"
-
-
-def _unknown(name: str, _: Layout) -> list[str]:
-    raise UserError(f"{name}: not known to git")

@@ -35,7 +35,8 @@ from tests.source_graph import (
 # import goes back up and no circle can form. Packages of one line do not know each other.
 LEVELS = [
     "wording",
-    "errors layout seeding labels spool networks",
+    "errors",
+    "layout seeding labels spool networks",
     "workers",
     "processes",
     "params csv_files",

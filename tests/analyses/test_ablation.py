@@ -200,7 +200,7 @@ def workspace(tmp_path: Path) -> Layout:
                 store.append(getattr(pair, key), clip=name, variant="pitch", sha256="")
     held = np.array(["validation", "train"] * 3)
     labels = [TAGS[i % 3] for i in range(N_CLIPS)]
-    folds = {"clip": names, "label": labels, "fold_0": held, "fold_1": held[::-1]}
+    folds = {"clip": names, "label": labels, "split": "train", "fold_0": held, "fold_1": held[::-1]}
     write_table(layout.folds, pd.DataFrame(folds))
     for fold in ("0", "1"):
         ignoring("audio").save(layout.model("comb", fold), {})
