@@ -15,7 +15,6 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = ROOT / "tests" / "pipeline" / "tiny.yaml"
-MARK = "EARMARK_CHAOS"  # in the environment of all that is started in the clone
 
 
 class Lost(Exception):  # noqa: N818 -- a round is lost
@@ -31,6 +30,7 @@ class Clone:
     has_own_disk: bool
     stages: list[str] = field(default_factory=list)  # in the order in which they ran
     seconds: float = 0.0  # of a whole run
+    sessions: set[int] = field(default_factory=set)  # one for each command; all it starts is in it
 
     @property
     def root(self) -> Path:
@@ -41,13 +41,15 @@ class Clone:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         site_cache = str(self.folder / "site_cache")
-        return {**inherited, "PATH": path, "DVC_SITE_CACHE_DIR": site_cache, MARK: str(self.folder)}
+        return {**inherited, "PATH": path, "DVC_SITE_CACHE_DIR": site_cache}
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=self.root, env=self.environment, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
+        self.sessions.add(process.pid)
+        return process
 
     def run(self, *command: str) -> str:
         process = self.start(*command)
@@ -102,8 +104,8 @@ class Clone:
         """All that was started here and has not ended."""
         found = []
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                is_ours = process.environ().get(MARK) == str(self.folder)
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                is_ours = os.getsid(process.pid) in self.sessions
                 if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
