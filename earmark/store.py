@@ -10,7 +10,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,23 +152,30 @@ def _without_nan(value: Any) -> Any:
 
 
 class Record(dict[str, Any]):
-    """A mapping of a json file; an entry that is missing says which file is damaged."""
+    """A mapping of a json file; an entry that is missing says which file is damaged.
 
-    def __init__(self, path: Path, entries: Mapping[str, Any]) -> None:
-        super().__init__({key: _recorded(path, value) for key, value in entries.items()})
+    One that is made of entries alone, as `dataclasses.asdict` copies it, is a plain mapping.
+    """
+
+    def __init__(
+        self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]], path: Path | None = None
+    ) -> None:
+        super().__init__((key, _recorded(value, path)) for key, value in dict(entries).items())
         self.path = path
 
     def __missing__(self, key: str) -> Any:
+        if self.path is None:
+            raise KeyError(key)
         raise DamagedError(self.path, f"no {key!r} in it")
 
-    def __reduce__(self) -> tuple[type["Record"], tuple[Path, dict[str, Any]]]:
-        return Record, (self.path, dict(self))
+    def __reduce__(self) -> tuple[type["Record"], tuple[dict[str, Any], Path | None]]:
+        return Record, (dict(self), self.path)
 
 
-def _recorded(path: Path, value: Any) -> Any:
+def _recorded(value: Any, path: Path | None) -> Any:
     if isinstance(value, dict):
-        return Record(path, value)
-    return [_recorded(path, inner) for inner in value] if isinstance(value, list) else value
+        return Record(value, path)
+    return [_recorded(inner, path) for inner in value] if isinstance(value, list) else value
 
 
 def read_json(path: Path) -> Record:
@@ -182,7 +189,7 @@ def read_json(path: Path) -> Record:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("no mapping")
-    return Record(path, content)
+    return Record(content, path)
 
 
 def write_table(path: Path, table: pd.DataFrame, *, literal: bool = False) -> None:
@@ -438,9 +445,9 @@ def _rows_needed(folder: Path, index: pd.DataFrame) -> list[int]:
         return [int(ends[shard]) for shard in range(len(ends))]
 
 
-def _read_shard(path: Path, metadata: Record, *, in_memory: bool) -> NDArray[Any]:
+def _read_shard(path: Path, metadata: dict[str, Any], *, in_memory: bool) -> NDArray[Any]:
     """The rows (R, *row_shape) of one file."""
-    with reading(metadata.path):
+    with reading(path.with_name("store.json")):
         row_shape, dtype = tuple(metadata["row_shape"]), np.dtype(metadata["dtype"])
     with reading(path):
         rows: NDArray[Any] = np.load(path, mmap_mode=None if in_memory else "r")

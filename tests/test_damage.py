@@ -2,9 +2,11 @@
 
 import ast
 import os
+import pickle
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +307,19 @@ def test_a_missing_entry_deep_in_json_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match=r"a\.json: damaged \(no 'm' in it\)"):
         record["by_fold"][0]["m"]
     assert record.get("m") is None
+
+
+def test_what_was_read_can_be_copied_as_part_of_a_dataclass(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"options": {"dims": 3}, "rows": [{"n": 1}]})
+    content = read_json(tmp_path / "a.json")
+    assert asdict(Kept(content)) == {"content": content}
+    with pytest.raises(DamagedError, match=r"a\.json: damaged \(no 'm' in it\)"):
+        pickle.loads(pickle.dumps(content))["options"]["m"]
+
+
+@dataclass
+class Kept:
+    content: dict[str, Any]
 
 
 class Synced:

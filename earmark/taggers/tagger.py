@@ -209,10 +209,5 @@ class Tagger:
 
 def _input_of(metadata: dict[str, Any]) -> Input:
     if "audio" not in metadata:
-        return Input(**_plain(metadata))
-    return FusionInput(**_plain(metadata) | {"audio": Input(**_plain(metadata["audio"]))})
-
-
-def _plain(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What `asdict` can copy: a json file's mappings know the file."""
-    return {**metadata, "options": dict(metadata["options"])}
+        return Input(**metadata)
+    return FusionInput(**metadata | {"audio": Input(**metadata["audio"])})
