@@ -11,7 +11,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import PATCHES
 from earmark.processes import progress
-from earmark.store import Store, StoreWriter, read_json
+from earmark.store import Store, StoreWriter
 from stages import stage
 
 BATCH = 128
@@ -24,9 +24,8 @@ def run(params: Params, layout: Layout, extractor: str, fold: str) -> int:
     device = Device.choose(params.runtime)
     tagger = Tagger.load(layout.model(extractor, fold), device)
     store = Store.open(layout.features(PATCHES))
-    metadata = {"silence": [0.0], "extractor": extractor, "fold": fold}
-    about = read_json(layout.model(extractor, fold) / "model.json")
-    metadata["random_start"] = about.get("random_start", "")
+    start = tagger.metadata.get("random_start", "")
+    metadata = {"silence": [0.0], "extractor": extractor, "fold": fold, "random_start": start}
     shape = (tagger.embedding_dim,)
     with StoreWriter(
         layout.embeddings(extractor, fold), row_shape=shape, dtype="float32", metadata=metadata

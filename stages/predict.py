@@ -12,7 +12,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import FUSION, member_name, model_of
 from earmark.processes import progress
-from earmark.store import Store, StoreWriter, read_json
+from earmark.store import Store, StoreWriter
 from stages import stage
 
 BATCH = 32
@@ -34,7 +34,7 @@ def run(
     store = open_fusion(layout, params.fusion) if group == FUSION else Store.open(folder)
     folds = read_folds(layout, [fold])
     split_of = dict(zip(folds["clip"], folds[f"fold_{fold}"], strict=True))
-    start = read_json(layout.model(member, fold) / "model.json").get("random_start", "")
+    start = tagger.metadata.get("random_start", "")
     metadata = {"tags": tagger.tags, "aggregation": aggregation, "random_start": start}
     n_tags = len(tagger.tags)
     n_crops = 0

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.store import read_json
 from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
 
@@ -55,7 +54,7 @@ def load_trained(layout: Layout, member: str, fold: str | None, device: Device) 
     if fold is not None and fold not in folds:
         raise UserError(f"{member}: fold {fold} is not trained; choose one of {', '.join(folds)}")
     fold = fold or folds[0]
-    folder = layout.model(member, fold)
-    extractor = read_json(folder / "model.json").get("extractor")
+    tagger = Tagger.load(layout.model(member, fold), device)
+    extractor = tagger.metadata.get("extractor")
     loaded = Tagger.load(layout.model(extractor, fold), device) if extractor else None
-    return Trained(member, fold, Tagger.load(folder, device), loaded)
+    return Trained(member, fold, tagger, loaded)

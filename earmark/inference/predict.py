@@ -143,12 +143,11 @@ class Ensemble:
         }
 
     def _load(self, member: str, fold: str) -> tuple[Tagger, Tagger | None]:
-        folder = self.layout.model(member, fold)
-        extractor = read_json(folder / "model.json").get("extractor")
+        tagger = Tagger.load(self.layout.model(member, fold), self.device)
+        extractor = tagger.metadata.get("extractor")
         if extractor is None:
-            return Tagger.load(folder, self.device), None
-        below = Tagger.load(self.layout.model(extractor, fold), self.device)
-        return Tagger.load(folder, self.device), below
+            return tagger, None
+        return tagger, Tagger.load(self.layout.model(extractor, fold), self.device)
 
     def tag(self, path: Path) -> Prediction:
         """Decode, trim and tag one recording.

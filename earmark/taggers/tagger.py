@@ -4,7 +4,7 @@ Shapes: B segments, S rows of a segment, D dims of a feature vector, K tags.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class Tagger:
         input: how segments are cut out of features, stacked and standardised.
         aux_labels: of an auxiliary task, which only training reads.
         activation: "softmax" for one tag per clip, "sigmoid" for any number of them.
+        metadata: all of model.json, if it was loaded.
 
     >>> wave = Input(
     ...     feature="wave16k", type_name="waveform", options={"target_hz": 16_000},
@@ -57,6 +58,7 @@ class Tagger:
     input: Input
     aux_labels: list[str]
     activation: Literal["softmax", "sigmoid"]
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def new(
@@ -204,7 +206,7 @@ class Tagger:
                 raise ValueError("not the weights that were written")
             tagger.network.load_state_dict(load_file(weights))
         device.place(tagger.network)
-        return tagger
+        return replace(tagger, metadata=metadata)
 
 
 def _input_of(metadata: dict[str, Any]) -> Input:
