@@ -246,9 +246,12 @@ def version_of(name: str) -> str:
 
 
 def test_a_stage_runs_with_the_code_that_code_json_names(root):
-    write(root, keys(root))
-    check(root, PARAMS, "train", "one", version_of=version_of)
-    check(root, PARAMS, "augment", version_of=version_of)
+    content = keys(root)
+    write(root, content)
+    digest = check(root, PARAMS, "train", "one", version_of=version_of)
+    assert digest == content["train"]["one"]
+    digests = check(root, PARAMS, "augment", version_of=version_of)
+    assert digests.split() == list(content["augment"].values())
 
 
 def test_a_stage_refuses_to_run_changed_code_in_one_line(root):

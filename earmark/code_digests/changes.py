@@ -44,9 +44,11 @@ def check(
     keys = _keys_of(code, stage, name)
     if not (old := read_code_json(root)):
         raise UserError(f"{CODE_JSON} is not there, or cannot be read; run {RUN_CODE}")
+    digests = []
     for key in keys:
         refuse_absent(code.versions(code.modules(key)))
-        if _digest_in(old, key) != code.digest(key):
+        digests.append(code.digest(key))
+        if _digest_in(old, key) != digests[-1]:
             changes = _changes(code, key, old)
             is_version = all(change.startswith("version") for change in changes)
             what = ", ".join(changes[:3]) + (", ..." if len(changes) > 3 else "")
@@ -54,7 +56,7 @@ def check(
                 f"the code behind {key} changed since code.json was written ({what}); "
                 f"run {FORCE_CODE if is_version else RUN_CODE}"
             )
-    return " ".join(code.digest(key) for key in keys)
+    return " ".join(digests)
 
 
 def refuse_absent(versions: Mapping[str, str]) -> None:
@@ -118,10 +120,8 @@ def version_problems(
 
 def _digest_in(content: Mapping[str, Any], key: Key) -> str:
     """What code.json has for a key; "" where it has none."""
-    found = content.get(key.stage, "")
-    if isinstance(found, Mapping):
-        found = found.get(key.name, "")
-    return str(found)
+    entry = content.get(key.stage, "")
+    return str(entry.get(key.name, "") if isinstance(entry, Mapping) else entry)
 
 
 def committed(root: Path) -> dict[str, Any]:

@@ -246,15 +246,15 @@ def code_keys(
         UserError: A name of params.yaml stands in no registry, or a file is no Python.
     """
     code = Code(root, params, version_of=version_of)
-    found: dict[str, Any] = {stage: {} for stage in NAMED_STAGES}
+    content: dict[str, Any] = {stage: {} for stage in NAMED_STAGES}
     modules: set[str] = set()
     for key in code.keys:
         modules |= code.modules(key)
         if key.name:
-            found[key.stage][key.name] = code.digest(key)
+            content[key.stage][key.name] = code.digest(key)
         else:
-            found[key.stage] = code.digest(key)
-    found["modules"] = {path: code.source(path).digest for path in sorted(modules)}
-    found["versions"] = code.versions(modules)
-    found["equality"] = EQUALITY
-    return found
+            content[key.stage] = code.digest(key)
+    content["modules"] = {path: code.source(path).digest for path in sorted(modules)}
+    content["versions"] = code.versions(modules)
+    content["equality"] = EQUALITY
+    return content

@@ -191,4 +191,4 @@ def test_a_metric_that_does_not_fit_the_task_is_refused_by_its_key(task, metric,
 def test_metrics_that_fit_are_accepted_and_so_is_what_else_may_be_set():
     for task in (ONE, SEVERAL):
         for metric in (*metrics_of(task), "loss"):
-            check_metric(metric, task, key="model.monitor", others=("loss",))
+            check_metric(metric, task, key="model.monitor", others=("loss",))  # raises nothing
