@@ -107,8 +107,9 @@ def _explain_one(error: BaseException, lower: str) -> str | None:
     reason, fix = os.strerror(number), _FIXES.get(number, "fix that and run it again")
     if path is not None:
         return f"{os.fsdecode(path) if isinstance(path, bytes | str) else path}: {reason}; {fix}"
-    said = shortened(error)
-    return f"{said}; {fix}" if reason.lower() in said.lower() else f"{reason} ({said}); {fix}"
+    message = shortened(error)
+    problem = message if reason.lower() in message.lower() else f"{reason} ({message})"
+    return f"{problem}; {fix}"
 
 
 def _is_missing_library(error: ImportError | OSError) -> bool:
@@ -119,11 +120,10 @@ def _is_missing_library(error: ImportError | OSError) -> bool:
 
 def _number(error: BaseException) -> int | None:
     """The number of the system's error behind one of any library."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    if type(error).__module__.split(".")[0] in ("builtins", *_OURS) and not isinstance(
-        error, OSError
-    ):
+    if isinstance(error, OSError):
+        if error.errno is not None:
+            return error.errno
+    elif type(error).__module__.split(".")[0] in ("builtins", *_OURS):
         return None  # a text of our own may name any number
     if match := _NUMBER.search(str(error)):
         return int(match[1])
