@@ -16,7 +16,7 @@ from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
 from earmark.evaluation.points import metrics_of
 from earmark.labels import Task
 from earmark.layout import Layout
-from earmark.params.reading import parse_params, read_yaml
+from earmark.params.reading import checked_params, read_yaml
 from earmark.settings.profiles import BASE, corpus_settings, overlay
 from experiments.tables import Column, Table
 from experiments.weights import name_weights_by_absolute_paths, take_weights
@@ -71,9 +71,7 @@ def plan(
     name_weights_by_absolute_paths(params, layout)
     experiments = {name: table.settings_of(name, small=small) for name in table.experiments}
     for name, settings in experiments.items():
-        _, problems = parse_params(composed(params, settings), f"{table.name}, experiment {name}")
-        if problems:
-            raise UserError(*problems)
+        checked_params(composed(params, settings), f"{table.name}, experiment {name}")
     return Plan(table, small, params["corpus"]["name"], params, experiments, columns)
 
 

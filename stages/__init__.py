@@ -17,7 +17,7 @@ from earmark.errors import UserError, how_it_ended
 from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.params.reading import load_params, read_yaml
+from earmark.params.reading import checked_params, read_yaml
 from earmark.params.roster import EMBEDDING
 from earmark.processes import die_with_parent, duration, set_up_process
 
@@ -58,7 +58,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
     start = time.monotonic()
     with clean_exit(name):
         layout = Layout.here()
-        params = load_params(layout.params)
+        raw = read_yaml(layout.params)
+        params = checked_params(raw, layout.params.name)
         arguments = _arguments(params, takes)
         items = [arguments[key] for key in takes if key in arguments and key not in _GROUPS]
         title = f"{name}_{arguments['group']}" if "group" in arguments else name
@@ -68,9 +69,7 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         if "DVC_STAGE" in os.environ:
             die_with_parent()
         _check_networks(layout, params.extensions)
-        code = ""
-        if name != "code":
-            code = check(layout.root, read_yaml(layout.params), name, *items[:1])
+        code = check(layout.root, raw, name, *items[:1]) if name != "code" else ""
         log = logging.getLogger(f"earmark.{title}")
         yield Stage(params, layout, arguments, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))

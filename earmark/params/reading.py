@@ -30,7 +30,12 @@ def load_params(path: Path) -> Params:
     Raises:
         UserError: one line for each problem, with the key's path and its fix.
     """
-    params, problems = parse_params(read_yaml(path), path.name)
+    return checked_params(read_yaml(path), path.name)
+
+
+def checked_params(raw: Any, source: str) -> Params:
+    """Check a raw mapping, likewise; messages begin with `source`."""
+    params, problems = parse_params(raw, source)
     if params is None or problems:
         raise UserError(*problems)
     return params

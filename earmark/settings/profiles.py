@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedSeq
 from earmark.corpora.adapters import find
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.params.reading import flattened, parse_params, read_yaml
+from earmark.params.reading import checked_params, flattened, read_yaml
 from earmark.settings.sample_rate import fit_sample_rate
 from earmark.store import whole_file
 
@@ -69,9 +69,7 @@ def use(
     yaml.dump(document, buffer)
     text = _laid_out(buffer.getvalue())
     new = YAML(typ="safe", pure=True).load(text)
-    _, problems = parse_params(new, "params.yaml")
-    if problems:
-        raise UserError(*problems)
+    checked_params(new, "params.yaml")
     old = _written_before(layout.params)
     with whole_file(layout.params) as part:
         part.write_text(text)
