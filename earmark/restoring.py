@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.store import discard
+from earmark.whole_files import discard
 from earmark.wording import first_of
 
 _GIT = ("git", "--literal-pathspecs")  # a name with * or : in it is a name

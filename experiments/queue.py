@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.store import whole_file
+from earmark.whole_files import whole_file
 from experiments.settings import write_params
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earmark.layout import Layout
-from earmark.store import whole_file
+from earmark.whole_files import whole_file
 from experiments.queue import Queue
 from experiments.rendering import markdown
 from experiments.settings import Plan

@@ -11,7 +11,7 @@ from typing import Any
 from earmark.code_digests import CODE_JSON, code_keys, refuse_absent
 from earmark.layout import Layout
 from earmark.params.reading import read_yaml
-from earmark.store import whole_file
+from earmark.whole_files import whole_file
 from stages import stage
 
 

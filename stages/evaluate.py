@@ -15,8 +15,9 @@ from earmark.evaluation.scores import AS_GIVEN
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.reports.report import render_report
-from earmark.store import read_json, read_table, whole_folder, write_json, write_table
+from earmark.store import read_json, read_table, write_json, write_table
 from earmark.tracking.evaluation import track_evaluation
+from earmark.whole_files import whole_folder
 from stages import stage
 
 

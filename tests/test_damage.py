@@ -1,10 +1,6 @@
 """A damaged artifact ends in one line that names it and the command that restores it."""
 
-import ast
-import os
 import pickle
-import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,33 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dvc.repo import Repo
 
-from earmark import store as store_module
 from earmark.audit.measurements import read_measurements
 from earmark.corpora.stored_tables import read_clips, read_folds, read_plan
 from earmark.errors import DamagedError, UserError, reading, restoring
 from earmark.evaluation.predictions import read_predictions, write_predictions
 from earmark.layout import Layout
-from earmark.restoring import restore
-from earmark.store import (
-    Store,
-    StoreWriter,
-    read_json,
-    read_table,
-    whole_file,
-    whole_folder,
-    write_json,
-    write_table,
-)
+from earmark.store import Store, StoreWriter, read_json, read_table, write_json, write_table
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input
 from earmark.taggers.tagger import Tagger
 from tests.evaluation.letter_taggers import tagger as predicted
-from tests.source_graph import ROOT
 
 CPU = Device(name="cpu", precision="float32", channels_last=False)
-METADATA_FILE = "ensemble/ensemble.json"
 OTHERS = {
     ".json": b'{"another": "file"}\n',
     ".csv": b"a,b\n1,2\n",
@@ -202,77 +184,6 @@ def test_the_clips_table_in_the_place_of_the_folds_is_noticed(tmp_path: Path) ->
         read_folds(layout)
 
 
-def git(root: Path, *words: str) -> None:
-    name = ("-c", "user.name=x", "-c", "user.email=x@y")
-    subprocess.run(["git", *name, *words], cwd=root, check=True, capture_output=True)
-
-
-GRAPH = """\
-stages:
-  evaluate:
-    cmd: cat now >m.json && mkdir -p data/r && cp now data/r/a && echo run >>runs
-    outs:
-      - m.json: {cache: false}
-      - data/r
-  second:
-    cmd: cp now data/b
-    deps: [data/r]
-    outs: [data/b]
-"""
-
-
-@pytest.fixture
-def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A workspace whose run wrote another m.json than git has."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (tmp_path / "data").mkdir()
-    for name, text in {"dvc.yaml": GRAPH, "now": "new", "m.json": "old", "data/R.md": "x"}.items():
-        (tmp_path / name).write_text(text)
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", "dvc.yaml", "m.json", "data/R.md")
-    git(tmp_path, "commit", "-qm", "one")
-    with Repo(str(tmp_path)) as repo:
-        repo.reproduce()
-    return Layout(tmp_path)
-
-
-def test_a_metric_comes_back_as_this_run_wrote_it(ran: Layout) -> None:
-    path = ran.root / "m.json"
-    path.write_text("cu")
-    assert restore(Path("m.json"), ran) == ["m.json: made again by stage evaluate"]
-    assert path.read_text() == "new"
-    git(ran.root, "add", "m.json")
-    path.write_text("cu")
-    assert restore(Path("m.json"), ran) == ["m.json: restored from git"]
-    assert path.read_text() == "new"
-
-
-def test_a_folder_comes_back_with_each_output_below_it(ran: Layout) -> None:
-    for name in ("r/a", "b"):
-        path = ran.data / name
-        path.chmod(0o644)
-        path.unlink()
-        path.write_text("cut")
-    (whole,) = (ran.root / ".dvc" / "cache").rglob("*.dir")
-    whole.unlink()
-    whole.mkdir()  # a folder where the object should be
-    lines = restore(Path("data"), ran)
-    assert [line.split(":")[0] for line in lines] == ["data/r", "data/r", "data/b"]
-    assert [(ran.data / name).read_text() for name in ("r/a", "b", "R.md")] == ["new", "new", "x"]
-    (ran.data / "R.md").write_text("cut")
-    assert restore(Path("data/R.md"), ran) == ["data/R.md: restored from git"]
-
-
-def test_a_cut_dvc_yaml_comes_back_from_git(ran: Layout) -> None:
-    (ran.root / "dvc.yaml").write_text(GRAPH[:40])
-    assert restore(Path("dvc.yaml"), ran) == ["dvc.yaml: restored from git"]
-    with pytest.raises(UserError, match="nothing: not known to git or DVC"):
-        restore(Path("nothing"), ran)
-
-
 def test_a_folder_where_a_file_should_be_is_a_damage_and_a_missing_file_is_not(
     tmp_path: Path,
 ) -> None:
@@ -320,107 +231,3 @@ def test_what_was_read_can_be_copied_as_part_of_a_dataclass(tmp_path: Path) -> N
 @dataclass
 class Kept:
     content: dict[str, Any]
-
-
-class Synced:
-    """What was synced before each rename, in order."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.events: list[str] = []
-        fsync, replace = os.fsync, Path.replace
-
-        def note_sync(file: int) -> None:
-            self.events.append(f"sync {Path(f'/proc/self/fd/{file}').readlink().name}")
-            fsync(file)
-
-        def note_rename(path: Path, target: Path) -> Path:
-            self.events.append("rename")
-            return replace(path, target)
-
-        monkeypatch.setattr(os, "fsync", note_sync)
-        monkeypatch.setattr(Path, "replace", note_rename)
-
-
-def test_a_file_is_synced_before_its_rename_and_its_folder_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced = Synced(monkeypatch)
-    with whole_file(tmp_path / "a") as part:
-        part.write_text("x")
-    assert synced.events == [f"sync {part.name}", "rename", f"sync {tmp_path.name}"]
-
-
-def test_all_files_of_a_folder_are_synced_once_before_its_rename(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced = Synced(monkeypatch)
-    with whole_folder(tmp_path / "folder") as part:
-        (part / "sub").mkdir()
-        for name in ("a", "sub/b"):
-            (part / name).write_text("x")
-    before = synced.events[: synced.events.index("rename")]
-    assert sorted(before) == sorted(f"sync {name}" for name in ("a", "b", "sub", part.name))
-    assert synced.events[len(before) :] == ["rename", f"sync {tmp_path.name}"]
-
-
-def test_a_folder_is_written_where_a_file_is_in_its_place(tmp_path: Path) -> None:
-    (tmp_path / "folder").write_text("a file")
-    with whole_folder(tmp_path / "folder") as part:
-        (part / "a").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "a"]
-
-
-# Renames within a part, which is synced as a whole before its own rename.
-WITHIN_A_PART = {"earmark/published/download/fetch.py": 2}
-
-
-def test_no_rename_happens_beside_the_one_place_that_syncs() -> None:
-    """Path.replace and Path.rename have one argument, str.replace has two."""
-    found: dict[str, int] = {}
-    for folder in ("earmark", "stages", "experiments"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            text = path.read_text()
-            if not re.search(r"\b(replace|rename|renames|move)\(", text):
-                continue
-            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
-            renames = [call for call in calls if _is_rename(call)]
-            if renames and path != Path(store_module.__file__):
-                found[path.relative_to(ROOT).as_posix()] = len(renames)
-    assert found == WITHIN_A_PART
-
-
-def _is_rename(call: ast.Call) -> bool:
-    if not isinstance(call.func, ast.Attribute):
-        return False
-    owner, name = call.func.value, call.func.attr
-    if isinstance(owner, ast.Name) and owner.id in ("os", "shutil"):
-        return name in ("replace", "rename", "renames", "move")
-    return name in ("replace", "rename") and len(call.args) == 1 and not call.keywords
-
-
-def test_restore_reverts_one_damaged_file_and_never_several_changed_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("earmark.restoring._restore_outputs", lambda *_: [])  # DVC knows none
-    names = ["params.yaml", "code/a.py", "code/b.py", "metrics/a.json", "metrics/b.json"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("whole")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"]):
-        subprocess.run([*git, *command], check=True)
-    for name in names[:4]:
-        (tmp_path / name).write_text("edited")
-    for path, words in {
-        "": "is the whole repository",
-        "code/..": "is the whole repository",
-        "code": r"code: has 2 changed files, code/a\.py, code/b\.py; name",
-    }.items():
-        with pytest.raises(UserError, match=words):
-            restore(Path(path), Layout.here())
-    with pytest.raises(UserError, match="not known to git"):
-        restore(Path("code/*.py"), Layout.here())
-    assert {(tmp_path / name).read_text() for name in names[:4]} == {"edited"}
-    assert restore(Path("metrics"), Layout.here()) == ["metrics/a.json: restored from git"]
-    assert (tmp_path / "metrics/a.json").read_text() == "whole"

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.errors import UserError
-from earmark.store import (
-    Store,
-    StoreWriter,
-    read_json,
-    read_table,
-    whole_file,
-    whole_folder,
-    write_json,
-    write_table,
-)
+from earmark.store import Store, StoreWriter, read_json, read_table, write_json, write_table
 from tests.source_graph import ROOT
 
 
@@ -158,24 +148,6 @@ def test_a_killed_writer_leaves_the_old_folder_and_the_next_one_cleans_up(tmp_pa
     assert len(Store.open(folder).rows(0)) == 7
 
 
-def test_parts_of_the_dead_go_and_those_of_the_living_and_of_others_stay(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    alive = os.getppid()
-    reused = os.getpid()  # of an earlier process with this id: a container reuses the ids
-    gone = [f".plan.json.{dead.pid}.part", f".plan.json.{reused}.part"]
-    kept = [
-        f".plan.json.{alive}.part",
-        f".plan.json.more.{dead.pid}.part",
-        f".plan.{dead.pid}.part",
-        ".plan.json.backup.part",
-    ]
-    for name in (*gone, *kept):
-        (tmp_path / name).write_text("")
-    write_json(tmp_path / "plan.json", {})
-    assert {path.name for path in tmp_path.iterdir()} == {*kept, "plan.json"}
-
-
 def test_a_part_of_this_process_number_does_not_stop_a_folder(tmp_path):
     (tmp_path / f".s.{os.getpid()}.part").mkdir()
     (tmp_path / f".s.{os.getpid()}.old").mkdir()
@@ -183,38 +155,6 @@ def test_a_part_of_this_process_number_does_not_stop_a_folder(tmp_path):
     write(tmp_path / "s", ragged([1]))
     write(tmp_path / "s", ragged([2]))
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
-
-
-class Oops(BaseException):
-    """As KeyboardInterrupt and SystemExit: no Exception."""
-
-
-def fail_within(whole: Callable[..., Any], path: Path, error: BaseException) -> None:
-    with whole(path) as part:
-        (part / "new" if part.is_dir() else part).write_text("new")
-        raise error
-
-
-@pytest.mark.parametrize("error", [ValueError("no"), Oops()])
-def test_a_block_that_fails_leaves_the_old_content_and_no_part(tmp_path, error):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "old").touch()
-    (tmp_path / "file").write_text("old")
-    for whole in (whole_folder, whole_file):
-        with pytest.raises(type(error)):
-            fail_within(whole, tmp_path / whole.__name__.removeprefix("whole_"), error)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["old"]
-    assert (tmp_path / "file").read_text() == "old"
-
-
-def test_a_folder_replaces_the_old_one_and_keeps_none_of_its_files(tmp_path):
-    for name in ("old", "new"):
-        with whole_folder(tmp_path / "deep" / "folder") as part:
-            assert not any(part.iterdir())
-            (part / name).touch()
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
-    assert [path.name for path in (tmp_path / "deep" / "folder").iterdir()] == ["new"]
 
 
 class FullDisk:

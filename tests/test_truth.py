@@ -36,7 +36,7 @@ from tests.source_graph import (
 LEVELS = [
     "wording",
     "errors",
-    "layout seeding labels spool networks",
+    "layout seeding labels spool whole_files networks",
     "workers",
     "processes",
     "params csv_files",

@@ -6,7 +6,8 @@ from earmark.audit.label_noise import COLUMNS, USER_COLUMNS
 from earmark.audit.result import Audit
 from earmark.layout import Layout
 from earmark.reports.audit_page import render_page
-from earmark.store import whole_folder, write_json, write_table
+from earmark.store import write_json, write_table
+from earmark.whole_files import whole_folder
 
 
 def write_audit(audit: Audit, layout: Layout, *, corpus: str) -> None:

@@ -14,7 +14,7 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import checked_params, flattened, read_yaml
 from earmark.settings.sample_rate import fit_sample_rate
-from earmark.store import whole_file
+from earmark.whole_files import whole_file
 
 BASE = "base"
 QUICK_FOLDS, QUICK_EPOCHS = 2, 2

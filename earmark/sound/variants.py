@@ -15,7 +15,8 @@ from earmark.processes import map_ordered
 from earmark.seeding import rng_for
 from earmark.sound import sox
 from earmark.spool import FileRows, Scratch, release
-from earmark.store import Store, StoreWriter, discard
+from earmark.store import Store, StoreWriter
+from earmark.whole_files import discard
 
 Options = dict[str, Any]
 

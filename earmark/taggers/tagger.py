@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from earmark.errors import UserError, reading
 from earmark.networks import Network, build
 from earmark.spool import release
-from earmark.store import read_json, whole_folder, write_json
+from earmark.store import read_json, write_json
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input
 from earmark.taggers.weights import save_tensors, sha256_of
+from earmark.whole_files import whole_folder
 
 FORMAT = 4
 _BATCHES_HELD = 16  # of a long clip, before the memory of its mapped rows is given back

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.layout import Layout
-from earmark.store import whole_file
 from earmark.tracking.secrets import masked, one_line
+from earmark.whole_files import whole_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -20,7 +20,7 @@ from earmark.corpora.synthetic.sounds.recording import draw_recording, record
 from earmark.csv_files import write_csv
 from earmark.processes import map_ordered
 from earmark.seeding import rng_for
-from earmark.store import whole_folder
+from earmark.whole_files import whole_folder
 
 SAMPLE_RATE = 44_100
 SHORTEST_SECONDS = 0.3

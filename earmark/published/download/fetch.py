@@ -16,7 +16,8 @@ from earmark.published.download.archives import DamagedArchiveError, grouped, is
 from earmark.published.download.locking import LOCK, only_one
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
 from earmark.published.download.transfer import PAUSES_SECONDS, fetch, n_bytes_at, read_json_at
-from earmark.store import read_json, whole_folder, write_json
+from earmark.store import read_json, write_json
+from earmark.whole_files import whole_folder
 
 MARKER = ".downloaded.json"
 # Recordings shrink to a third at most, silence and tables to a twentieth; a zip bomb to a

@@ -19,7 +19,7 @@ from earmark.published.weights.backbones import Backbone
 from earmark.published.weights.known import find
 from earmark.published.weights.tensorflow_checkpoints import is_checkpoint, read_checkpoint
 from earmark.published.weights.torch7_archives import is_archive, read_archive
-from earmark.store import whole_file
+from earmark.whole_files import whole_file
 
 ACCEPTED = (
     "VGGish as vggish_model.ckpt or vggish-10086976.pth, its vggish_pca_params (.npz, .pth), "
