@@ -238,6 +238,6 @@ def _outcome(function: Callable[[Any], Any], item: Any) -> bytes:
             failed = pickle.dumps((False, (error, text)))
             pickle.loads(failed)  # some can be pickled, and not made again
         except Exception:
-            told = "".join(traceback.format_exception_only(error)).strip()
-            failed = pickle.dumps((False, (RuntimeError(told), text)))
+            message = "".join(traceback.format_exception_only(error)).strip()
+            failed = pickle.dumps((False, (RuntimeError(message), text)))
         return failed

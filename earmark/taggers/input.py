@@ -278,5 +278,5 @@ class FusionStore:
     def __len__(self) -> int:
         return len(self.spec)
 
-    def rows(self, line: int) -> Pair:
-        return Pair(self.audio.rows(line), self.spec.rows(line))
+    def rows(self, position: int) -> Pair:
+        return Pair(self.audio.rows(position), self.spec.rows(position))

@@ -122,10 +122,10 @@ class State:
                 group, name = key.split(".", 1)
                 groups[group][name] = value
             progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
-            own = self.network.state_dict()
+            expected = self.network.state_dict()
             for group in ("best", "network", "average"):
                 if groups[group] or group == "best":
-                    _check_tensors(group, groups[group], own)
+                    _check_tensors(group, groups[group], expected)
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             moments = _optimizer_state(parameters, groups["optimizer"])
         self.best, self.average = groups["best"], groups["average"]
@@ -154,12 +154,12 @@ def copy_weights(network: nn.Module) -> Weights:
     return {key: value.detach().clone() for key, value in network.state_dict().items()}
 
 
-def _check_tensors(group: str, tensors: Weights, own: Weights) -> None:
+def _check_tensors(group: str, tensors: Weights, expected: Weights) -> None:
     """Refuse tensors that are not those of the network, or are not finite."""
-    if odd := sorted(tensors.keys() ^ own.keys()):
+    if odd := sorted(tensors.keys() ^ expected.keys()):
         raise ValueError(f"{group}: {odd[0]} is there or in the network, but not in both")
     for key, value in tensors.items():
-        if value.shape != own[key].shape or value.dtype != own[key].dtype:
+        if value.shape != expected[key].shape or value.dtype != expected[key].dtype:
             raise ValueError(f"{group}: {key} has the shape {tuple(value.shape)}")
         if not value.isfinite().all():
             raise ValueError(f"{group}: {key} is not finite")

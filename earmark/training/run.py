@@ -65,7 +65,7 @@ def train_model(
         UserError: the model is unknown, does not fit its feature or the corpus, or diverges.
     """
     job = model_job(params, layout, group, model, fold, extractor)
-    return train_and_keep(job, params, layout, stage=f"train_{group}", code=code)
+    return _train(job, params, layout, stage=f"train_{group}", code=code)
 
 
 def train_extractor(
@@ -76,7 +76,7 @@ def train_extractor(
     Arguments and errors are those of `train_model`.
     """
     job = extractor_job(params, layout, extractor, fold)
-    return train_and_keep(job, params, layout, stage="finetune", code=code)
+    return _train(job, params, layout, stage="finetune", code=code)
 
 
 def model_job(
@@ -164,7 +164,7 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
     )
 
 
-def train_and_keep(job: Job, params: Params, layout: Layout, *, stage: str, code: str) -> Fitted:
+def _train(job: Job, params: Params, layout: Layout, *, stage: str, code: str) -> Fitted:
     """Fit, then write models/<member>/<fold>/ and the learning curve under data/training/.
 
     Args:
