@@ -43,13 +43,13 @@ class DamagedError(UserError):
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path, self.reason = path, reason
-        super().__init__(f"{path}: damaged ({reason}); restore it with `{restoring(path)}`")
+        super().__init__(f"{path}: damaged ({reason}); restore it with `{restore_command(path)}`")
 
     def __reduce__(self) -> tuple[type["DamagedError"], tuple[Path, str]]:  # a worker may send it
         return DamagedError, (self.path, self.reason)
 
 
-def restoring(path: Path) -> str:
+def restore_command(path: Path) -> str:
     """The command that restores an artifact of this repository, or of the one that it lies in."""
     here, path = Path.cwd(), Path(path).absolute()
     root = next((one for one in path.parents if (one / "dvc.yaml").exists()), here)
@@ -73,16 +73,15 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise UserError(f"{path}: does not exist; run `dvc repro`, which makes it") from error
-    except OSError as error:
-        # A library that reads a cut file raises an OSError without a number.
-        if error.errno not in (None, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EIO):
-            raise
-        raise DamagedError(path, shortened(error)) from error
     except Exception as error:
-        raise DamagedError(path, shortened(error)) from error
+        # A library that reads a cut file raises an OSError without a number.
+        damaged = (None, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EIO)
+        if isinstance(error, OSError) and error.errno not in damaged:
+            raise
+        raise DamagedError(path, reason_of(error)) from error
 
 
-def shortened(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """What an error of a library says, in one line of bearable length."""
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror

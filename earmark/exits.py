@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper, UnsupportedOperation
 from pathlib import Path
 
-from earmark.errors import UserError, shortened
+from earmark.errors import UserError, reason_of
 from earmark.wording import printable
 
 INTERRUPTED = 130  # as a shell reports Ctrl-C
@@ -94,9 +94,9 @@ def _explain_one(error: BaseException, lower: str) -> str | None:
     name, text = type(error).__name__, str(error)
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or _MEMORY.search(text):
         fix = f"lower {lower} in params.yaml or end other programs, then run it again"
-        return f"memory has run out ({shortened(error)}); {fix}"
+        return f"memory has run out ({reason_of(error)}); {fix}"
     if isinstance(error, ImportError | OSError) and _is_missing_library(error):
-        return f"{shortened(error)}; run `make setup`, or install that library"
+        return f"{reason_of(error)}; run `make setup`, or install that library"
     if isinstance(error, UnicodeEncodeError) and error.encoding not in ("utf-8", "utf8"):
         fix = "set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
         return f"{error.object!a} cannot be written in this locale ({error.encoding}); {fix}"
@@ -107,9 +107,8 @@ def _explain_one(error: BaseException, lower: str) -> str | None:
     reason, fix = os.strerror(number), _FIXES.get(number, "fix that and run it again")
     if path is not None:
         return f"{os.fsdecode(path) if isinstance(path, bytes | str) else path}: {reason}; {fix}"
-    message = shortened(error)
-    problem = message if reason.lower() in message.lower() else f"{reason} ({message})"
-    return f"{problem}; {fix}"
+    text = reason_of(error)
+    return f"{text}; {fix}" if reason.lower() in text.lower() else f"{reason} ({text}); {fix}"
 
 
 def _is_missing_library(error: ImportError | OSError) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from earmark.audit.measurements import read_measurements
 from earmark.corpora.stored_tables import read_clips, read_folds, read_plan
-from earmark.errors import DamagedError, UserError, reading, restoring
+from earmark.errors import DamagedError, UserError, reading, restore_command
 from earmark.evaluation.predictions import read_predictions, write_predictions
 from earmark.layout import Layout
 from earmark.store import Store, StoreWriter, read_json, read_table, write_json, write_table
@@ -209,7 +209,7 @@ def test_the_command_is_for_the_folder_that_the_user_is_in(
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "data" / "a b.json"
-    assert restoring(path) == "python -m earmark restore 'data/a b.json'"
+    assert restore_command(path) == "python -m earmark restore 'data/a b.json'"
 
 
 def test_a_missing_entry_deep_in_json_names_the_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from earmark.errors import UserError, shortened
+from earmark.errors import UserError, reason_of
 from earmark.layout import Layout
 from earmark.params.reading import read_yaml
 
@@ -30,7 +30,7 @@ def dvc_problems(layout: Layout) -> list[str]:
         try:
             check(root / name)
         except Exception as error:  # each parser has its own
-            reason = shortened(error).removeprefix(f"{root / name}: ")
+            reason = reason_of(error).removeprefix(f"{root / name}: ")
             problems.append(f"{name}: cut short or damaged ({reason}); {_fix(root, name)}")
     return problems
 
