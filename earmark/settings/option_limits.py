@@ -11,7 +11,7 @@ from earmark.wording import shown
 
 
 class Limits(NamedTuple):
-    """The least and the largest value of an option; None: it may not be reached."""
+    """The least and the largest value of an option."""
 
     low: float
     high: float
@@ -89,8 +89,8 @@ def limit_problems(
     Args:
         limits: by the option's name.
         key: the path of the options in params.yaml.
-        is_own: of a network of the user's own: what `limits` does not have is held to OWN_INT and
-            OWN_FLOAT. Else it is left to the check of names.
+        is_own: of a network of the user's own, whose options are held to OWN_INT and OWN_FLOAT,
+            whatever their names.
     """
     problems = []
     for name, value in options.items():
@@ -98,8 +98,8 @@ def limit_problems(
         for number in numbers:
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
-            own = (OWN_INT if isinstance(number, int) else OWN_FLOAT) if is_own else None
-            range_ = own or limits.get(name)
+            own = OWN_INT if isinstance(number, int) else OWN_FLOAT
+            range_ = own if is_own else limits.get(name)
             if range_ is not None and number not in range_:
                 problems.append(f"{key}.{name}: {shown(number)}; it must be from {range_}")
                 break
