@@ -344,12 +344,12 @@ def mlflow_uri() -> None:
 
 def only_once() -> Callable[[logging.LogRecord], bool]:
     """A filter of lines about the corpus: a command may read its table several times."""
-    said: set[str] = set()
+    logged: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        is_again = text in said and record.name.startswith("earmark.corpora")
-        said.add(text)
+        is_again = text in logged and record.name.startswith("earmark.corpora")
+        logged.add(text)
         return not is_again
 
     return is_new

@@ -717,9 +717,9 @@ def test_a_damaged_archive_without_a_checksum_is_deleted_so_that_a_rerun_fetches
 def test_a_server_that_sends_to_no_address_of_http_is_refused_in_one_line(server, tmp_path, to):
     published = offer(server, {"a.zip": b""})
     server.sends_to = to
-    with pytest.raises(UserError, match=r"a\.zip\?download=1: the server sends .* refused") as said:
+    with pytest.raises(UserError, match=r"a\.zip\?download=1: the server sends .* refused") as info:
         get(published, tmp_path / "tiny")
-    assert len(str(said.value).splitlines()) == 1
+    assert len(str(info.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.bz2", "a.tar", "a.zip"])

@@ -191,9 +191,10 @@ def test_a_folder_is_decoded_at_the_rate_of_most_of_its_recordings(
     for path, rate in zip(sorted(recordings.glob("*/*.wav")), rates, strict=False):
         soundfile.write(path, np.zeros(10), rate)
     lines = use(layout, "folder", root=recordings)
-    said = [line for line in lines if line.startswith(f"decode.sample_rate is {working} Hz, since")]
-    assert len(said) == bool(rates)
-    assert all(f"{rates.count(rate)} at {rate} Hz" in said[0] for rate in rates)
+    start = f"decode.sample_rate is {working} Hz, since"
+    notes = [line for line in lines if line.startswith(start)]
+    assert len(notes) == bool(rates)
+    assert all(f"{rates.count(rate)} at {rate} Hz" in notes[0] for rate in rates)
     params = load_params(layout.params)
     assert params.decode.sample_rate == working
     assert params.features["logmel"].options["f_max_hz"] == f_max

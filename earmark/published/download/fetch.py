@@ -260,9 +260,9 @@ def _unpack_all(
                         raise
                     for path in bad:
                         path.unlink()
-                    said = error.problems[0].rpartition("; ")[0]
+                    damage = error.problems[0].rpartition("; ")[0]
                     deleted = ", ".join(map(str, bad))
-                    raise UserError(f"{said}; {deleted}: deleted; run the same again") from None
+                    raise UserError(f"{damage}; {deleted}: deleted; run the same again") from None
             else:
                 shutil.copyfile(work / group[0], part / group[0])
         _lift_single_folder(part)
