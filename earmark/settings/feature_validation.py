@@ -6,6 +6,7 @@ from earmark import features
 from earmark.features.logmel import LogMel, Mfcc, slaney_mel_weights
 from earmark.params import Feature, Params
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES
+from earmark.settings.built import feature_of
 from earmark.settings.objections import objections
 from earmark.settings.option_limits import FEATURE_LIMITS, limit_problems
 
@@ -52,7 +53,7 @@ def feature_warnings(params: Params) -> list[str]:
     """Mel filters that lie between two bins of the spectrum, so that their band is always empty."""
     warnings = []
     for name, feature in params.features.items():
-        built = features.build(feature.type, feature.options, sample_rate=params.decode.sample_rate)
+        built = feature_of(params, name)
         if (target_hz := feature.options.get("target_hz", 0)) > params.decode.sample_rate:
             warnings.append(
                 f"params.yaml: features.{name}.target_hz: {target_hz} is above decode.sample_rate, "

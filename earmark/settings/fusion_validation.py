@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import torch
-
-from earmark import features
 from earmark.features.segments import lengths_in_rows
-from earmark.networks import build
-from earmark.params import Model, Params
+from earmark.params import Model, Network, Params
 from earmark.params.roster import FUSION
+from earmark.settings.built import feature_of, without_values
 from earmark.settings.frozen_layers import frozen_problems
 from earmark.settings.objections import objections
 from earmark.settings.segment_keys import segment_key_problems
@@ -90,15 +87,12 @@ def _segment_problems(params: Params, name: str, backbones: dict[str, Model]) ->
     if 1 + n_samples // spec.hop_length != n_frames:
         return [segments_differ(name, n_samples, n_frames).removeprefix("params.yaml: ")]
     options = fusion_options(backbones["audio"].network.options, backbones["spec"].network.options)
-    with torch.device("meta"):
-        lines = objections(build, "cnn_comb", 2, options)
-        if lines:
-            return [f"models.{FUSION}.{name}: {line}" for line in lines]
-        network = build("cnn_comb", 2, options)
+    network, key = Network(name="cnn_comb", **options), f"models.{FUSION}.{name}"
+    if lines := objections(without_values, network):
+        return [f"{key}: {line}" for line in lines]
     frozen = params.models[FUSION][name].training.frozen
-    return frozen_problems(network, frozen, f"models.{FUSION}.{name}")
+    return frozen_problems(without_values(network), frozen, key)
 
 
 def _feature(params: Params, backbone: str) -> Any:
-    feature = params.features[_group(params, backbone)]
-    return features.build(feature.type, feature.options, sample_rate=params.decode.sample_rate)
+    return feature_of(params, _group(params, backbone))

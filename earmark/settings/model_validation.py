@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
 
 from earmark import features
+from earmark.features import FeatureType
 from earmark.features.feature_type import can_mix_as_waveforms
 from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
@@ -21,6 +21,7 @@ from earmark.params.roster import (
     recipe_values,
     weights_of,
 )
+from earmark.settings.built import embedding_of, feature_of, without_values
 from earmark.settings.frozen_layers import frozen_problems
 from earmark.settings.fusion_validation import fusion_problems
 from earmark.settings.network_size import (
@@ -63,11 +64,9 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
     if entry.input.segment_patches == "all" and not find(entry.network.name).reads_whole_clips:
         fix = "give a number of patches"
         return [f"{key}.input.segment_patches: {entry.network.name} reads no whole clips; {fix}"]
-    with torch.device("meta"):
-        network = build(entry.network.name, 2, entry.network.options)
-    problems = frozen_problems(network, entry.training.frozen, key)
+    problems = frozen_problems(without_values(entry.network), entry.training.frozen, key)
     problems += _augmentation_problems(entry, params, type_, key)
-    misfits = _segment_problems(entry, params, group, type_, key)
+    misfits = _segment_problems(entry, params, group, key)
     return problems + (misfits or _batch_problems(entry, params, group, key))
 
 
@@ -81,8 +80,7 @@ def _network_problems(network: Network, type_: str, key: str) -> list[str]:
     is_own = ":" in network.name
     if wrong := limit_problems(network.options, NETWORK_LIMITS, key, is_own=is_own):
         return wrong
-    with torch.device("meta"):
-        wrong = [f"{key}: {line}" for line in objections(build, network.name, 2, network.options)]
+    wrong = [f"{key}: {line}" for line in objections(without_values, network)]
     return wrong or parameter_problems(network, key)
 
 
@@ -102,10 +100,10 @@ def _augmentation_problems(entry: Model, params: Params, type_: str, key: str) -
     return problems
 
 
-def _segment_problems(entry: Model, params: Params, group: str, type_: str, key: str) -> list[str]:
+def _segment_problems(entry: Model, params: Params, group: str, key: str) -> list[str]:
     """Whether the network can read its segments: a forward pass on tensors without values."""
     problems = []
-    for origin, feature in _features_read(params, group, type_).items():
+    for origin, feature in _features_read(params, group).items():
         for n_rows in lengths_in_rows(entry.input, feature):
             line = segment_refusal(entry.network, feature, n_rows or 2)  # whole clips: of two
             where = f"{key}.input.{feature.segment_key}{origin}"
@@ -147,27 +145,22 @@ def _batch_bytes(entry: Model | Extractor, params: Params, group: str) -> float:
     if isinstance(entry, Extractor):
         patches = features.build(PATCHES, {}, sample_rate=params.decode.sample_rate)
         return load_of(entry.network, patches, 1).bytes_of(batch_size * entry.max_patches)
-    type_ = EMBEDDING if group == EMBEDDING else params.features[group].type
     loads = [
         load_of(entry.network, feature, n_rows or 2)
-        for feature in _features_read(params, group, type_).values()
+        for feature in _features_read(params, group).values()
         for n_rows in lengths_in_rows(entry.input, feature)
     ]
     return max((load.bytes_of(batch_size) for load in loads), default=0.0)
 
 
-def _features_read(params: Params, group: str, type_: str) -> dict[str, features.FeatureType]:
+def _features_read(params: Params, group: str) -> dict[str, FeatureType]:
     """The feature that a group's models read; for embeddings one per extractor."""
-    rate = params.decode.sample_rate
     if group == EMBEDDING:
-        dims = {
-            n: e.network.options.get("embedding_dim", 128) for n, e in params.extractors.items()
-        }
         return {
-            f" (extractor {name})": features.build(type_, {"dims": size}, sample_rate=rate)
-            for name, size in dims.items()
+            f" (extractor {name})": embedding_of(params, extractor)
+            for name, extractor in params.extractors.items()
         }
-    return {"": features.build(type_, params.features[group].options, sample_rate=rate)}
+    return {"": feature_of(params, group)}
 
 
 def weight_problems(params: Params, layout: Layout) -> list[str]:
@@ -197,8 +190,7 @@ def weight_warnings(params: Params) -> list[str]:
         published = find(entry.network.name).published
         if not (published and published.is_fixed and weights_of(params, entry)[0]):
             continue
-        with torch.device("meta"):
-            network = build(entry.network.name, 2, entry.network.options)
+        network = without_values(entry.network)
         frozen = () if isinstance(entry, Extractor) else tuple(entry.training.frozen)
         trained = {n for n, p in network.published_parameters().items() if p.requires_grad}
         if any(not name.startswith(frozen) for name in trained):

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from earmark.features import FeatureType
 from earmark.networks import Option, build
 from earmark.params import Network
+from earmark.settings.built import without_values
 
 # A shape that does not fit is reported in one line; torch would log its own report of it as well.
 logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
@@ -75,9 +76,7 @@ def _load_of(
 
 def parameter_problems(network: Network, key: str) -> list[str]:
     """Whether a network that can be built has more parameters than can be trained."""
-    with torch.device("meta"):
-        built = build(network.name, 2, network.options)
-    n_parameters = sum(parameter.numel() for parameter in built.parameters())
+    n_parameters = sum(one.numel() for one in without_values(network).parameters())
     if n_parameters <= MAX_PARAMETERS:
         return []
     return [
