@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from earmark import features
 from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.synthetic.corpus import DemoOptions
 from earmark.features import FeatureType
@@ -26,6 +25,7 @@ from earmark.params.models import Extractor, Model
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES, members_of, recipe_of
 from earmark.processes import duration
 from earmark.seeding import rng_for
+from earmark.settings.built import embedding_of, feature_of
 from earmark.settings.network_size import load_of, machine_bytes
 from earmark.sound import sox
 from earmark.sound.headers import seconds_of
@@ -132,31 +132,20 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
     times, seconds_measured = _scaled(corpus.seconds)
     noise = rng_for(params.seed, "cost").normal(0, 3000, int(seconds_measured * rate))
     waveform = noise.astype(np.int16)
-    n_mixed = corpus.n_train * params.class_mixing.same_class.copies
-    n_varied = corpus.n_train * len(params.augment)
-    n_bytes = (
-        times * waveform.nbytes * (2.0 * n_clips + n_varied + n_mixed)
-    )  # decoded, trimmed, varied
+    n_made = corpus.n_train * (len(params.augment) + params.class_mixing.same_class.copies)
+    n_bytes = waveform.nbytes * (2.0 * n_clips + n_made)  # decoded, trimmed, varied, mixed
     seconds = 0.0
     for effect, options in params.augment.items():
         values = sox.draw(effect, options, rng_for(params.seed, "cost"))
-        seconds += (
-            times
-            * corpus.n_train
-            * _processor_seconds(partial(sox.apply, waveform, rate, effect, values))
-        )
+        vary = partial(sox.apply, waveform, rate, effect, values)
+        seconds += corpus.n_train * _processor_seconds(vary)
     for name in params.features:
-        feature = _feature(params, name)
+        make_rows = partial(extract, waveform, feature_of(params, name))
         # The first time tables are made, which are kept.
-        rows = np.asarray(extract(waveform, feature))
-        seconds += (
-            times
-            * (n_clips + n_varied + n_mixed)
-            * _processor_seconds(partial(extract, waveform, feature))
-        )
-        n_bytes += times * rows.nbytes * (n_clips + n_varied + n_mixed)
-    seconds = seconds / params.runtime.workers
-    return _Sound(seconds + SOUND_SECONDS * n_clips * corpus.seconds, n_bytes)
+        n_bytes += np.asarray(make_rows()).nbytes * (n_clips + n_made)
+        seconds += (n_clips + n_made) * _processor_seconds(make_rows)
+    seconds = times * seconds / params.runtime.workers
+    return _Sound(seconds + SOUND_SECONDS * n_clips * corpus.seconds, times * n_bytes)
 
 
 def _scaled(seconds: float) -> tuple[float, float]:
@@ -177,7 +166,7 @@ def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
     times, seconds_measured = _scaled(corpus.seconds)
     waveform = np.zeros(int(seconds_measured * params.decode.sample_rate), np.int16)
     for extractor in params.extractors.values():
-        patches = _feature(params, PATCHES)
+        patches = feature_of(params, PATCHES)
         n_rows = min(round(times * len(extract(waveform, patches))), extractor.max_patches)
         yield _network_cost(params, corpus, extractor, patches, n_rows, n_rows, device)
     seen: dict[str, _Network] = {}
@@ -185,14 +174,15 @@ def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
         for name, entry in models.items():
             if group == FUSION:
                 continue
-            feature = _feature(params, group)
-            rows_of = _feature(params, PATCHES if group == EMBEDDING else group)
+            rows_of = feature = feature_of(params, PATCHES if group == EMBEDDING else group)
+            if group == EMBEDDING:  # of the first extractor
+                feature = embedding_of(params, next(iter(params.extractors.values())))
             n_rows = round(times * len(extract(waveform, rows_of)))
             length = max(lengths_in_rows(entry.input, feature)) or n_rows  # 0: of whole clips
             copies = len(params.extractors) if group == EMBEDDING else 1
             seen[name] = _network_cost(params, corpus, entry, feature, n_rows, length, device)
             yield from [seen[name]] * copies
-    for name in params.models.get(FUSION, {}):  # both trunks are computed again, side by side
+    for name in params.models.get(FUSION, {}):  # both backbones are computed again, side by side
         audio, spec = seen[f"{name}_audio"], seen[f"{name}_spec"]
         yield _Network(*(a + b for a, b in zip(audio, spec, strict=True)))
 
@@ -216,13 +206,13 @@ def _network_cost(
         is_small = load.bytes_of(recipe.batch_size) < LARGEST_TRIAL * machine_bytes()
         n_clips = recipe.batch_size if is_small else 2
         of_clip = _measured(entry, feature, n_clips, length, device)
-    n_held_out = corpus.n_train / max(params.cv.k, 2)
-    n_units = corpus.n_train - n_held_out
+    n_validation = corpus.n_train / max(params.cv.k, 2)
+    n_units = corpus.n_train - n_validation
     if recipe.crops_per_clip == "all":
         n_units *= math.ceil(n_rows / length)
     n_crops = 1 if is_extractor else recipe.validation_crops
-    epoch = of_clip * AROUND * (n_units + FORWARD * n_held_out * n_crops)
-    n_predicted = n_held_out + corpus.n_test
+    epoch = of_clip * AROUND * (n_units + FORWARD * n_validation * n_crops)
+    n_predicted = n_validation + corpus.n_test
     n_segments = min(params.inference.n_crops, max(1, math.ceil(2 * n_rows / length)))
     if is_extractor:  # embeds all clips and variants
         n_predicted, n_segments = (corpus.n_train * (1 + len(params.augment)) + corpus.n_test), 1
@@ -264,17 +254,6 @@ def _step_seconds(network: Network, x: Any, device: Device) -> float:
     seconds = _processor_seconds(partial(_step, network, x, device))
     torch.set_num_threads(n_threads)
     return seconds / (1 + PARALLEL * (n_threads - 1))
-
-
-def _feature(params: Params, name: str) -> FeatureType:
-    """A named feature, or the embeddings of the first extractor."""
-    rate = params.decode.sample_rate
-    if name == EMBEDDING:
-        first = next(iter(params.extractors.values()), None)
-        dims = first.network.options.get("embedding_dim", 128) if first else 128
-        return features.build(EMBEDDING, {"dims": dims}, sample_rate=rate)
-    feature = params.features[name]
-    return features.build(feature.type, feature.options, sample_rate=rate)
 
 
 def _processor_seconds(act: Callable[[], Any]) -> float:
