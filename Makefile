@@ -11,8 +11,10 @@ repro: setup ## run the pipeline of params.yaml to its metrics and report
 	python -m earmark validate
 	dvc repro
 
-# Two processes of one thread each: two of two threads slow each other down.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python -m pytest -n 2 --dist loadfile
+# Two processes of one thread each: two of two threads slow each other down. They take the files in the
+# order of tests/conftest.py, the longest first.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python -m pytest -n 2 --dist loadfile \
+  --no-loadscope-reorder
 
 test: setup lint ## all tests, one real pipeline included
 	$(PYTEST)

@@ -1,0 +1,8 @@
+"""The order of the files: what takes minutes comes first, so that both workers end together."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.parent.name != "pipeline", item.path not in slow))
