@@ -332,14 +332,14 @@ def mlflow_uri() -> None:
 
     Passwords are masked: programs take them from MLFLOW_TRACKING_URI.
     """
-    from earmark.tracking.store import prepare_store, said_and_fix
+    from earmark.tracking.store import prepare_store, problem_and_fix
 
     layout = Layout.here()
     try:
         typer.echo(prepare_store(layout))
     except Exception as error:  # whatever a database or a disk may throw
-        said, fix = said_and_fix(layout, error)
-        raise UserError(f"MLflow's store cannot be used ({said}); {fix}") from None
+        problem, fix = problem_and_fix(layout, error)
+        raise UserError(f"MLflow's store cannot be used ({problem}); {fix}") from None
 
 
 def only_once() -> Callable[[logging.LogRecord], bool]:

@@ -7,9 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from earmark.layout import Layout
-from earmark.tracking.store import wait_seconds, warn_untracked
+from earmark.tracking.store import BUSY, wait_seconds, warn_untracked
 
-BUSY = "database is locked"  # by another process: sqlite's own words
 RETRY_SECONDS = 0.5
 BUSY_SECONDS = 10.0  # that somebody waits for a busy database; as long as nobody does, it has time
 

@@ -41,6 +41,7 @@ ADDRESSES = {  # the columns of the database that hold the address of artifacts
     "runs": "artifact_uri",
     "logged_models": "artifact_location",
 }
+BUSY = "database is locked"  # by another process: sqlite's own words
 _OTHER_SCHEMA = re.compile(r"database schema|can't locate revision", re.I)
 
 
@@ -146,25 +147,25 @@ def forgiving(layout: Layout, what: str) -> Iterator[None]:
 
 def warn_untracked(layout: Layout, what: str, error: object) -> None:
     """Say in one line, without passwords, that the store refused, and how to fix it."""
-    said, fix = said_and_fix(layout, error)
+    problem, fix = problem_and_fix(layout, error)
     uri = masked(store_uri(layout))
-    logger.warning("MLflow at %s refused (%s); %s. Fix: %s", uri, said, what, fix)
+    logger.warning("MLflow at %s refused (%s); %s. Fix: %s", uri, problem, what, fix)
 
 
-def said_and_fix(layout: Layout, error: object) -> tuple[str, str]:
+def problem_and_fix(layout: Layout, error: object) -> tuple[str, str]:
     """What an error of the store says, without passwords, and how to fix it."""
-    folder, said = layout.home / "mlflow", one_line(error)
+    folder, problem = layout.home / "mlflow", one_line(error)
     if not artifact_location(layout):
         fix = "check that server, its address and password, or unset MLFLOW_TRACKING_URI"
-    elif "database is locked" in said or isinstance(error, TimeoutError):
+    elif BUSY in problem or isinstance(error, TimeoutError):
         fix = f"another process uses {folder}; end it, or wait until it ends"
-    elif _OTHER_SCHEMA.search(said):
+    elif _OTHER_SCHEMA.search(problem):
         # MLflow advises another fix, which would follow in the same line.
-        said = "it was made by another version of MLflow"
+        problem = "it was made by another version of MLflow"
         fix = f"run `make setup`, or move {folder} away: a new store is made"
     else:
         fix = f"make {folder} writable and whole, or move it away: a new store is made"
-    return said, fix
+    return problem, fix
 
 
 def _database(layout: Layout) -> Path:

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.tracking.parents import LONGEST_KEY, taken_key
-from earmark.tracking.store import said_and_fix
+from earmark.tracking.store import problem_and_fix
 from tests.tracking.runs import (
     changed,
     client_of,
@@ -115,11 +115,11 @@ def test_the_fix_of_a_store_is_that_of_its_fault(layout: Layout) -> None:
         database.execute("UPDATE alembic_version SET version_num = 'later'")
     with pytest.raises(Exception, match=r"schema|revision") as caught:
         MlflowClient(f"sqlite:///{database_of(layout)}").search_experiments()
-    said, fix = said_and_fix(layout, caught.value)
-    assert said == "it was made by another version of MLflow"
+    problem, fix = problem_and_fix(layout, caught.value)
+    assert problem == "it was made by another version of MLflow"
     assert fix.startswith("run `make setup`, or move")
     for error in (sqlite3.OperationalError("database is locked"), TimeoutError("held for 60 s")):
-        _, fix = said_and_fix(layout, error)
+        _, fix = problem_and_fix(layout, error)
         assert fix.startswith("another process uses")
         assert "move" not in fix
 
