@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from earmark.errors import UserError
 from earmark.labels import Task
@@ -180,6 +179,8 @@ def roc_auc(probabilities: Floats, is_true: Bools) -> Floats:
 
     Every tag needs a clip with it and one without.
     """
+    from scipy.stats import rankdata  # most of a second, which no other metric needs
+
     n_true = is_true.sum(axis=0)
     rank_sum = np.sum(rankdata(probabilities, axis=0), axis=0, where=is_true)
     areas: Floats = (rank_sum - n_true * (n_true + 1) / 2) / (n_true * (len(is_true) - n_true))
