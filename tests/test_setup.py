@@ -21,7 +21,8 @@ from earmark.tracking.model import pins
 from tests.source_graph import ROOT
 
 HASH = "--hash=sha256:" + "0" * 64
-TOOLS = ["awk", "bash", "cat", "cksum", "dirname", "grep", "id", "rm", "touch", "mkdir", "env"]
+TOOLS = ["awk", "bash", "cat", "chmod", "cksum", "dirname"]
+TOOLS += ["env", "grep", "id", "mkdir", "rm", "touch"]
 LINK = {
     "torch": "2.11.0",
     "torchaudio": "2.11.0",
@@ -46,8 +47,7 @@ class Machine:
         self.program("sox", "exit 0")
 
     def link(self, tool: str) -> None:
-        (found,) = [p for d in ("/usr/bin", "/bin") if (p := Path(d, tool)).exists()][:1]
-        (self.bin / tool).symlink_to(found)
+        (self.bin / tool).symlink_to(shutil.which(tool, path="/usr/bin:/bin"))
 
     def program(self, name: str, script: str) -> None:
         (self.bin / name).write_text(f"#!/bin/bash\n{script}\n")
@@ -64,7 +64,6 @@ class Machine:
             "chmod +x .venv/bin/python; echo $PWD/.venv >.venv/bin/activate\n"
             f'echo "made by {name}"; fi\n',
         )
-        self.link("chmod") if not (self.bin / "chmod").exists() else None
 
     @staticmethod
     def script(version: str, *, has_ensurepip: bool) -> str:
