@@ -18,6 +18,7 @@ from earmark.training.run import train_model
 from tests.source_graph import ROOT
 from tests.tracking.runs import (
     NAMES,
+    TRAINING,
     changed,
     client_of,
     followed,
@@ -26,21 +27,6 @@ from tests.tracking.runs import (
     work_of,
 )
 from tests.training.test_run import tiny_params, write_features
-
-TRAINING = """
-import os, sys, time
-from pathlib import Path
-from earmark.layout import Layout
-from earmark.params.reading import load_params
-from tests.tracking.runs import followed
-params = load_params(Path("params.yaml"))
-with followed(Layout(Path(sys.argv[1])), params) as run:
-    for epoch in range(int(sys.argv[2])):
-        run.log_epoch({"epoch": epoch + 1, "map_at_3": epoch / 10})
-    run.wait()
-    print("logged", flush=True)
-    time.sleep(float(sys.argv[3]))
-"""
 
 
 def die(run: TrackedRun) -> None:
@@ -62,7 +48,7 @@ def started(layout: Layout, params: Params, name: str = "densenet-0") -> Tracked
 def test_a_stopped_training_goes_on_in_its_run(
     layout: Layout, how: signal.Signals, status: str
 ) -> None:
-    command = [sys.executable, "-c", TRAINING, str(layout.root)]
+    command = [sys.executable, "-c", TRAINING, str(layout.root), "densenet-0"]
     with subprocess.Popen([*command, "3", "600"], cwd=ROOT, stdout=subprocess.PIPE) as first:
         assert first.stdout
         assert first.stdout.readline() == b"logged\n"

@@ -14,48 +14,38 @@ from earmark.params import Params
 from earmark.store import read_json
 from earmark.tracking.runs import TrackedRun
 from earmark.training.run import train_model
+from tests.processes import wait_until
 from tests.source_graph import ROOT
-from tests.tracking.runs import NAMES, changed, client_of, followed, parents_of, runs_of
+from tests.tracking.runs import (
+    EPOCHS,
+    NAMES,
+    TRAINING,
+    changed,
+    client_of,
+    followed,
+    parents_of,
+    runs_of,
+    trainings_of,
+)
 from tests.training.test_run import tiny_params, write_features
-
-RATES = dict.fromkeys(("learning_rate", "learning_rate_low", "learning_rate_high"), 0.1)
-CURVES = {"validation_loss": 1.0, **RATES}
-EPOCHS = [
-    {"epoch": 1, "train_loss": 1.5, "map_at_3": 0.5, **CURVES},
-    {"epoch": 2, "train_loss": 1.0, "map_at_3": 0.7, **CURVES},
-    {"epoch": 3, "train_loss": 0.5, "map_at_3": 0.6, **CURVES},
-]
-
-TRACK = """
-import sys
-from pathlib import Path
-from earmark.layout import Layout
-from earmark.params.reading import load_params
-from tests.tracking.runs import followed
-params = load_params(Path("params.yaml"))
-with followed(Layout(Path(sys.argv[1])), params, name=sys.argv[2]) as run:
-    for epoch in range(5):
-        run.log_epoch({"epoch": epoch + 1, "map_at_3": epoch / 10})
-    assert not run.is_lost
-"""
 
 
 @pytest.mark.slow
 def test_processes_that_make_the_store_at_once_share_it_and_one_parent(layout: Layout) -> None:
     shutil.rmtree(layout.home)
-    command = [sys.executable, "-c", TRACK, str(layout.root)]
+    command = [sys.executable, "-c", TRAINING, str(layout.root)]
     started = [
-        subprocess.Popen([*command, f"densenet-{i}"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, f"densenet-{i}", "5", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
         for i in range(4)
     ]
     for process in started:
         assert process.wait(120) == 0, process.stderr and process.stderr.read()
-    runs = runs_of(layout, "earmark/demo")
-    parents = {r.info.run_id for r in runs if r.data.tags.get("role") == "experiment"}
-    children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
-    assert len(parents) == 1
+    (parent,) = parents_of(layout, "earmark/demo")
+    children = trainings_of(layout, "earmark/demo")
     assert len(children) == 4
-    assert {r.data.tags["mlflow.parentRunId"] for r in children} == parents
+    assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
     assert {r.data.metrics["map_at_3"] for r in children} == {0.4}
 
 
@@ -95,7 +85,7 @@ def test_a_training_of_a_stage_is_tracked_with_its_tags_and_what_it_kept(layout:
     write_features(layout)
     train_model(tiny_params(), layout, "logmel", "densenet", "0", None, code="5f0c")
     kept = read_json(layout.model("densenet", "0") / "model.json")["kept"]
-    (run,) = [run for run in runs_of(layout, "earmark/tiny") if "stage" in run.data.tags]
+    (run,) = trainings_of(layout, "earmark/tiny")
     assert NAMES["tags"].items() <= run.data.tags.items()
     assert run.data.metrics["kept.epoch"] == kept["epoch"]
     assert run.data.metrics["kept.map_at_3"] == pytest.approx(kept["map_at_3"])
@@ -157,12 +147,10 @@ def test_system_metrics_are_logged_while_a_training_runs(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    expected = {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"}
     with followed(layout, params) as run:
         run.wait()
-        until = time.monotonic() + 30
-        while not (found := _system_metrics_of(layout, run)) and time.monotonic() < until:
-            time.sleep(0.05)
-    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= found
+        assert wait_until(lambda: expected <= _system_metrics_of(layout, run), seconds=30)
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
     with followed(layout, params) as run:
         run.wait()

@@ -10,11 +10,7 @@ import pytest
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.tracking.store import prepare_store
-from tests.tracking.runs import client_of, followed
-
-RATES = ("learning_rate", "learning_rate_low", "learning_rate_high")
-CURVES = ("train_loss", "validation_loss", "map_at_3", *RATES)
-HISTORY = [{"epoch": 1, **dict.fromkeys(CURVES, 0.5)}]
+from tests.tracking.runs import EPOCHS, client_of, followed
 
 
 @pytest.mark.parametrize("opened_by", ["make mlflow", "the next training"])
@@ -22,7 +18,7 @@ def test_artifacts_are_found_after_the_repository_was_moved(
     layout: Layout, params: Params, tmp_path: Path, opened_by: str
 ) -> None:
     with followed(layout, params) as run:
-        run.log_figures(HISTORY, np.eye(2, dtype=np.int64), ["bark", "bell"])
+        run.log_figures(EPOCHS, np.eye(2, dtype=np.int64), ["bark", "bell"])
     client = client_of(layout)
     experiment_id = client.get_run(run.run_id).info.experiment_id
     model = client.create_logged_model(experiment_id, name="ensemble", source_run_id=run.run_id)
@@ -36,7 +32,7 @@ def test_artifacts_are_found_after_the_repository_was_moved(
         prepare_store(moved)
     else:
         with followed(moved, params) as later:
-            later.log_figures(HISTORY, None, [])
+            later.log_figures(EPOCHS, None, [])
         assert not later.is_lost
     assert not layout.root.exists()  # nothing was written to the old place
     client = client_of(moved)
@@ -53,7 +49,7 @@ def test_a_copy_of_a_repository_and_its_original_have_artifacts_of_their_own(
     layout: Layout, params: Params, tmp_path: Path
 ) -> None:
     with followed(layout, params) as run:
-        run.log_figures(HISTORY, None, [])
+        run.log_figures(EPOCHS, None, [])
     copied = Layout(tmp_path / "copy")
     shutil.copytree(layout.root, copied.root)
     for one in (copied, layout):
