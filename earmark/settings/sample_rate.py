@@ -1,13 +1,11 @@
 """The working rate that fits the recordings of a user's folder."""
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
 from earmark.corpora.adapters import find
+from earmark.sound.headers import header_of
 from earmark.sound.recordings import path_of
 
 LOWEST_HZ = 8000  # of decode.sample_rate
@@ -46,10 +44,5 @@ def fit_sample_rate(document: Any, root: Path) -> list[str]:
 
 def native_rates(paths: list[Path]) -> Counter[int]:
     """How many recordings have which sample rate, by their headers; others are left out."""
-    counts: Counter[int] = Counter()
-    for path in filter(os.path.isfile, paths):  # to open a pipe would wait for ever
-        try:
-            counts[soundfile.info(os.fsencode(path)).samplerate] += 1
-        except (OSError, soundfile.SoundFileError, TypeError):
-            continue  # decoding says what is wrong with it
-    return counts
+    headers = map(header_of, paths)
+    return Counter(header.samplerate for header in headers if header is not None)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
@@ -29,17 +30,23 @@ def quiet_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+def header_of(path: Path) -> Any:
+    """What `soundfile.info` says of a recording; None if it can say nothing: decoding tells why."""
+    try:
+        if not path.is_file():  # to open a pipe would wait for ever
+            return None
+        with quiet_stderr():
+            return soundfile.info(os.fsencode(path))
+    except (OSError, soundfile.SoundFileError, TypeError):
+        return None
+
+
 def seconds_of(path: Path) -> float:
-    """How long a recording is by its header; NaN if that cannot be read, which decoding explains.
+    """How long a recording is by its header; NaN if that cannot be read.
 
     A header that promises more samples than a file of its size can hold tells nothing.
     """
-    try:
-        if not path.is_file():  # to open a pipe would wait for ever
-            return math.nan
-        n_bytes = path.stat().st_size
-        with quiet_stderr():
-            about = soundfile.info(os.fsencode(path))
-    except (OSError, soundfile.SoundFileError, TypeError):
+    header = header_of(path)
+    if header is None or header.frames >= _MOST_FRAMES * path.stat().st_size:
         return math.nan
-    return float(about.duration) if about.frames < _MOST_FRAMES * n_bytes else math.nan
+    return float(header.duration)
