@@ -108,10 +108,11 @@ def _kind_of(path: Path, home: str) -> str:
     try:
         mode = path.stat().st_mode
     except OSError:
-        return "dangling" if path.is_symlink() else "unreadable"
+        # Path's own raises an error in a folder that must not be searched.
+        return "dangling" if os.path.islink(path) else "unreadable"  # noqa: PTH114
     if kind := _KINDS.get(stat.S_IFMT(mode)):
         return kind
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK):
         return "unreadable"
     if any("\udc80" <= character <= "\udcff" for character in path.name):
         return _NOT_UTF8

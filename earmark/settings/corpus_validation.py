@@ -36,14 +36,19 @@ def corpus_problems(params: Params, layout: Layout) -> list[str]:
         return _metric_problems(one_tag_per_clip, params)
     if corpus.adapter not in ADAPTERS:
         return []  # option_problems reports it
+    unhashable = _folder_problems(params, layout)[0]
     try:
         clips = find_adapter(corpus.adapter).read_clips(root, corpus.table)
     except UserError as error:
-        return list(error.problems)
+        return [*error.problems, *unhashable]
+    except PermissionError:
+        if unhashable:  # which name what cannot be read, and its fix
+            return unhashable
+        raise
     problems = problems_of(clips, root=root, cv=params.cv, folds=params.fold_names)
     if not corpus.links_outside:
         problems += link_problems(clips["path"], root)
-    problems += _folder_problems(params, layout)[0]
+    problems += unhashable
     try:
         corrections = read_corrections(layout.root / corpus.label_corrections)
         problems += correction_problems(corrections, clips)

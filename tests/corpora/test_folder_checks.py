@@ -83,6 +83,22 @@ def test_a_file_that_nobody_may_read_is_named(root: Path, monkeypatch) -> None:
     assert "such as dog/a.wav: DVC cannot read it; run `chmod" in line
 
 
+def test_a_folder_that_nobody_may_search_is_named_before_its_files(root: Path, monkeypatch) -> None:
+    stat = Path.stat
+
+    def refuse(path: Path, **options: bool) -> os.stat_result:
+        if path.parent.name == "dog":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    with monkeypatch.context() as patch:  # chmod does not stop root
+        patch.setattr(Path, "stat", refuse)
+        patch.setattr(os, "access", lambda path, mode: path.name != "dog" or not mode & os.X_OK)
+        ((line,), _) = folder_problems(root, in_repository=True)
+    assert "2 files or folders without read permission" in line
+    assert "such as dog: DVC cannot read it; run `chmod -R u+rX` on it" in line
+
+
 def test_names_that_are_not_utf8_are_told_with_the_command_that_renames_them(root: Path) -> None:
     (root / "dog" / os.fsdecode(b"caf\xe9.wav")).touch()
     (root / "dog" / "caf\u00e9.wav").touch()

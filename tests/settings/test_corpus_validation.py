@@ -1,5 +1,6 @@
 """Keys that the labels of a corpus contradict are refused before anything is decoded."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,25 @@ def test_every_misfit_is_reported_at_once(demo, recordings):
 def test_a_label_group_of_unknown_tags_is_refused(demo, recordings):
     (problem,) = problems(demo, recordings, "", {"evaluate.label_groups": {"pet": ["cow"]}})
     assert "evaluate.label_groups.pet: cow is no tag of the corpus" in problem
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other_line(demo, recordings, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "dog":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    os.mkfifo(recordings / "cat" / "pipe.wav")
+    with monkeypatch.context() as patch:  # chmod does not stop root
+        patch.setattr(os, "scandir", refuse)
+        patch.setattr(os, "access", lambda path, _: Path(path).name != "dog")
+        lines = problems(demo, recordings, "", {})
+    assert [line.split(" in ")[0] for line in lines] == [
+        "corpus.root: 1 pipe",
+        "corpus.root: 1 file or folder without read permission",
+    ]
 
 
 def test_missing_corrections_are_refused(demo, recordings):
