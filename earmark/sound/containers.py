@@ -11,6 +11,7 @@ from earmark.sound.promises import n_bytes_promised
 
 # Writers into a pipe cannot know the length: ffmpeg leaves 0xFFFFFFFF, SoX 0x7FFFF000 or near it.
 _STREAMED_FROM = 0x7FFFF000
+_WAV = (b"RIFF", b"RIFX", b"RF64")
 _OGG_START_OF_STREAM, _OGG_END_OF_STREAM = 0x02, 0x04
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -39,17 +40,18 @@ def cut_short(file: BinaryIO) -> str:
     """
     n_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
-    magic = file.read(4)
+    head = file.read(8)
+    magic = head[:4]
     if magic == b"OggS":
         return _ogg_shortfall(file, n_bytes)
-    if magic not in (b"RIFF", b"RIFX", b"RF64"):
+    if magic not in _WAV:
         promised = n_bytes_promised(file, magic)
         if promised > n_bytes:
             return f"it ends after {n_bytes} of {promised} bytes"
         several = "it is several mp3 files in a row, of which libsndfile decodes the first alone"
         return several if is_followed(file) else ""
     data = wav_data(file)
-    if data is None and _riff_bytes(file) + 8 > n_bytes:
+    if data is None and (len(head) < 8 or _riff_bytes(head) + 8 > n_bytes):
         return f"it ends after {n_bytes} bytes, within the header"
     if data is not None and data.is_cut:
         return f"{data.n_bytes_held} of {data.n_bytes_promised} bytes of samples exist"
@@ -66,7 +68,7 @@ def with_length(file: BinaryIO) -> BinaryIO | None:
         return None
     file.seek(0)
     head = bytearray(file.read(data.starts_at))
-    order = ">" if head[:4] == b"RIFX" else "<"
+    order = _order(head)
     n_bytes = min(data.n_bytes_held, _STREAMED_FROM)  # which is a placeholder itself
     struct.pack_into(f"{order}I", head, data.starts_at - 4, n_bytes)
     struct.pack_into(f"{order}I", head, 4, n_bytes + data.starts_at - 8)
@@ -96,9 +98,9 @@ def wav_data(file: BinaryIO) -> WavData | None:
     n_file_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     riff = file.read(12)
-    if riff[:4] not in (b"RIFF", b"RIFX", b"RF64") or riff[8:] != b"WAVE":
+    if riff[:4] not in _WAV or riff[8:] != b"WAVE":
         return None
-    order = ">" if riff[:4] == b"RIFX" else "<"
+    order = _order(riff)
     block_bytes, long_bytes = 1, 0
     while len(head := file.read(8)) == 8:
         name, n_bytes = struct.unpack(f"{order}4sI", head)
@@ -106,7 +108,7 @@ def wav_data(file: BinaryIO) -> WavData | None:
         if name == b"data":
             held = n_file_bytes - starts_at
             promised = long_bytes or n_bytes
-            streamed = _is_streamed(riff[:4], _riff_bytes(file), promised, n_file_bytes)
+            streamed = _is_streamed(riff[:4], _riff_bytes(riff), promised, n_file_bytes)
             return WavData(starts_at, promised, held, block_bytes, streamed)
         body = file.read(min(n_bytes, 16))
         if name == b"fmt " and len(body) >= 14:
@@ -125,14 +127,12 @@ def _is_streamed(magic: bytes, riff_bytes: int, data_bytes: int, n_file_bytes: i
     return data_bytes >= _STREAMED_FROM
 
 
-def _riff_bytes(file: BinaryIO) -> int:
-    """The length in bytes 4 to 8; the file's position stays."""
-    at = file.tell()
-    file.seek(0)
-    head = file.read(8)
-    file.seek(at)
-    order = ">" if head[:4] == b"RIFX" else "<"
-    return int(struct.unpack(f"{order}I", head[4:8])[0]) if len(head) == 8 else 2**32
+def _order(head: bytes | bytearray) -> str:
+    return ">" if head[:4] == b"RIFX" else "<"
+
+
+def _riff_bytes(head: bytes) -> int:
+    return int(struct.unpack_from(f"{_order(head)}I", head, 4)[0])
 
 
 def _ogg_shortfall(file: BinaryIO, n_bytes: int) -> str:

@@ -361,10 +361,10 @@ def _read(path: Path) -> Iterator[tuple[Int16 | Float32, int]]:
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
         text = str(getattr(error, "error_string", error))
         finding = f"libsndfile cannot decode it ({text})"
-        found = impostor(head) or Impostor(finding, "convert it to wav or flac, or leave it out")
-        if "does not exist" in text and not impostor(head):  # as it says of an mp3 without frames
-            found = Impostor("is no mp3: no frame of one was found", again)
-        raise UnusableAudio(path, "unreadable", *found) from None
+        unknown = Impostor(finding, "convert it to wav or flac, or leave it out")
+        if "does not exist" in text:  # as it says of an mp3 without frames
+            unknown = Impostor("is no mp3: no frame of one was found", again)
+        raise UnusableAudio(path, "unreadable", *(impostor(head) or unknown)) from None
     if n_read < n_promised:
         finding = f"it cannot be decoded to the end of its {n_promised} samples"
         raise UnusableAudio(path, "truncated", finding, again)

@@ -13,7 +13,6 @@ class Impostor(NamedTuple):
 
 _FETCH = "fetch the recording again, or leave it out"
 _CONVERT = "convert it (`ffmpeg -i FILE NEW.wav`), or leave it out"
-_HEAD_BYTES = 512
 # What the first bytes match; the first pattern that fits decides.
 _KNOWN = (
     (rb"version https://git-lfs", Impostor("is a pointer of git-lfs", "run `git lfs pull`")),
@@ -42,7 +41,6 @@ def impostor(head: bytes) -> Impostor | None:
     >>> impostor(b"<!DOCTYPE html><title>404</title>").finding
     'is a web page'
     """
-    head = head[:_HEAD_BYTES]
     for pattern, known in _KNOWN:
         if re.match(pattern, head):
             return known
