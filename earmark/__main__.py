@@ -162,7 +162,7 @@ def predict(
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)  # before torch is imported
     from earmark.inference.predict import load_ensemble, recordings, unusable_line
-    from earmark.sound.decoding import UnusableAudio
+    from earmark.sound.unusable import UnusableAudio
 
     ensemble = load_ensemble(params.runtime, layout)
     typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
@@ -208,8 +208,8 @@ def embed(
     """Embed recordings with VGGish: 128 values for each 0.96 s."""
     from earmark.inference.embed import Embedder, as_table
     from earmark.inference.predict import recordings, unusable_line
-    from earmark.sound.decoding import UnusableAudio
     from earmark.sound.recordings import name_of
+    from earmark.sound.unusable import UnusableAudio
     from earmark.store import write_table
 
     if out.suffix not in (".parquet", ".csv"):

@@ -16,7 +16,7 @@ import pytest
 
 from earmark.errors import UserError
 from earmark.processes import map_ordered
-from earmark.sound.decoding import UnusableAudio
+from earmark.sound.unusable import UnusableAudio
 from tests.processes import is_running, wait_until
 from tests.source_graph import ROOT
 

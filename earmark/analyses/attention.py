@@ -20,9 +20,10 @@ from earmark.features.logmel import LogMel, slaney_mel_weights
 from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES, SAMPLE_RATE
 from earmark.layout import Layout
 from earmark.params import Trim
-from earmark.sound.decoding import UnusableAudio, decode
+from earmark.sound.decoding import decode
 from earmark.sound.samples import Int16, as_float
 from earmark.sound.trimming import trim
+from earmark.sound.unusable import UnusableAudio
 from earmark.spool import Scratch
 from earmark.store import Store
 from earmark.taggers.device import Device

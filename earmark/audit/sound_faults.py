@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from earmark.audit.findings import Finding
-from earmark.sound.decoding import QUIETEST_PEAK
+from earmark.sound.excerpts import QUIETEST_PEAK
 from earmark.wording import first_of
 
 TOPIC = "sound"

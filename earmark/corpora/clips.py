@@ -15,7 +15,7 @@ from earmark.corpora.text_tables import refused_in_path
 from earmark.errors import UserError
 from earmark.labels import SEPARATOR, is_multi_label, tags_of
 from earmark.params import CrossValidation
-from earmark.sound.decoding import SHORTEST_SECONDS
+from earmark.sound.excerpts import SHORTEST_SECONDS
 from earmark.sound.recordings import name_of
 from earmark.wording import first_of, hidden_in, look_alikes, named, shortened
 

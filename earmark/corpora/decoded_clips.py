@@ -9,8 +9,10 @@ import pandas as pd
 
 from earmark.corpora.quarantine import quarantine_row, quarantine_table
 from earmark.processes import map_ordered
-from earmark.sound.decoding import Decoded, Span, UnusableAudio, decode_excerpts
+from earmark.sound.decoding import decode_excerpts
+from earmark.sound.excerpts import Decoded, Span
 from earmark.sound.recordings import path_of
+from earmark.sound.unusable import UnusableAudio
 from earmark.spool import MEMORY_BYTES, Scratch
 from earmark.store import StoreWriter
 

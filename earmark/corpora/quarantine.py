@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from earmark.errors import UserError
-from earmark.sound.decoding import UnusableAudio
+from earmark.sound.unusable import UnusableAudio
 
 COLUMNS = ["clip", "split", "path", "reason", "message"]
 _N_SHOWN = 10

@@ -23,9 +23,10 @@ from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Runtime
-from earmark.sound.decoding import UnusableAudio, decode
+from earmark.sound.decoding import decode
 from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording, name_of
 from earmark.sound.trimming import trim
+from earmark.sound.unusable import UnusableAudio
 from earmark.spool import Scratch
 from earmark.store import read_json
 from earmark.taggers.device import Device

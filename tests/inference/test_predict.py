@@ -14,7 +14,8 @@ from earmark.inference import predict
 from earmark.inference.predict import Ensemble, Prediction, load_ensemble
 from earmark.layout import Layout
 from earmark.params import Runtime
-from earmark.sound.decoding import UnusableAudio, decode
+from earmark.sound.decoding import decode
+from earmark.sound.unusable import UnusableAudio
 from earmark.store import write_json
 from tests.waveforms import tone
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.sound.decoding import REASONS, Decoded, UnusableAudio, decode, decode_excerpts
+from earmark.sound.decoding import decode, decode_excerpts
+from earmark.sound.excerpts import Decoded
 from earmark.sound.samples import as_float, as_int16, resample
+from earmark.sound.unusable import REASONS, UnusableAudio
 from tests.waveforms import noise
 
 RATE = 44_100
@@ -287,7 +289,7 @@ def test_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
 def test_recording_longer_than_one_block_is_joined(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earmark.sound.decoding._BLOCK_FRAMES", 1000)
+    monkeypatch.setattr("earmark.sound.reading._BLOCK_FRAMES", 1000)
     samples = noise()
     path = written(tmp_path / "a.wav", samples)
     np.testing.assert_array_equal(decode(path, sample_rate=RATE).waveform, samples)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.sound.decoding import UnusableAudio, decode, decode_excerpts
+from earmark.sound.decoding import decode, decode_excerpts
 from earmark.sound.recordings import files_below, name_of, path_of
 from earmark.sound.samples import as_float
+from earmark.sound.unusable import UnusableAudio
 from tests.waveforms import noise, tone
 
 RATE = 44_100

@@ -11,9 +11,11 @@ import soundfile
 
 from earmark.features import FeatureType, build
 from earmark.features.extraction import extract
-from earmark.sound.decoding import WHOLE, Decoded, UnusableAudio, decode, decode_excerpts
+from earmark.sound.decoding import decode, decode_excerpts
+from earmark.sound.excerpts import WHOLE, Decoded
 from earmark.sound.samples import Resampler, as_float, as_int16, resample
 from earmark.sound.trimming import trim
+from earmark.sound.unusable import UnusableAudio
 from earmark.spool import FileRows, Scratch
 from tests.source_graph import ROOT
 from tests.waveforms import noise
@@ -35,7 +37,7 @@ def waveform_of(decoded: Decoded | UnusableAudio) -> np.ndarray:
 
 @pytest.fixture
 def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earmark.sound.decoding._BLOCK_FRAMES", 997)
+    monkeypatch.setattr("earmark.sound.reading._BLOCK_FRAMES", 997)
     monkeypatch.setattr("earmark.sound.trimming._BLOCK_SAMPLES", 5000)
     for module in ("spectrum", "logmel", "vggish"):
         monkeypatch.setattr(f"earmark.features.{module}.BLOCK_SAMPLES", 30_000)
@@ -159,14 +161,14 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import earmark.features.logmel, earmark.features.spectrum, earmark.features.vggish
-import earmark.sound.decoding, earmark.sound.trimming
+import earmark.sound.decoding, earmark.sound.reading, earmark.sound.trimming
 from earmark.features import build
 from earmark.features.extraction import extract
 from earmark.processes import set_threads
 from earmark.spool import Scratch
 
 set_threads(1)
-earmark.sound.decoding._BLOCK_FRAMES = earmark.sound.trimming._BLOCK_SAMPLES = 1 << 18
+earmark.sound.reading._BLOCK_FRAMES = earmark.sound.trimming._BLOCK_SAMPLES = 1 << 18
 for module in (earmark.features.logmel, earmark.features.spectrum, earmark.features.vggish):
     module.BLOCK_SAMPLES = 1 << 20
 folder, logmel = Path(sys.argv[1]), json.loads(sys.argv[2])
