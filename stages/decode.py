@@ -8,7 +8,7 @@ Params: corpus, decode
 from typing import Any
 
 from earmark.corpora.adapters import find
-from earmark.corpora.clips import check_clips
+from earmark.corpora.clip_checks import check_clips
 from earmark.corpora.decoded_clips import decode_clips, store_clips, summarise_decoding
 from earmark.corpora.folder_checks import link_problems
 from earmark.corpora.quarantine import check_quarantine

@@ -6,7 +6,7 @@ from typing import get_args
 
 from earmark.corpora.adapters import ADAPTERS
 from earmark.corpora.adapters import find as find_adapter
-from earmark.corpora.clips import problems_of
+from earmark.corpora.clip_checks import problems_of
 from earmark.corpora.corrections import problems_of as correction_problems
 from earmark.corpora.corrections import read_corrections
 from earmark.corpora.file_checks import missing_files

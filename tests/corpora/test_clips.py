@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from earmark.corpora.clips import check_clips, clip_counts, clips_table, problems_of
+from earmark.corpora.clip_checks import check_clips, clip_counts, problems_of
+from earmark.corpora.clips import clips_table
 from earmark.errors import UserError
 from earmark.params import CrossValidation, Scheme
 from tests.corpora.corpus_trees import touch

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from earmark.corpora.adapters import folder
-from earmark.corpora.clips import problems_of
+from earmark.corpora.clip_checks import problems_of
 from earmark.errors import UserError
 from earmark.params import CrossValidation, Scheme
 from tests.corpora.corpus_trees import touch
