@@ -8,6 +8,7 @@ Params: cv, folds (to refuse wrong names), corpus.label_corrections, seed
 import pandas as pd
 
 from earmark.corpora.corrections import apply_corrections
+from earmark.corpora.split_names import fold_columns
 from earmark.corpora.split_summary import summarise_split
 from earmark.corpora.splits import folds_table, split_training_clips, usable_clips
 from earmark.corpora.stored_tables import read_clips
@@ -38,6 +39,6 @@ if __name__ == "__main__":
         s.log.info(
             "split: %d clips in folds %s, %d test clips",
             (folds["split"] == "train").sum(),
-            ", ".join(str(name)[5:] for name in folds if str(name).startswith("fold_")),
+            ", ".join(name.removeprefix("fold_") for name in fold_columns(folds)),
             (folds["split"] == "test").sum(),
         )

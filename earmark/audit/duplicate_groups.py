@@ -8,6 +8,7 @@ import pandas as pd
 from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.findings import Finding
 from earmark.audit.pairs import group_of
+from earmark.corpora.split_names import fold_columns
 from earmark.wording import counted, first_of
 
 TOPIC = "duplicates"
@@ -55,8 +56,7 @@ def _roles(clips: pd.DataFrame, folds: pd.DataFrame | None) -> dict[str, tuple[s
     """The role of each clip (train, validation or test) in every fold."""
     if folds is None:
         return {clip: (split,) for clip, split in clips[["clip", "split"]].to_numpy()}
-    columns = [name for name in folds if str(name).startswith("fold_")]
-    return {row[0]: tuple(row[1:]) for row in folds[["clip", *columns]].to_numpy()}
+    return {row[0]: tuple(row[1:]) for row in folds[["clip", *fold_columns(folds)]].to_numpy()}
 
 
 def _leak(roles: dict[str, tuple[str, ...]], first: str, second: str) -> str:

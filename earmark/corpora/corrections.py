@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from earmark.corpora.split_names import DROPPED, TRAIN, UNUSED, VALIDATION
+from earmark.corpora.split_names import DROPPED, TRAIN, UNUSED, VALIDATION, fold_columns
 from earmark.corpora.text_tables import read_cells
 from earmark.csv_files import original
 from earmark.errors import UserError
@@ -161,7 +161,7 @@ def apply_corrections(
     )
     is_dropped = decision == "drop"
     corrected.loc[is_dropped, "split"] = DROPPED
-    for name in _fold_columns(folds):
+    for name in fold_columns(folds):
         validates = folds[name] == VALIDATION
         corrected.loc[is_dropped & validates, name] = DROPPED
         corrected.loc[is_dropped & ~validates, name] = UNUSED
@@ -175,7 +175,7 @@ def apply_corrections(
 
 def _counts(folds: pd.DataFrame, decision: pd.Series, label: pd.Series) -> dict[str, Any]:
     is_changed = (decision == "change") & (label != folds["label"])
-    validates = (folds[_fold_columns(folds)] == VALIDATION).any(axis=1)
+    validates = (folds[fold_columns(folds)] == VALIDATION).any(axis=1)
     n_corrected = int((validates & (is_changed | (decision == "drop"))).sum())
     return {
         "kept": int((decision == "keep").sum()),
@@ -189,14 +189,10 @@ def _counts(folds: pd.DataFrame, decision: pd.Series, label: pd.Series) -> dict[
     }
 
 
-def _fold_columns(folds: pd.DataFrame) -> list[str]:
-    return [str(name) for name in folds if str(name).startswith("fold_")]
-
-
 def _check_classes(corrected: pd.DataFrame, folds: pd.DataFrame) -> None:
     tags = tags_of(folds.loc[folds["split"] == "train", "label"])
     problems = []
-    for name in _fold_columns(folds):
+    for name in fold_columns(folds):
         left = tags_of(corrected.loc[corrected[name] == TRAIN, "label"])
         fold = name.removeprefix("fold_")
         if lost := sorted(set(tags) - set(left)):

@@ -2,10 +2,17 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from earmark.wording import first_of
 
 TRAIN, VALIDATION, UNUSED = "train", "validation", ""
 DROPPED = "dropped"  # by the user: only predicted, in the folds that would validate it
+
+
+def fold_columns(table: pd.DataFrame) -> list[str]:
+    """The columns fold_<name> of a table, one for each fold."""
+    return [str(name) for name in table if str(name).startswith("fold_")]
 
 
 def check_names(folds: Sequence[str], valid: Sequence[str]) -> None:

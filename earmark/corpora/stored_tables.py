@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from earmark.corpora.split_names import fold_columns
 from earmark.errors import reading
 from earmark.layout import Layout
 from earmark.store import Record, read_json, read_table
@@ -33,7 +34,7 @@ def read_folds(layout: Layout, folds: Iterable[str] = ()) -> pd.DataFrame:
     columns = ("clip", "label", "split", *(f"fold_{one}" for one in folds))
     table = read_table(layout.folds, *columns)
     with reading(layout.folds):
-        if not any(str(column).startswith("fold_") for column in table):
+        if not fold_columns(table):
             raise ValueError("no column of a fold in it")
     return table
 
