@@ -47,9 +47,9 @@ def run(params: Params, layout: Layout) -> int:
         layout.class_mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata
     ) as store:
         for new, waveform in zip(plan, made, strict=True):
-            facts = {"clip": new.clip, "variant": new.variant, "partner": new.partner}
+            names = {"clip": new.clip, "variant": new.variant, "partner": new.partner}
             drawn = json.dumps(new.values, sort_keys=True)
-            store.append(waveform, split="train", drawn=drawn, **facts)
+            store.append(waveform, split="train", drawn=drawn, **names)
     return len(plan)
 
 

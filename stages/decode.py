@@ -41,9 +41,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
             scratch_folder=store.scratch_folder,
         )
         clips, quarantine = store_clips(clips, decoded, store)
-        listed = (
-            layout.home / "quarantine.csv"
-        )  # outside of DVC, which deletes a failed stage's outs
+        # Outside of DVC, which deletes the outs of a stage that fails.
+        listed = layout.home / "quarantine.csv"
         write_table(listed, quarantine)
         check_quarantine(
             quarantine, n_clips=len(clips), limit=corpus.max_quarantined, listed=listed

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.sound.samples import Float32, resample
+from earmark.spool import blocks_of
 
 RATE = 16_000
 WINDOW = 2048
@@ -78,8 +79,7 @@ def band_energies(at_16k: Float32, *, hop_length: int) -> Float32:
     if len(at_16k) < WINDOW:
         return np.zeros((0, N_BITS + 1), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(at_16k, WINDOW)[::hop_length]
-    blocks = [frames[i : i + _BLOCK_FRAMES] for i in range(0, len(frames), _BLOCK_FRAMES)]
-    return np.concatenate([_energies(block) for block in blocks])
+    return np.concatenate([_energies(block) for block in blocks_of(frames, _BLOCK_FRAMES)])
 
 
 def _energies(frames: Float32) -> Float32:

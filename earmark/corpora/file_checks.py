@@ -81,8 +81,8 @@ def _meant(missing: Sequence[str], root: Path) -> dict[str, str]:
         spelling = _spelling(path)
         by_spelling[spelling] = path
         by_spelling.setdefault(str(PurePosixPath(spelling).with_suffix("")), path)
-    found = {path: by_spelling.get(_spelling(path)) for path in missing}
-    return {path: file for path, file in found.items() if file}
+    spellings = {path: _spelling(path) for path in missing}
+    return {path: by_spelling[one] for path, one in spellings.items() if one in by_spelling}
 
 
 def _spelling(path: str) -> str:

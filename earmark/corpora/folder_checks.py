@@ -68,20 +68,20 @@ def folder_problems(root: Path, *, in_repository: bool) -> tuple[list[str], list
     Returns:
         Problems, then warnings, a line for each kind of file.
     """
-    found = _scan(root)
+    names_of_kind = _scan(root)
     problems = []
     for kind, (one, many, fix) in _UNHASHABLE.items():
-        if names := found.get(kind):
+        if names := names_of_kind.get(kind):
             problems.append(f"corpus.root: {_such_as(names, root, one, many)}: {fix}")
     warnings = []
-    if names := found.get(_NOT_UTF8):
+    if names := names_of_kind.get(_NOT_UTF8):
         text = f"corpus.root: {_such_as(names, root, 'name', 'names')} that is not UTF-8"
         fix = f"rename them, as with `convmv -f latin1 -t utf8 -r --notest {root}`"
         if in_repository:
             warnings.append(f"{text}: DVC leaves them out and notices no change of them; {fix}")
         else:
             problems.append(f"{text}: DVC cannot hash them; {fix}")
-    if names := found.get(_BEHIND_LINK):
+    if names := names_of_kind.get(_BEHIND_LINK):
         text = _such_as(names, root, "link to a folder", "links to folders")
         fix = "after a change there run `dvc repro --force decode`"
         warnings.append(f"corpus.root: {text} outside: DVC does not look into it; {fix}")
@@ -94,14 +94,14 @@ def _such_as(names: list[str], root: Path, one: str, many: str) -> str:
 
 def _scan(root: Path) -> dict[str, list[str]]:
     """Kind -> names of all below the root that are not plain files and folders."""
-    found: dict[str, list[str]] = {}
+    names_of_kind: dict[str, list[str]] = {}
     home = os.path.realpath(root)
     for parent, folders, files in os.walk(root):
         for name in sorted([*folders, *files]):
             path = Path(parent, name)
             if kind := _kind_of(path, home):
-                found.setdefault(kind, []).append(name_of(path.relative_to(root)))
-    return found
+                names_of_kind.setdefault(kind, []).append(name_of(path.relative_to(root)))
+    return names_of_kind
 
 
 def _kind_of(path: Path, home: str) -> str:

@@ -205,16 +205,12 @@ def _cell_problem(raw: pd.DataFrame, table: Path, name: str) -> str:
     hidden = raw[name].map(refused_in_path if name == "path" else hidden_in)
     if (has_hidden := hidden != "").any():
         rows, first = raw.loc[has_hidden, ROW].tolist(), hidden[has_hidden].iloc[0]
-        what = "a line break" if first in ("U+000A", "U+000D") else f"the hidden character {first}"
-        fix = (
-            "delete it; a missing quotation mark may be the cause"
-            if "line" in what
-            else "delete it"
-        )
-        return f"{table}: {named('row', rows)}: {name} has {what}; {fix}"
-    if (is_long := raw[name].str.len() > LONGEST).any():
+        problem = f"has the hidden character {first}; delete it"
+        if first in ("U+000A", "U+000D"):
+            problem = "has a line break; delete it; a missing quotation mark may be the cause"
+    elif (is_long := raw[name].str.len() > LONGEST).any():
         rows = raw.loc[is_long, ROW].tolist()
-        return (
-            f"{table}: {named('row', rows)}: {name} is longer than {LONGEST} characters; shorten it"
-        )
-    return ""
+        problem = f"is longer than {LONGEST} characters; shorten it"
+    else:
+        return ""
+    return f"{table}: {named('row', rows)}: {name} {problem}"

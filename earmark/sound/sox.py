@@ -181,9 +181,7 @@ def apply(
     """
     if waveform.ndim != 1 or not len(waveform) or waveform.dtype != np.int16:
         raise ValueError(f"expected int16 (T,), T > 0, got {waveform.dtype} {waveform.shape}")
-    if (
-        effect == "compand"
-    ):  # it depends on the level of its input, so the headroom is made in its output
+    if effect == "compand":  # it depends on the level of its input: its output gets the headroom
         volume, composed = 1.0, arguments(effect, values, gain_db=-20 * math.log10(_HEADROOM))
     else:
         volume, composed = 1 / _HEADROOM, arguments(effect, values)
