@@ -107,13 +107,14 @@ def test_a_round_is_lost_where_files_differ_or_something_half_made_is_left(
 
 
 def test_a_signal_finds_stages_and_workers_and_whatever_goes_on_is_seen(clone: Clone) -> None:
-    worker = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    code = "import time; time.sleep(60)"  # not input(): of a closed stdin it returns at once
+    worker = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
     (clone.root / "stages").mkdir()
     (clone.root / "stages" / "made_up.py").write_text(worker)
     process = clone.start("sh", "-c", "python -m stages.made_up; true")
     try:
         found = None
-        while found is None or "input()" not in found.cmdline():  # it may not be itself yet
+        while found is None or code not in found.cmdline():  # it may not be itself yet
             found = clone.target("worker", process.pid)
             assert process.poll() is None
         assert clone.target("dvc", process.pid).pid == process.pid
