@@ -1,6 +1,11 @@
 """The order of the files: what takes minutes comes first, so that both workers end together."""
 
+import os
+
 import pytest
+
+# Of a training of seconds they measure nothing, and their thread outlives the test.
+os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -146,6 +146,7 @@ def test_the_experiment_opens_in_the_view_for_machine_learning_until_a_user_says
 def test_system_metrics_are_logged_while_a_training_runs(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     expected = {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"}
     with followed(layout, params) as run:
@@ -166,6 +167,7 @@ def _system_metrics_of(layout: Layout, run: TrackedRun) -> set[str]:
 def test_a_monitor_that_waits_for_a_server_does_not_hold_the_end_of_a_training(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
     monkeypatch.setattr("earmark.tracking.runs.MONITOR_SECONDS", 0.1)
     with followed(layout, params) as run:
         run.wait()
