@@ -320,9 +320,11 @@ def test_fifty_of_fifty_kills_at_random_moments_end_in_one_line():
 
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from earmark.processes import map_ordered
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
 def work(item):
     Path(sys.argv[1], str(os.getpid())).touch()
