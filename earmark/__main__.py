@@ -95,13 +95,17 @@ def profile_use(
     name: str,
     root: Annotated[str, typer.Option(help="The folder of the recordings.")] = "",
     table: Annotated[str, typer.Option(help="A csv with columns path and label.")] = "",
+    weights: Annotated[str, typer.Option(help="Of a pretrained network, from `convert`.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A short run, to try it out.")] = False,
 ) -> None:
     """Write params.yaml for a profile, and say what changed and what a run will cost."""
     from earmark.settings.profiles import QUICK, use
 
     layout = Layout.here()
-    for line in use(layout, name, root=root, table=table, cwd=Path.cwd(), quick=quick):
+    changes = use(
+        layout, name, root=root, table=table, weights=weights, cwd=Path.cwd(), quick=quick
+    )
+    for line in changes:
         typer.echo(line)
     if quick:
         typer.echo(QUICK)
@@ -195,6 +199,19 @@ def convert(
     from earmark.published.weights.conversion import convert as converted
 
     typer.echo("\n".join(converted(source, out, sha256=sha256).lines(source, out)))
+
+
+@app.command()
+def verify_weights(
+    weights: Annotated[Path, typer.Argument(help="As published, or as `convert` wrote them.")],
+    reference: Annotated[Path, typer.Option(help="An npz: path, embedding and logits of clips.")],
+    recordings: Annotated[Path, typer.Option(help="The folder that those paths start from.")],
+) -> None:
+    """Compare a pretrained network with what its authors' code made of the same recordings."""
+    from earmark.inference.verification import verify
+
+    for line in verify(weights, reference, recordings):
+        typer.echo(line)
 
 
 @app.command()

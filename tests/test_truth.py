@@ -39,7 +39,7 @@ LEVELS = [
     "layout seeding labels spool whole_files networks",
     "workers",
     "processes",
-    "params csv_files",
+    "params csv_files weights",
     "store code_digests exits",
     "sound published restoring",
     "corpora features",

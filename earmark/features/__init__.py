@@ -11,13 +11,15 @@ from typing import Any
 
 from earmark.features.feature_type import FeatureType
 
-__all__ = ["FEATURE_TYPES", "FeatureType", "build", "find"]
+__all__ = ["FEATURE_TYPES", "FeatureType", "build", "find", "kind_of"]
 
 # Names alone, so that a type enters the code digest of the features that use it and of no other.
 FEATURE_TYPES: dict[str, str] = {
     "logmel": "earmark.features.logmel:LogMel",
     "mfcc": "earmark.features.logmel:Mfcc",
     "waveform": "earmark.features.waveform:Waveform",
+    "mn_logmel": "earmark.features.mn:MnLogMel",
+    "mn": "earmark.features.mn:Mn",
     "patches": "earmark.features.vggish:VggishPatches",
     "embedding": "earmark.features.embedding:Embedding",
 }
@@ -40,6 +42,15 @@ def find(type_: str) -> type[FeatureType]:
     module, name = FEATURE_TYPES[type_].split(":")
     class_: type[FeatureType] = getattr(import_module(module), name)
     return class_
+
+
+def kind_of(type_: str) -> str:
+    """The type of feature that networks know a type as: a backbone's rows are embeddings.
+
+    Raises:
+        ValueError: there is no such type.
+    """
+    return find(type_).kind or type_
 
 
 def build(type_: str, options: Mapping[str, Any], *, sample_rate: int) -> FeatureType:

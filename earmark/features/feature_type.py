@@ -29,6 +29,7 @@ class FeatureType(ABC):
     """Turns a waveform into rows to store, and says how segments of them reach a network.
 
     Attributes:
+        kind: the type that networks know it as; "" is its own name.
         segment_key: the key of a model's `input` that gives the length of a segment.
         padding: of a clip that is shorter than its segment, unless the model's input gives another.
         standardisation: by the mean and deviation of the whole array, of each column, or none.
@@ -39,6 +40,7 @@ class FeatureType(ABC):
         silence: one row of silence, for padding.
     """
 
+    kind: ClassVar[str] = ""
     segment_key: ClassVar[str]
     padding: ClassVar[Padding] = "right"
     standardisation: ClassVar[Literal["array", "column", "none"]] = "none"

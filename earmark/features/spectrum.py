@@ -74,6 +74,25 @@ def spectra_in_chunks(
         yield slice(first, first + n), spectra[:n]
 
 
+def mel_triangles(
+    sample_rate: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz: float
+) -> NDArray[np.float64]:
+    """The bank (F, M) of HTK and Kaldi: triangles of height 1 that are linear in mel, not in Hz."""
+    bins_mel = _hz_to_mel(np.linspace(0, sample_rate / 2, n_fft // 2 + 1))[:, None]  # (F, 1)
+    lowest_mel, highest_mel = _hz_to_mel(np.array([f_min_hz, f_max_hz]))
+    edges_mel = np.linspace(lowest_mel, highest_mel, n_mels + 2)
+    low, centre, high = edges_mel[:-2], edges_mel[1:-1], edges_mel[2:]
+    rising = (bins_mel - low) / (centre - low)
+    falling = (high - bins_mel) / (high - centre)
+    weights: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
+    return weights
+
+
+def _hz_to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    mel: NDArray[np.float64] = 1127 * np.log1p(frequency_hz / 700)
+    return mel
+
+
 @cache
 def hann(length: int) -> torch.Tensor:
     """The periodic window (W,)."""

@@ -27,6 +27,7 @@ NETWORKS: dict[str, str] = {
     "multilevel_attention": "earmark.networks.attention:MultiLevelAttention",
     "cbir": "earmark.networks.cbir:CBIR",
     "samplecnn": "earmark.networks.samplecnn:SampleCNN",
+    "mobilenet": "earmark.networks.mobilenet:MobileNet",
     "rese2multi": "earmark.networks.rese2multi:ReSE2Multi",
 }
 

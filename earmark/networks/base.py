@@ -55,6 +55,13 @@ class Network(nn.Module, ABC):
             ValueError: the segments have another shape than the network reads.
         """
 
+    def features_over_time(self, x: Any) -> Tensor:
+        """Return the features as they follow each other in time, (B, R, D): here one row.
+
+        Networks that can tell moments apart override this; the mean over R is `forward_features`.
+        """
+        return self.forward_features(x).unsqueeze(1)
+
     def forward_head(self, features: Tensor) -> Tensor:
         """Return the logits (B, K) of what `forward_features` returned."""
         logits: Tensor = self.head(features)  # (B, K)

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from earmark import features
 from earmark.features import FeatureType
+from earmark.features.backbone import Backbone
 from earmark.features.feature_type import can_mix_as_waveforms
 from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
@@ -35,7 +36,7 @@ from earmark.settings.objections import objections
 from earmark.settings.option_limits import NETWORK_LIMITS, limit_problems
 from earmark.settings.segment_fit import segment_refusal
 from earmark.settings.segment_keys import segment_key_problems
-from earmark.taggers.weights import check_format, load_weights
+from earmark.weights import check_format, load_weights
 
 
 def extractor_problems(extractor: Extractor, params: Params, key: str) -> list[str]:
@@ -74,7 +75,7 @@ def _network_problems(network: Network, type_: str, key: str) -> list[str]:
     if wrong := objections(find, network.name):
         return [f"{key}.name: {line}" for line in wrong]
     types = find(network.name).feature_types
-    if type_ not in types:
+    if features.kind_of(type_) not in types:
         fix = f"name it under a feature of type {' or '.join(sorted(types))}"
         return [f"{key}.name: {network.name} does not read {type_}; {fix}"]
     is_own = ":" in network.name
@@ -175,7 +176,19 @@ def weight_problems(params: Params, layout: Layout) -> list[str]:
             else:  # reading params.yaml says what a sha256 is
                 lines = objections(check_format, layout.root / path)
             problems += [f"params.yaml: {key}.{name}: {line}" for line in lines]
+    for name in params.features:
+        lines = objections(_load_backbone, params, name)
+        problems += [f"params.yaml: features.{name}.weights: {line}" for line in lines]
     return problems
+
+
+def _load_backbone(params: Params, name: str) -> None:
+    try:
+        built = feature_of(params, name)
+    except ValueError:  # reported with the features
+        return
+    if isinstance(built, Backbone):
+        built.load()
 
 
 def _load(network: Network, path: Path, sha256: str) -> None:

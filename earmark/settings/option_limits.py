@@ -68,6 +68,7 @@ FEATURE_LIMITS = {
     "n_mels": Limits(1, 4096),
     "n_mfcc": Limits(1, 4096),
     "target_hz": Limits(1000, 192_000),
+    "width": NETWORK_LIMITS["width"],
 }
 DEMO_LIMITS = {
     "background_snr_db": Limits(-120, 120),

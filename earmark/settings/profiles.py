@@ -13,6 +13,7 @@ from earmark.corpora.adapters import find
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import checked_params, flattened, read_yaml
+from earmark.settings.backbone_weights import fit_backbone
 from earmark.settings.sample_rate import fit_sample_rate
 from earmark.whole_files import whole_file
 
@@ -35,7 +36,14 @@ def available(layout: Layout) -> dict[str, str]:
 
 
 def use(
-    layout: Layout, name: str, *, root: str, table: str, cwd: Path, quick: bool = False
+    layout: Layout,
+    name: str,
+    *,
+    root: str,
+    table: str,
+    cwd: Path,
+    weights: str = "",
+    quick: bool = False,
 ) -> list[str]:
     """Write params.yaml; returns one line for each value that changed, after what was found.
 
@@ -44,6 +52,7 @@ def use(
         root: the folder of the recordings; "" for that of the profile.
         table: a csv in it; "" for a folder of class folders, or that of the profile.
         cwd: what relative paths start from.
+        weights: of a pretrained network; "" for those that the profile names.
         quick: shorten it to a few folds and epochs.
 
     Raises:
@@ -63,6 +72,7 @@ def use(
             notes = fit_sample_rate(document, layout.root / document["corpus"]["root"])
     elif not document["corpus"]["root"]:
         raise UserError(f"profile {name}: has no recordings; add --root DIR")
+    notes += fit_backbone(document, layout, weights, cwd=cwd)
     if quick:
         shorten(document)
     buffer = io.StringIO()

@@ -19,7 +19,7 @@ from earmark.spool import release
 from earmark.store import read_json, write_json
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input
-from earmark.taggers.weights import save_tensors, sha256_of
+from earmark.weights import save_tensors, sha256_of
 from earmark.whole_files import whole_folder
 
 FORMAT = 4

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from earmark.errors import DamagedError, UserError, reading
 from earmark.networks import Network
-from earmark.taggers.weights import save_tensors
 from earmark.tracking.claims import PREFIX
 from earmark.training.schedules import Plateau
+from earmark.weights import save_tensors
 from earmark.whole_files import discard, whole_file
 
 logger = logging.getLogger(__name__)

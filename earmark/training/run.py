@@ -30,12 +30,12 @@ from earmark.taggers.device import Device
 from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
 from earmark.taggers.tagger import Tagger
-from earmark.taggers.weights import load_weights
 from earmark.tracking.runs import TrackedRun, tracked
 from earmark.training.checkpoints import work_in_progress
 from earmark.training.examples import Examples, fold_examples, standardisation
 from earmark.training.job import Fitted, Job, job_key
 from earmark.training.loop import fit
+from earmark.weights import load_weights
 
 logger = logging.getLogger(__name__)
 

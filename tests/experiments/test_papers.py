@@ -18,7 +18,7 @@ from earmark.params.roster import members_of
 from earmark.published.download.published import PUBLISHED
 from earmark.settings.profiles import BASE, overlay
 from earmark.settings.validation import option_problems
-from earmark.taggers.weights import save_tensors
+from earmark.weights import save_tensors
 from experiments import runner
 from experiments.papers import TABLES
 from experiments.rendering import markdown

@@ -11,7 +11,7 @@ from earmark.errors import UserError
 from earmark.networks import Network, build
 from earmark.published.weights import checksums
 from earmark.published.weights.conversion import convert
-from earmark.taggers.weights import load_weights
+from earmark.weights import load_weights
 from tests.published.weight_files import (
     VGGISH_CONVOLUTIONS,
     Arrays,

@@ -22,7 +22,7 @@ from earmark.networks import build
 from earmark.published.weights import known
 from earmark.published.weights.conversion import Conversion, convert
 from earmark.published.weights.torch7_archives import read_archive
-from earmark.taggers.weights import load_weights
+from earmark.weights import load_weights
 from tests.published.weight_files import (
     FUNCTION,
     SOUNDNET_KERNELS,

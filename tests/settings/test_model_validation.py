@@ -8,7 +8,7 @@ import torch
 from earmark.layout import Layout
 from earmark.params.reading import parse_params
 from earmark.settings.model_validation import weight_problems, weight_warnings
-from earmark.taggers.weights import save_tensors
+from earmark.weights import save_tensors
 from tests.params.raw_params import (
     ATTENTION,
     DENSENET,

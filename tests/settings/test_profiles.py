@@ -1,18 +1,23 @@
 """A profile writes params.yaml whole or leaves it alone, and reports what it changed."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import save as safetensors
 
 from earmark.errors import UserError
 from earmark.layout import Layout
+from earmark.networks import build
 from earmark.params.reading import load_params, read_yaml
 from earmark.params.roster import entries_of, recipe_of
 from earmark.settings import profiles
+from earmark.settings.model_validation import weight_problems
 from earmark.settings.validation import option_problems, stage_problems
+from earmark.weights import save_tensors, sha256_of
 from tests.corpora import corpus_trees
 from tests.source_graph import ROOT
 
@@ -44,8 +49,30 @@ def write_table(path: Path, root: Path, *, folds: int) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def use(layout: Layout, name: str, *, root: object = "", table: object = "", cwd=None) -> list[str]:
-    return profiles.use(layout, name, root=str(root), table=str(table), cwd=cwd or layout.root)
+def use(
+    layout: Layout, name: str, *, root: object = "", table: object = "", weights="", cwd=None
+) -> list[str]:
+    return profiles.use(
+        layout, name, root=str(root), table=str(table), weights=weights, cwd=cwd or layout.root
+    )
+
+
+OWN = ("folder", "pretrained")  # for recordings of one's own
+
+
+def apply(layout: Layout, recordings: Path, name: str) -> None:
+    """Use any profile, with recordings and weights where it needs them."""
+    if name == "pretrained":
+        mn_weights(layout.root / "weights" / "mn04_as.safetensors", width=0.4)
+    use(layout, name, root=recordings if name in OWN else "")
+
+
+def mn_weights(path: Path, *, width: float) -> None:
+    """What `convert` writes of a MobileNet, with random values."""
+    network = build("mobilenet", 527, {"width": width})
+    path.parent.mkdir(exist_ok=True)
+    metadata = {"network": {"name": "mobilenet", "width": width}}
+    save_tensors(path, network.state_dict(), {"earmark": json.dumps(metadata)})
 
 
 def test_profiles_are_listed_with_their_purpose_and_without_the_base(layout):
@@ -68,15 +95,15 @@ def test_a_profile_writes_params_that_load(layout, recordings, name):
     if not read_yaml(layout.root / "profiles" / f"{name}.yaml")["corpus"].get("root"):
         with pytest.raises(UserError, match="has no recordings; add --root DIR"):
             use(layout, name)
-        if name != "folder":
+        if name not in OWN:
             return
-    use(layout, name, root=recordings if name == "folder" else "")
+    apply(layout, recordings, name)
     load_params(layout.params)
 
 
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
 def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordings, name):
-    use(layout, name, root=recordings if name == "folder" else "")
+    apply(layout, recordings, name)
     params = load_params(layout.params)
     assert option_problems(params) == []
     shutil.copy(ROOT / "dvc.yaml", layout.root)
@@ -85,7 +112,7 @@ def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordi
 
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
 def test_only_the_systems_of_xu_and_ours_normalise_peaks(layout, recordings, name):
-    use(layout, name, root=recordings if name == "folder" else "")
+    apply(layout, recordings, name)
     papers = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
     assert load_params(layout.params).trim.normalise == (not name.startswith(papers))
 
@@ -100,6 +127,49 @@ def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, t
     with pytest.raises(UserError, match=r"has no metadata/UrbanSound8K\.csv beside audio/fold1"):
         use(layout, "urbansound8k", root=tree)
     assert load_params(layout.params) == params
+
+
+def test_weights_given_once_decide_type_size_and_checksum(layout, recordings, tmp_path):
+    weights = tmp_path / "another place" / "mn.safetensors"
+    mn_weights(weights, width=0.1)
+    lines = use(layout, "pretrained", root=recordings, weights="another place/mn.safetensors",
+                cwd=tmp_path)  # fmt: skip
+    assert lines[0] == "features.backbone: mobilenet of mn.safetensors, 96 values"
+    params = load_params(layout.params)
+    pinned = {"weights": str(weights), "weights_sha256": sha256_of(weights)}
+    assert params.features["backbone"].options == {"width": 0.1, **pinned}
+    assert params.models["backbone"]["linear"].network.options["n_inputs"] == 96
+    assert option_problems(params) == []
+    assert weight_problems(params, layout) == []
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    (problem,) = weight_problems(params, layout)
+    assert "features.backbone.weights: " in problem
+    assert "params.yaml says" in problem
+
+
+def test_weights_that_are_missing_or_something_else_are_refused(layout, recordings, tmp_path):
+    with pytest.raises(UserError, match=r"weights/mn04_as.safetensors: .* earmark download"):
+        use(layout, "pretrained", root=recordings)
+    with pytest.raises(UserError, match=r"--weights: this profile has no features\.backbone"):
+        use(layout, "folder", root=recordings, weights="any")
+    for content, problem in [
+        (b"<!DOCTYPE html>", "no safetensors file .* earmark convert"),
+        (safetensors({"a": np.zeros(1)}), "does not say which network"),
+        (safetensors({"a": np.zeros(1)}, note("soundnet")), "holds soundnet, and the types .* mn"),
+        (safetensors({"a": np.zeros(1)}, note("mobilenet")), None),
+    ]:
+        (tmp_path / "w.safetensors").write_bytes(content)
+        if problem:
+            with pytest.raises(UserError, match=problem):
+                use(layout, "pretrained", root=recordings, weights=str(tmp_path / "w.safetensors"))
+            assert not layout.params.exists()
+    use(layout, "pretrained", root=recordings, weights=str(tmp_path / "w.safetensors"))
+    (problem,) = weight_problems(load_params(layout.params), layout)
+    assert "none of its tensors is one of the network" in problem
+
+
+def note(network: str) -> dict[str, str]:
+    return {"earmark": json.dumps({"network": {"name": network}})}
 
 
 def test_class_folders_are_found_and_folds_follow_k(layout, recordings):

@@ -13,7 +13,7 @@ from safetensors.numpy import save as safetensors
 
 from earmark.errors import UserError
 from earmark.networks import Option
-from earmark.published.weights import soundnet, vggish
+from earmark.published.weights import mobilenet, soundnet, vggish
 from earmark.published.weights.array_files import read_npz, read_pickled_npy, read_torch
 from earmark.published.weights.backbones import Backbone
 from earmark.published.weights.known import find
@@ -23,7 +23,8 @@ from earmark.whole_files import whole_file
 
 ACCEPTED = (
     "VGGish as vggish_model.ckpt or vggish-10086976.pth, its vggish_pca_params (.npz, .pth), "
-    "SoundNet as soundnet8_final.t7, sound8.npy or sound8.pth"
+    "SoundNet as soundnet8_final.t7, sound8.npy or sound8.pth, "
+    "EfficientAT's networks as mn04_as_mAP_432.pt or another width"
 )
 _NOTE = (
     "The embedding is stored before any activation: with embedding_activation relu it is that of "
@@ -34,6 +35,7 @@ _UNKNOWN = "no published file whose checksum earmark knows"
 _USE = {
     "vggish": ("extractors", "weights", "weights_sha256"),
     "soundnet": ("models.wave44k", "init_from", "init_sha256"),
+    "mobilenet": ("features.backbone, type: mn", "weights", "weights_sha256"),
 }
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's pickled magic number
@@ -150,6 +152,8 @@ def _from_torch(state: Any) -> Backbone:
     arrays = {str(key): _as_array(value) for key, value in state.items()}
     if vggish.PCA_ARRAYS[0] in arrays:
         return vggish.pca(arrays)
+    if mobilenet.FIRST in arrays:
+        return mobilenet.from_torch(arrays)
     if "conv1.0.weight" in arrays:
         return soundnet.from_torch(arrays)
     return vggish.from_torch(arrays)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from earmark.errors import UserError
 from earmark.networks import Network, build
-from earmark.taggers.weights import load_weights
+from earmark.weights import load_weights
 
 
 def vggish() -> Network:
