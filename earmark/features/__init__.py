@@ -20,6 +20,12 @@ FEATURE_TYPES: dict[str, str] = {
     "waveform": "earmark.features.waveform:Waveform",
     "mn_logmel": "earmark.features.mn:MnLogMel",
     "mn": "earmark.features.mn:Mn",
+    "ced_logmel": "earmark.features.ced:CedLogMel",
+    "ced": "earmark.features.ced:Ced",
+    "panns_logmel": "earmark.features.panns:PannsLogMel",
+    "cnn14": "earmark.features.panns:Cnn14",
+    "yamnet_logmel": "earmark.features.yamnet:YamnetLogMel",
+    "yamnet": "earmark.features.yamnet:Yamnet",
     "patches": "earmark.features.vggish:VggishPatches",
     "embedding": "earmark.features.embedding:Embedding",
 }

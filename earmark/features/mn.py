@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from earmark.features.backbone import Backbone
 from earmark.features.feature_type import FeatureType
-from earmark.features.spectrum import MelBank, check_waveform, mel_triangles, spectra_in_chunks
+from earmark.features.spectrum import MelBank, centred_mel, check_waveform, mel_triangles
 from earmark.networks.mobilenet import MobileNet
 from earmark.sound.samples import Float32, resample
 
@@ -57,14 +57,9 @@ class MnLogMel(FeatureType):
         if len(at_32k) < 2:
             at_32k = np.resize(at_32k, 2)
         emphasised = at_32k[1:] - np.float32(PRE_EMPHASIS) * at_32k[:-1]  # (T - 1,)
-        # The window stands in the middle of n_fft samples: the zeros around it change no magnitude.
-        padded = np.pad(emphasised, WINDOW_LENGTH // 2, mode="reflect")
-        mel = torch.empty(1 + len(emphasised) // HOP_LENGTH, N_MELS)
-        for frames, spectra in spectra_in_chunks(
-            torch.from_numpy(padded), window=_window(), n_fft=N_FFT, hop_length=HOP_LENGTH
-        ):
-            power = torch.view_as_real(spectra).square().sum(-1)
-            _bank().apply(power, out=mel[frames])
+        mel = centred_mel(
+            emphasised, window=_window(), n_fft=N_FFT, hop_length=HOP_LENGTH, bank=_bank()
+        )
         log_mel: Float32 = mel.add_(POWER_OFFSET).log_().sub_(LEVEL).div_(SPREAD).numpy()
         return log_mel
 

@@ -74,16 +74,37 @@ def spectra_in_chunks(
         yield slice(first, first + n), spectra[:n]
 
 
+def centred_mel(
+    waveform: Float32, *, window: torch.Tensor, n_fft: int, hop_length: int, bank: MelBank
+) -> torch.Tensor:
+    """Mel bands of the power of frames that are centred on every hop, (N, M), N = 1 + T // hop.
+
+    The waveform (T,) is reflected at both ends. A window shorter than n_fft stands in the middle
+    of it elsewhere; here zeros follow, which changes no magnitude.
+    """
+    padded = np.pad(waveform, len(window) // 2, mode="reflect")
+    mel = torch.empty(1 + len(waveform) // hop_length, bank.n_mels)
+    for frames, spectra in spectra_in_chunks(
+        torch.from_numpy(padded), window=window, n_fft=n_fft, hop_length=hop_length
+    ):
+        bank.apply(torch.view_as_real(spectra).square().sum(-1), out=mel[frames])
+    return mel
+
+
 def mel_triangles(
     sample_rate: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz: float
 ) -> NDArray[np.float64]:
     """The bank (F, M) of HTK and Kaldi: triangles of height 1 that are linear in mel, not in Hz."""
-    bins_mel = _hz_to_mel(np.linspace(0, sample_rate / 2, n_fft // 2 + 1))[:, None]  # (F, 1)
+    bins_mel = _hz_to_mel(np.linspace(0, sample_rate / 2, n_fft // 2 + 1))
     lowest_mel, highest_mel = _hz_to_mel(np.array([f_min_hz, f_max_hz]))
-    edges_mel = np.linspace(lowest_mel, highest_mel, n_mels + 2)
-    low, centre, high = edges_mel[:-2], edges_mel[1:-1], edges_mel[2:]
-    rising = (bins_mel - low) / (centre - low)
-    falling = (high - bins_mel) / (high - centre)
+    return triangles(bins_mel, np.linspace(lowest_mel, highest_mel, n_mels + 2))
+
+
+def triangles(bins: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The bank (F, M) of triangles between M + 2 edges, over the F bins, both on one scale."""
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins[:, None] - low) / (centre - low)
+    falling = (high - bins[:, None]) / (high - centre)
     weights: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
     return weights
 

@@ -20,6 +20,7 @@ from earmark.features.spectrum import (
     MelBank,
     check_waveform,
     hann,
+    mel_triangles,
     resampled,
     spectra_in_chunks,
 )
@@ -96,7 +97,7 @@ def _patches(at_16k: Float32) -> Float32:
     return log_mel[: n_patches * PATCH_FRAMES].reshape(n_patches, PATCH_FRAMES, N_MELS)
 
 
-def vggish_log_mel(waveform: Float32) -> Float32:
+def vggish_log_mel(waveform: Float32, *, log_offset: float = LOG_OFFSET) -> Float32:
     """Log-mel (N, 64) of a waveform (T,) at 16 kHz; N = 1 + (T - 400) // 160, or 0 if shorter."""
     n_frames = max(0, 1 + (len(waveform) - WINDOW_LENGTH) // HOP_LENGTH)
     mel = torch.empty(n_frames, N_MELS)
@@ -106,26 +107,15 @@ def vggish_log_mel(waveform: Float32) -> Float32:
             torch.from_numpy(waveform), window=window, n_fft=N_FFT, hop_length=HOP_LENGTH
         ):
             bank.apply(spectra.abs(), out=mel[frames])
-    log_mel: Float32 = mel.add_(LOG_OFFSET).log_().numpy()
+    log_mel: Float32 = mel.add_(log_offset).log_().numpy()
     return log_mel
 
 
 def vggish_mel_weights() -> NDArray[np.float64]:
-    """The mel matrix (257, 64)."""
-    bins_mel = _hz_to_mel(np.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1))[:, None]  # (F, 1)
-    lowest_mel, highest_mel = _hz_to_mel(np.array([F_MIN_HZ, F_MAX_HZ]))
-    edges_mel = np.linspace(lowest_mel, highest_mel, N_MELS + 2)
-    low, centre, high = edges_mel[:-2], edges_mel[1:-1], edges_mel[2:]
-    rising = (bins_mel - low) / (centre - low)
-    falling = (high - bins_mel) / (high - centre)
-    weights: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))  # (F, 64)
+    """The mel matrix (257, 64), which ignores the mean of the waveform."""
+    weights = mel_triangles(SAMPLE_RATE, N_FFT, N_MELS, F_MIN_HZ, F_MAX_HZ)
     weights[0] = 0
     return weights
-
-
-def _hz_to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    mel: NDArray[np.float64] = 1127 * np.log1p(frequency_hz / 700)
-    return mel
 
 
 @cache

@@ -28,6 +28,9 @@ NETWORKS: dict[str, str] = {
     "cbir": "earmark.networks.cbir:CBIR",
     "samplecnn": "earmark.networks.samplecnn:SampleCNN",
     "mobilenet": "earmark.networks.mobilenet:MobileNet",
+    "ced": "earmark.networks.ced:CED",
+    "cnn14": "earmark.networks.cnn14:CNN14",
+    "yamnet": "earmark.networks.yamnet:YAMNet",
     "rese2multi": "earmark.networks.rese2multi:ReSE2Multi",
 }
 

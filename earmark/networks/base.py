@@ -31,8 +31,9 @@ class Network(nn.Module, ABC):
     sets `feature_types` and `head`, and implements `forward_features`.
 
     Attributes:
-        feature_types: the types of features that it reads, out of "logmel", "mfcc", "waveform",
-            "patches", "embedding" and "fusion" (a waveform and its log-mel).
+        feature_types: the types of features that it reads: "logmel", "mfcc", "waveform",
+            "patches", "embedding", "fusion" (a waveform and its log-mel), or the type that a
+            published network was trained on, such as "mn_logmel".
         head: the module whose output are the logits. All tensors whose shape depends on the number
             of tags are in it.
         published: the weights that its paper starts from; None for random values.
@@ -56,7 +57,7 @@ class Network(nn.Module, ABC):
         """
 
     def features_over_time(self, x: Any) -> Tensor:
-        """Return the features as they follow each other in time, (B, R, D): here one row.
+        """Return the features one after another in time, (B, R, D): here those of the whole.
 
         Networks that can tell moments apart override this; the mean over R is `forward_features`.
         """

@@ -30,6 +30,15 @@ def check_frames(frames: Tensor, *, min_size: int) -> None:
         )
 
 
+def check_mel_frames(frames: Tensor, *, min_frames: int, n_mels: int) -> None:
+    """Refuse what is not (B, N, M) with at least so many frames and exactly so many mel bins."""
+    if frames.ndim != 3 or frames.shape[1] < min_frames or frames.shape[2] != n_mels:
+        raise ValueError(
+            f"expected (clips, at least {min_frames} frames, {n_mels} mels), "
+            f"got {tuple(frames.shape)}"
+        )
+
+
 def check_bags(bags: Tensor, *, n_inputs: int) -> None:
     """Refuse what is not (B, P, D) with a patch at least, and D dims."""
     if bags.ndim != 3 or bags.shape[1] < 1 or bags.shape[2] != n_inputs:

@@ -36,6 +36,7 @@ class Cost(NamedTuple):
 
 SHAN, LEDERLE, XU = "Shan & Ren", "Lederle & Wilhelm", "Xu et al."
 CHEN, LEE = "Chen & Gupta", "Lee et al."
+SCHMID, DINKEL, KONG, PLAKAL = "Schmid et al.", "Dinkel et al.", "Kong et al.", "Plakal & Ellis"
 
 PAPER_CONFIGS = (
     PaperConfig(SHAN, "densenet", 41, (173, 80)),
@@ -80,6 +81,14 @@ PAPER_CONFIGS = (
     PaperConfig(LEE, "rese2multi", 50, (39_366,)),
     PaperConfig(LEE, "rese2multi", 17, (19_683,), {"n_samples": 19_683}),
     PaperConfig(LEE, "rese2multi", 31, (16_000,), {"n_samples": 16_000}),
+    PaperConfig(f"{SCHMID}, mn04", "mobilenet", 527, (1000, 128)),
+    PaperConfig(f"{SCHMID}, mn10", "mobilenet", 527, (1000, 128), {"width": 1.0}),
+    PaperConfig(DINKEL, "ced", 527, (1001, 64)),
+    PaperConfig(DINKEL, "ced", 527, (1001, 64), {"size": "mini"}),
+    PaperConfig(DINKEL, "ced", 527, (1001, 64), {"size": "small"}),
+    PaperConfig(DINKEL, "ced", 527, (1001, 64), {"size": "base"}),
+    PaperConfig(KONG, "cnn14", 527, (1001, 64)),
+    PaperConfig(PLAKAL, "yamnet", 521, (96, 64)),
 )
 
 

@@ -37,6 +37,7 @@ NETWORK_LIMITS = {
     "bn_epsilon": Limits(1e-12, 1),
     "bn_momentum": Limits(0.000001, 1),
     "branches": Limits(1, 2),
+    "depth": Limits(1, 64),  # CED has twelve blocks
     "dropout": _DROPOUT,
     "embedding_dim": _UNITS,
     "fc": _UNITS,

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from earmark.features import FEATURE_TYPES, FeatureType, build, find
+from earmark.features.backbone import Backbone
 from earmark.features.embedding import Embedding
 from earmark.features.extraction import extract
 from earmark.features.feature_type import can_mix_as_waveforms
@@ -33,6 +34,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "patches": {},
     "waveform": {"target_hz": 16_000},
+    "mn_logmel": {},
+    "ced_logmel": {},
+    "panns_logmel": {"target_hz": 32_000},
+    "yamnet_logmel": {},
 }
 EVERY_TYPE = pytest.mark.parametrize("type_", OPTIONS)
 
@@ -323,7 +328,8 @@ def test_what_is_no_waveform_is_refused(type_: str, waveform: np.ndarray) -> Non
 
 
 def test_every_type_is_tested() -> None:
-    assert {*OPTIONS, "embedding"} == set(FEATURE_TYPES)
+    backbones = {type_ for type_ in FEATURE_TYPES if issubclass(find(type_), Backbone)}
+    assert {*OPTIONS, "embedding"} == set(FEATURE_TYPES) - backbones
 
 
 @EVERY_TYPE

@@ -43,6 +43,10 @@ SMALL: dict[str, tuple[dict[str, Any], Shape, Shape, str]] = {
     "multilevel_attention": ({"n_units": 24}, (3, 128), (0, 128), "at least 1 patch"),
     "cbir": ({"width": 0.0625, "hidden": 16}, (96, 64), (31, 64), "at least 32 frames"),
     "samplecnn": ({"n_samples": 486, "width": 0.125}, (486,), (485,), "486"),
+    "mobilenet": ({"width": 0.1}, (33, 20), (0, 20), "at least 1 frames"),
+    "ced": ({"depth": 2}, (33, 64), (15, 64), "at least 16 frames"),
+    "cnn14": ({"width": 0.0625}, (33, 64), (31, 64), "at least 32 frames"),
+    "yamnet": ({"width": 0.125}, (96, 64), (95, 64), "at least 96 frames"),
     "rese2multi": ({"n_samples": 486, "width": 0.125}, (486,), (485,), "486"),
 }
 
@@ -71,6 +75,19 @@ def small(name: str, **options: Any) -> tuple[Any, Shape]:
     torch.manual_seed(0)
     given, shape, _, _ = SMALL[name]
     return built(name, given | options), shape
+
+
+def settle(network: nn.Module, x: Any) -> Any:
+    """The network in evaluation, its batch norms with the statistics of a batch.
+
+    With those of the start a deep network without training shrinks all to zero.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network.train()(x)
+    return network.eval()
 
 
 def batch_norm(norm: Any, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from tests.networks.small_networks import N_TAGS, SMALL, random_input, small, sp
 
 KERAS = {"bn_epsilon": 0.001, "bn_momentum": 0.01}
 FEATURE_TYPES = {"logmel", "mfcc", "waveform", "patches", "embedding", "fusion"}
+FEATURE_TYPES |= {"mn_logmel", "ced_logmel", "panns_logmel", "yamnet_logmel"}
 
 
 def test_every_network_is_tested_here() -> None:

@@ -146,6 +146,22 @@ def test_multiply_adds_are_those_of_the_layers(
     assert cost(PaperConfig("", network, 41, shape)).n_multiply_adds == n_multiply_adds
 
 
+@pytest.mark.parametrize(
+    ("network", "options", "shape", "millions"),
+    # as the READMEs of EfficientAT (10 s) and YAMNet (a patch) have them
+    [
+        ("mobilenet", {}, (1000, 128), 110),
+        ("mobilenet", {"width": 1.0}, (1000, 128), 540),
+        ("yamnet", {}, (96, 64), 69.2),
+    ],
+)
+def test_networks_of_audioset_cost_what_their_authors_say(
+    network: str, options: dict[str, Any], shape: tuple[int, ...], millions: float
+) -> None:
+    n_multiply_adds = cost(PaperConfig("", network, 527, shape, options)).n_multiply_adds
+    assert n_multiply_adds / 1e6 == pytest.approx(millions, rel=0.01)
+
+
 def test_the_command_prints_one_aligned_line_per_configuration() -> None:
     done = CliRunner().invoke(app, ["networks"])
     assert done.exit_code == 0
