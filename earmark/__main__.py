@@ -191,7 +191,7 @@ def predict(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Published weights of VGGish or SoundNet.")],
+    source: Annotated[Path, typer.Argument(help="Published weights; `download` has them.")],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
     sha256: Annotated[str, typer.Option(help="What the source's checksum must be.")] = "",
 ) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from earmark.features.backbone import Backbone
 from earmark.features.feature_type import FeatureType
 from earmark.features.spectrum import MelBank, centred_mel, check_waveform, hann, triangles
-from earmark.networks.ced import N_MELS, PATCH, SIZES
+from earmark.networks.ced import CED, N_MELS, PATCH, SIZES
 from earmark.sound.samples import Float32, resample
 
 SAMPLE_RATE = 16_000
@@ -68,7 +68,7 @@ class Ced(Backbone):
 
     size: str
 
-    network = "ced"
+    network = CED
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:

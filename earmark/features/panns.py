@@ -16,7 +16,7 @@ from earmark.features.backbone import Backbone
 from earmark.features.feature_type import FeatureType
 from earmark.features.logmel import LogMel, slaney_mel_weights
 from earmark.features.spectrum import MelBank, centred_mel, check_waveform, hann
-from earmark.networks.cnn14 import MIN_FRAMES, N_MELS
+from earmark.networks.cnn14 import CNN14, MIN_FRAMES, N_MELS
 from earmark.sound.samples import Float32, resample
 
 POWER_FLOOR = 1e-10
@@ -99,7 +99,7 @@ class Cnn14(Backbone):
 
     target_hz: int
 
-    network = "cnn14"
+    network = CNN14
 
     def __post_init__(self) -> None:
         _ = self.front_end  # checks the rate

@@ -21,7 +21,7 @@ from earmark.features.vggish import (
     WINDOW_LENGTH,
     vggish_log_mel,
 )
-from earmark.networks.yamnet import PATCH_FRAMES, PATCH_HOP
+from earmark.networks.yamnet import YAMNet, PATCH_FRAMES, PATCH_HOP
 from earmark.sound.samples import Float32, resample
 
 LOG_OFFSET = 0.001
@@ -62,7 +62,7 @@ class YamnetLogMel(FeatureType):
 class Yamnet(Backbone):
     """Embeddings of YAMNet, one for each patch: 2.1 a second."""
 
-    network = "yamnet"
+    network = YAMNet
 
     @property
     def network_options(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from earmark.features import FEATURE_TYPES, build, find
 from earmark.features.backbone import Backbone
 from earmark.features.extraction import extract
 from earmark.networks import build as build_network
-from earmark.networks.weights import save_tensors, sha256_of
+from earmark.weights import save_tensors, sha256_of
 from earmark.seeding import rng_for
 from earmark.sound.samples import as_float
 from tests.networks.small_networks import settle
@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]
         assert issubclass(class_, Backbone)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            network = build_network(class_.network, 7, options)
+            network = class_.network(7, **options)
             front_end = build(f"{type_}_logmel", {}, sample_rate=RATE)
             heard = np.stack([front_end(as_float(noise(2, seed=i))) for i in range(4)])
             settle(network, torch.from_numpy(heard))
@@ -77,7 +77,7 @@ def test_rows_are_what_the_network_makes_of_the_front_end(
     assert feature.row_shape == feature.silence.shape == (dims,)
     assert rows.dtype == np.float32
     assert rows.std(axis=0).mean() > 0.01
-    network = build_network(feature.network, 7, feature.network_options)
+    network = feature.network(7, **feature.network_options)
     network.load_state_dict(load_file(files[type_][0]))
     heard = torch.from_numpy(feature.front_end(waveform))[None]
     with torch.inference_mode():

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from earmark.__main__ import app
 from earmark.errors import UserError
 from earmark.networks import build
+from earmark.weights import load_weights
 from earmark.published.weights import known
 from earmark.published.weights.conversion import Conversion, convert
 from earmark.published.weights.torch7_archives import read_archive
-from earmark.weights import load_weights
 from tests.published.weight_files import (
     FUNCTION,
     SOUNDNET_KERNELS,
@@ -112,6 +112,11 @@ def test_the_known_files_are_those_with_published_checksums() -> None:
         "vggish-10086976.pth",
         "vggish_pca_params-970ea276.pth",
         "vggish-cbfe8f1c.pth",
+        "mn04_as_mAP_432.pt",
+        "mn10_as_mAP_471.pt",
+        *(f"mispeech-ced-{size}.safetensors" for size in ("tiny", "mini", "small", "base")),
+        "Cnn14_mAP=0.431.pth",
+        "Cnn14_16k_mAP=0.438.pth",
     }
     for name, sha256 in names.items():
         assert len(sha256) == (8 if sha256 in name else 64), name

@@ -1,10 +1,11 @@
-"""What numpy and PyTorch wrote, pickles in it included, without running anything of theirs.
+"""What numpy, PyTorch and safetensors wrote, without running anything of a pickle in it.
 
 Pickled arrays are rebuilt here from their bytes: numpy's own classes would take flags from a
 pickle on trust, by which a file could make it read memory that is not its own.
 """
 
 import io
+import json
 import pickle
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -116,6 +118,23 @@ def read_torch(path: Path) -> Any:
             return _plain(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # as above
         raise ValueError(_refusal(error)) from error
+
+
+def read_safetensors(data: memoryview) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file.
+
+    Raises:
+        ValueError: it is cut short or damaged, or earmark itself wrote it.
+    """
+    content = bytes(data)
+    try:
+        arrays = safetensors.numpy.load(content)
+    except Exception as error:  # as above
+        raise ValueError(_DAMAGED) from error
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    if "earmark" in header.get("__metadata__", {}):
+        raise ValueError("it is converted already; name it in params.yaml")
+    return arrays
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """What a conversion yields: arrays under the names of our networks, checked against them."""
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,61 @@ _FLOATS = ("float16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Backbone:
-    """The weights of a network without its head, or VGGish's post-processor (`network` is "pca").
+    """The weights of a network, or VGGish's post-processor (`network` is "pca").
 
-    `options` are those of the network that they fit, as far as they differ from the published one.
+    `options` are those of the network that they fit, as far as they differ from the published one;
+    `feature` are the type of feature that makes embeddings with them, and its options, if there is
+    one. The head is among the tensors where it is of use: to tell AudioSet's classes.
     """
 
     network: str
     options: dict[str, Option]
     tensors: Arrays
+    feature: Mapping[str, Option] = field(default_factory=dict)
 
 
-def checked(network: str, options: Mapping[str, Option], tensors: Arrays) -> Backbone:
-    """Check the tensors against every name and shape that the network has below its head.
+def frozen(
+    network: str,
+    options: Mapping[str, Option],
+    arrays: Mapping[str, Any],
+    names: Mapping[str, str],
+    *,
+    feature: Mapping[str, Option],
+) -> Backbone:
+    """The weights of a network with its head, for the type of feature that reads them.
+
+    Args:
+        arrays: of the file.
+        names: of the tensors in the file -> ours.
+
+    Raises:
+        ValueError: as `checked`, or the head is missing.
+    """
+    tensors = {ours: named(arrays, theirs) for theirs, ours in names.items()}
+    biases = [key for key in tensors if re.fullmatch(r"head\.(\d+\.)?bias", key)]
+    if not biases:
+        raise ValueError("it has no layer for AudioSet's classes")
+    n_tags = len(tensors[max(biases)])
+    backbone = checked(network, options, tensors, n_tags=n_tags)
+    return replace(backbone, feature=feature)
+
+
+def checked(
+    network: str, options: Mapping[str, Option], tensors: Arrays, *, n_tags: int | None = None
+) -> Backbone:
+    """Check the tensors against every name and shape that the network has: with a head for so many
+    tags, or below it.
 
     Raises:
         ValueError: one is missing, too many, of another shape, or not finite.
     """
     with torch.device("meta"):
-        state = build(network, 1, options).state_dict()
-    wanted = {key: tuple(value.shape) for key, value in state.items() if _is_published(key)}
+        state = build(network, n_tags or 1, options).state_dict()
+    wanted = {
+        key: tuple(value.shape)
+        for key, value in state.items()
+        if not key.endswith("num_batches_tracked") and (n_tags or not key.startswith("head."))
+    }
     for key in sorted(wanted.keys() | tensors.keys()):
         shape = tensors[key].shape if key in tensors else "missing"
         if shape != wanted.get(key):
@@ -77,7 +114,3 @@ def listing(names: Iterable[object]) -> str:
     """The first few names, for a message."""
     shown = sorted(map(str, names))
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
-
-
-def _is_published(key: str) -> bool:
-    return not key.startswith("head.") and not key.endswith("num_batches_tracked")

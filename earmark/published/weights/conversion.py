@@ -3,7 +3,8 @@
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ from safetensors.numpy import save as safetensors
 
 from earmark.errors import UserError
 from earmark.networks import Option
-from earmark.published.weights import mobilenet, soundnet, vggish
-from earmark.published.weights.array_files import read_npz, read_pickled_npy, read_torch
+from earmark.networks import find as find_network
+from earmark.published.weights import ced, cnn14, mobilenet, soundnet, vggish, yamnet
+from earmark.published.weights.array_files import (
+    read_npz,
+    read_pickled_npy,
+    read_safetensors,
+    read_torch,
+)
 from earmark.published.weights.backbones import Backbone
 from earmark.published.weights.known import find
 from earmark.published.weights.tensorflow_checkpoints import is_checkpoint, read_checkpoint
@@ -24,7 +31,9 @@ from earmark.whole_files import whole_file
 ACCEPTED = (
     "VGGish as vggish_model.ckpt or vggish-10086976.pth, its vggish_pca_params (.npz, .pth), "
     "SoundNet as soundnet8_final.t7, sound8.npy or sound8.pth, "
-    "EfficientAT's networks as mn04_as_mAP_432.pt or another width"
+    "EfficientAT's networks as mn04_as_mAP_432.pt or another width, CED as the hub's "
+    "model.safetensors, CNN14 as Cnn14_mAP=0.431.pth or Cnn14_16k_mAP=0.438.pth, "
+    "YAMNet as torch_audioset's yamnet.pth"
 )
 _NOTE = (
     "The embedding is stored before any activation: with embedding_activation relu it is that of "
@@ -35,9 +44,17 @@ _UNKNOWN = "no published file whose checksum earmark knows"
 _USE = {
     "vggish": ("extractors", "weights", "weights_sha256"),
     "soundnet": ("models.wave44k", "init_from", "init_sha256"),
-    "mobilenet": ("features.backbone, type: mn", "weights", "weights_sha256"),
 }
-_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+# What each file has and no other, and who reads it; VGGish's ports have several names.
+_FIRST = {
+    vggish.PCA_ARRAYS[0]: vggish.pca,
+    mobilenet.FIRST: mobilenet.from_torch,
+    ced.FIRST: ced.from_hub,
+    cnn14.FIRST: cnn14.from_torch,
+    yamnet.FIRST: yamnet.from_torch,
+    "conv1.0.weight": soundnet.from_torch,
+}
+_NPY, _ZIP, _HDF5 = b"\x93NUMPY", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's pickled magic number
 _FLOATS = (torch.float16, torch.float32, torch.float64)
 
@@ -49,7 +66,8 @@ class Conversion:
     Attributes:
         form: the format of the source, such as "Torch7 archive".
         published_as: the name of the published file with this checksum; empty if there is none.
-        network: vggish, soundnet or pca; `options` as far as they are not the published ones.
+        network: its name, or pca; `options` as far as they are not the published ones.
+        feature: the type of feature that it is the backbone of, and its options; empty if none.
     """
 
     form: str
@@ -60,11 +78,12 @@ class Conversion:
     n_tensors: int
     n_values: int
     sha256: str
+    feature: Mapping[str, Option] = field(default_factory=dict)
 
     def lines(self, source: Path, out: Path) -> list[str]:
         """The lines to print: what was read, what was written, and where params.yaml names it."""
         known = f"the published {self.published_as}" if self.published_as else _UNKNOWN
-        network = ", ".join([self.network, *(f"{k}: {v}" for k, v in self.options.items())])
+        network = ", ".join([self.network, *_yaml(self.options)])
         lines = [
             f"read {source}: {self.form}, sha256 {self.source_sha256}: {known}",
             f"wrote {out}: {network}, {self.n_tensors} tensors, {self.n_values:,} values, "
@@ -74,6 +93,15 @@ class Conversion:
             section, key, pin = _USE[self.network]
             where = f"params.yaml, {section}.<name>: network: {{name: {network}}}"
             lines.append(f"{where}, {key}: {out}, {pin}: {self.sha256}")
+        if self.feature:
+            entry = ", ".join(_yaml(self.feature))
+            (read,) = find_network(self.network).feature_types
+            lines += [
+                "frozen: params.yaml, features.<name>: "
+                f"{{{entry}, weights: {out}, weights_sha256: {self.sha256}}}",
+                f"to train it further: a model of a feature of type {read}, network: "
+                f"{{name: {network}}}, init_from: {out}, init_sha256: {self.sha256}",
+            ]
         return lines
 
 
@@ -117,6 +145,7 @@ def convert(source: Path, out: Path, *, sha256: str = "") -> Conversion:
         n_tensors=len(backbone.tensors),
         n_values=sum(array.size for array in backbone.tensors.values()),
         sha256=hashlib.sha256(content).hexdigest(),
+        feature=backbone.feature,
     )
 
 
@@ -134,6 +163,10 @@ def _read(path: Path, data: memoryview) -> tuple[str, Backbone]:
         return "npz file", vggish.pca(read_npz(path))
     if head.startswith((_ZIP, _LEGACY_TORCH)):
         return "PyTorch file", _from_torch(read_torch(path))
+    if bytes(data[8:9]) == b"{":  # after the length of its header
+        return "safetensors file", _from_names(read_safetensors(data))
+    if head.startswith(_HDF5):
+        raise ValueError("it is HDF5, which is not read here; of YAMNet take yamnet.pth")
     raise ValueError("not a weight file that earmark knows" if head else "the file is empty")
 
 
@@ -149,14 +182,14 @@ def _is_npz(path: Path) -> bool:
 def _from_torch(state: Any) -> Backbone:
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
-    arrays = {str(key): _as_array(value) for key, value in state.items()}
-    if vggish.PCA_ARRAYS[0] in arrays:
-        return vggish.pca(arrays)
-    if mobilenet.FIRST in arrays:
-        return mobilenet.from_torch(arrays)
-    if "conv1.0.weight" in arrays:
-        return soundnet.from_torch(arrays)
-    return vggish.from_torch(arrays)
+    if isinstance(state.get("model"), dict):  # the PANNs keep their training beside it
+        state = state["model"]
+    return _from_names({str(key): _as_array(value) for key, value in state.items()})
+
+
+def _from_names(arrays: Mapping[str, Any]) -> Backbone:
+    read = next((read for first, read in _FIRST.items() if first in arrays), vggish.from_torch)
+    return read(arrays)
 
 
 def _as_array(value: Any) -> Any:
@@ -164,6 +197,10 @@ def _as_array(value: Any) -> Any:
     if not isinstance(value, torch.Tensor) or value.dtype not in _FLOATS:
         return value
     return value.detach().numpy()
+
+
+def _yaml(options: Mapping[str, Option]) -> list[str]:
+    return [f"{name}: {value}" for name, value in options.items()]
 
 
 def _metadata(backbone: Backbone, source_sha256: str) -> dict[str, str]:
