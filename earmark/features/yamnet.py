@@ -21,7 +21,7 @@ from earmark.features.vggish import (
     WINDOW_LENGTH,
     vggish_log_mel,
 )
-from earmark.networks.yamnet import YAMNet, PATCH_FRAMES, PATCH_HOP
+from earmark.networks.yamnet import PATCH_FRAMES, PATCH_HOP, YAMNet
 from earmark.sound.samples import Float32, resample
 
 LOG_OFFSET = 0.001

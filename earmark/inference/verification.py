@@ -49,7 +49,7 @@ def verify(weights: Path, reference: Path, recordings: Path) -> Iterator[str]:
             converted = Path(folder) / "converted.safetensors"
             yield convert(weights, converted).lines(weights, converted)[0]
         found = pretrained_of(converted)
-        network = build_network(found.network, expected["logits"].shape[1], found.options)
+        network = build_network(found.network, expected["logits"].shape[1], found.network_options)
         load_weights(network, converted, sha256_of(converted))
     network.eval()
     worst = {"embedding": 0.0, "logits": 0.0}

@@ -13,8 +13,8 @@ from torch import Tensor
 from earmark.errors import UserError
 from earmark.features import build as build_feature
 from earmark.networks import Network, build
-from earmark.weights import load_weights
 from earmark.published.weights.conversion import Conversion, convert
+from earmark.weights import load_weights
 from tests.published.backbone_files import (
     State,
     ced_state,

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from earmark.__main__ import app
 from earmark.errors import UserError
 from earmark.networks import build
-from earmark.weights import load_weights
 from earmark.published.weights import known
 from earmark.published.weights.conversion import Conversion, convert
 from earmark.published.weights.torch7_archives import read_archive
+from earmark.weights import load_weights
 from tests.published.weight_files import (
     FUNCTION,
     SOUNDNET_KERNELS,

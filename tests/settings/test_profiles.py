@@ -71,7 +71,8 @@ def mn_weights(path: Path, *, width: float) -> None:
     """What `convert` writes of a MobileNet, with random values."""
     network = build("mobilenet", 527, {"width": width})
     path.parent.mkdir(exist_ok=True)
-    metadata = {"network": {"name": "mobilenet", "width": width}}
+    feature = {"type": "mn", "width": width}
+    metadata = {"network": {"name": "mobilenet", "width": width}, "feature": feature}
     save_tensors(path, network.state_dict(), {"earmark": json.dumps(metadata)})
 
 
@@ -154,9 +155,9 @@ def test_weights_that_are_missing_or_something_else_are_refused(layout, recordin
         use(layout, "folder", root=recordings, weights="any")
     for content, problem in [
         (b"<!DOCTYPE html>", "no safetensors file .* earmark convert"),
-        (safetensors({"a": np.zeros(1)}), "does not say which network"),
-        (safetensors({"a": np.zeros(1)}, note("soundnet")), "holds soundnet, and the types .* mn"),
-        (safetensors({"a": np.zeros(1)}, note("mobilenet")), None),
+        (safetensors({"a": np.zeros(1)}), "does not say what it is of; take weights of mn"),
+        (safetensors({"a": np.zeros(1)}, note("soundnet", {})), "soundnet, which makes no embeddi"),
+        (safetensors({"a": np.zeros(1)}, note("mobilenet", MN)), None),
     ]:
         (tmp_path / "w.safetensors").write_bytes(content)
         if problem:
@@ -168,8 +169,11 @@ def test_weights_that_are_missing_or_something_else_are_refused(layout, recordin
     assert "none of its tensors is one of the network" in problem
 
 
-def note(network: str) -> dict[str, str]:
-    return {"earmark": json.dumps({"network": {"name": network}})}
+MN = {"type": "mn", "width": 0.4}
+
+
+def note(network: str, feature: dict[str, object]) -> dict[str, str]:
+    return {"earmark": json.dumps({"network": {"name": network}, "feature": feature})}
 
 
 def test_class_folders_are_found_and_folds_follow_k(layout, recordings):

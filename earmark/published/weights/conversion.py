@@ -208,6 +208,7 @@ def _metadata(backbone: Backbone, source_sha256: str) -> dict[str, str]:
     metadata = {
         "source_sha256": source_sha256,
         "network": {"name": backbone.network, **backbone.options},
+        "feature": dict(backbone.feature),
         "note": _NOTE if backbone.network == "vggish" else "",
     }
     return {"earmark": json.dumps(metadata)}
