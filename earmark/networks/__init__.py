@@ -24,6 +24,8 @@ NETWORKS: dict[str, str] = {
     "vggish": "earmark.networks.vggish:VGGish",
     "segment_dnn": "earmark.networks.segment_dnn:SegmentDNN",
     "lstm": "earmark.networks.lstm:LSTM",
+    "linear": "earmark.networks.linear:Linear",
+    "mlp": "earmark.networks.mlp:MLP",
     "multilevel_attention": "earmark.networks.attention:MultiLevelAttention",
     "cbir": "earmark.networks.cbir:CBIR",
     "samplecnn": "earmark.networks.samplecnn:SampleCNN",

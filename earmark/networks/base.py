@@ -38,13 +38,16 @@ class Network(nn.Module, ABC):
             of tags are in it.
         published: the weights that its paper starts from; None for random values.
         reads_whole_clips: whether it skips rows of NaN, which stand after the shorter clips of a
-            batch; with `segment_patches: all`.
+            batch; with `segment_patches: all`, or `segment_seconds: all`.
+        is_fitted_at_once: whether `head` is a linear layer that is fitted at once, as logistic
+            regression of the features, whose `mean` and `deviation` are buffers; not by epochs.
         feature_dim: D where the features are one vector for each segment, (B, D); else None.
     """
 
     feature_types: ClassVar[frozenset[str]]
     published: ClassVar[Published | None] = None
     reads_whole_clips: ClassVar[bool] = False
+    is_fitted_at_once: ClassVar[bool] = False
     head: nn.Module
     feature_dim: int | None = None
 

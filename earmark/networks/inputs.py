@@ -1,6 +1,7 @@
 """Checks at the networks' door; each refusal names the shape that is needed.
 
-Shapes: B clips or bags, T samples, N frames, M mel bins, P patches, D embedding dims.
+Shapes: B clips or bags, T samples, N frames or rows, M mel bins, P patches, D embedding dims or
+values of a row.
 """
 
 from torch import Tensor
@@ -43,3 +44,9 @@ def check_bags(bags: Tensor, *, n_inputs: int) -> None:
     """Refuse what is not (B, P, D) with a patch at least, and D dims."""
     if bags.ndim != 3 or bags.shape[1] < 1 or bags.shape[2] != n_inputs:
         raise ValueError(f"expected (bags, at least 1 patch, {n_inputs}), got {tuple(bags.shape)}")
+
+
+def check_rows(rows: Tensor, *, n_inputs: int) -> None:
+    """Refuse what is not (B, N, D) with a row at least, and D values in each."""
+    if rows.ndim != 3 or rows.shape[1] < 1 or rows.shape[2] != n_inputs:
+        raise ValueError(f"expected (clips, at least 1 row, {n_inputs}), got {tuple(rows.shape)}")

@@ -32,12 +32,12 @@ class Network(OpenSection):
 class ModelInput(Section):
     """The segment that a network reads, in the unit of its feature, and the padding of short clips.
 
-    `segment_patches: all` are those that a clip has, however many. `lengths` are those of several
-    segments, as multiples of the segment given; None means [1.0].
+    `all` is the clip itself, however long. `lengths` are those of several segments, as multiples of
+    the segment given; None means [1.0].
     Padding None means that of the type of feature.
     """
 
-    segment_seconds: SegmentSeconds | None = None
+    segment_seconds: SegmentSeconds | Literal["all"] | None = None
     # Ten minutes at 192 kHz.
     segment_samples: Annotated[int, Field(ge=1, le=115_200_000)] | None = None
     segment_patches: Count | Literal["all"] | None = None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from earmark.errors import UserError
-from earmark.params.models import Extractor, Model
+from earmark.params.models import Extractor, Model, Network
 from earmark.params.params import Params
 from earmark.params.preparation import CrossValidation
 from earmark.params.recipe import ModelRecipe, Recipe
@@ -93,3 +93,18 @@ def members_of(params: Params) -> dict[str, str]:
             else:
                 members[name] = group
     return dict(sorted(members.items()))
+
+
+def is_baseline(network: Network) -> bool:
+    """Whether a network is what others must beat: a linear one on statistics of a spectrogram."""
+    return network.name == "linear" and network.options.get("pooling") == "statistics"
+
+
+def baselines_of(params: Params) -> list[str]:
+    """The members whose networks are baselines, by name."""
+    return sorted(
+        name
+        for models in params.models.values()
+        for name, entry in models.items()
+        if is_baseline(entry.network)
+    )

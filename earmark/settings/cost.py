@@ -19,7 +19,7 @@ from earmark.features import FeatureType
 from earmark.features.extraction import extract
 from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
-from earmark.networks import Network, build
+from earmark.networks import Network, build, find
 from earmark.params import Params
 from earmark.params.models import Extractor, Model
 from earmark.params.roster import EMBEDDING, FUSION, PATCHES, members_of, recipe_of
@@ -218,7 +218,8 @@ def _network_cost(
         n_predicted, n_segments = (corpus.n_train * (1 + len(params.augment)) + corpus.n_test), 1
     n_bytes = 4 * load.n_parameters
     predicting = of_clip * FORWARD * n_predicted * n_segments
-    return _Network(epoch * recipe.epochs, predicting, n_bytes)
+    n_epochs = 1 if find(entry.network.name).is_fitted_at_once else recipe.epochs
+    return _Network(epoch * n_epochs, predicting, n_bytes)
 
 
 def _measured(

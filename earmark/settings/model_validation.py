@@ -18,6 +18,7 @@ from earmark.params.roster import (
     FUSION,
     PATCHES,
     entries_of,
+    is_baseline,
     recipe_of,
     recipe_values,
     weights_of,
@@ -62,9 +63,9 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
         return [f"{key}.network.name: changes in {package}/ would not be tracked; {fix}"]
     if wrong := segment_key_problems(entry, type_, f"{key}.input"):
         return wrong
-    if entry.input.segment_patches == "all" and not find(entry.network.name).reads_whole_clips:
-        fix = "give a number of patches"
-        return [f"{key}.input.segment_patches: {entry.network.name} reads no whole clips; {fix}"]
+    if is_baseline(entry.network) and features.kind_of(type_) == EMBEDDING:
+        fix = "set it to mean or mean_max"
+        return [f"{key}.network.pooling: statistics are of spectra, not of embeddings; {fix}"]
     problems = frozen_problems(without_values(entry.network), entry.training.frozen, key)
     problems += _augmentation_problems(entry, params, type_, key)
     misfits = _segment_problems(entry, params, group, key)
@@ -104,7 +105,12 @@ def _augmentation_problems(entry: Model, params: Params, type_: str, key: str) -
 def _segment_problems(entry: Model, params: Params, group: str, key: str) -> list[str]:
     """Whether the network can read its segments: a forward pass on tensors without values."""
     problems = []
+    n_inputs = getattr(without_values(entry.network), "n_inputs", None)
     for origin, feature in _features_read(params, group).items():
+        if n_inputs is not None and feature.row_shape != (n_inputs,):
+            fix = f"set it to {feature.row_shape[-1]}, the values of a row of {group}"
+            problems.append(f"{key}.network.n_inputs{origin}: {n_inputs}; {fix}")
+            continue
         for n_rows in lengths_in_rows(entry.input, feature):
             line = segment_refusal(entry.network, feature, n_rows or 2)  # whole clips: of two
             where = f"{key}.input.{feature.segment_key}{origin}"

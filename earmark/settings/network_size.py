@@ -55,6 +55,7 @@ def load_of(network: Network, feature: FeatureType, n_rows: int) -> Load:
 def _load_of(
     name: str, options: tuple[tuple[str, Option], ...], feature: FeatureType, n_rows: int
 ) -> Load:
+    row_shape = feature.row_shape  # asked for here: a backbone builds its network to tell
     with FakeTensorMode():  # the meta device has no autocast
         built = build(name, 2, dict(options))
         n_values: list[int] = []
@@ -66,7 +67,7 @@ def _load_of(
         for module in built.modules():
             if not any(module.children()):
                 module.register_forward_hook(note)
-        x = feature.network_view(torch.zeros(N_SEGMENTS, n_rows, *feature.row_shape))
+        x = feature.network_view(torch.zeros(N_SEGMENTS, n_rows, *row_shape))
         with FlopCounterMode(display=False) as counter:
             built(x)
         n_parameters = sum(parameter.numel() for parameter in built.parameters())

@@ -103,7 +103,7 @@ def header_warnings(params: Params, layout: Layout) -> list[str]:
 def segment_seconds(entry: Model, params: Params, group: str) -> float:
     """The longest segment of a model in seconds; 0 for whole clips."""
     input_, times = entry.input, max(entry.input.lengths or [1.0])
-    if input_.segment_seconds is not None:
+    if isinstance(input_.segment_seconds, float):
         return times * input_.segment_seconds
     if input_.segment_samples is not None and group != EMBEDDING:
         feature = params.features[group]

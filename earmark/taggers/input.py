@@ -114,6 +114,14 @@ class Input:
             starts = segments.covering_starts(n_rows, length)
         return [self._fixed(n_rows, length, start) for start in starts.tolist()]
 
+    def covering_segments(self, rows: Any) -> list[Any]:
+        """The segments of each length that together are the clip: one where it is read whole."""
+        return [
+            self.cut(rows, crop, length)
+            for length in self.lengths
+            for crop in self.covering_crops(len(rows), length)
+        ]
+
     def even_segments(self, rows: Any, count: int) -> list[Any]:
         """A few segments of each length, spread evenly over a clip."""
         return [

@@ -146,6 +146,33 @@ def fold_examples(
     )
 
 
+class Split(NamedTuple):
+    """How the training clips of a fold are divided once more; a clip may be in neither part."""
+
+    train: NDArray[np.bool_]  # (N,)
+    validation: NDArray[np.bool_]  # (N,)
+
+
+def splits_within(layout: Layout, fold: str, train: Examples) -> list[Split]:
+    """Divide the training clips of a fold once more, for a choice that is made on them alone.
+
+    They are divided as the other folds divide them, since folds keep the clips of one recording
+    together. Where these leave nothing to train on, as one other fold does, by the clips that
+    `epoch_choice: inner_split` holds out; there is no split where it holds out none. Clips of
+    stage class_mixing are in neither part: of what is held out they would know a half.
+    """
+    folds = read_folds(layout, [fold]).set_index("clip").loc[train.clips]
+    is_recorded = ~np.asarray(folds.index.duplicated())
+    others = [name for name in map(str, folds) if name.startswith("fold_")]
+    others.remove(f"fold_{fold}")
+    pairs = [(folds[name] == "train", folds[name] == "validation") for name in others]
+    if not any(fitted.any() and held_out.any() for fitted, held_out in pairs):
+        is_inner = folds.get(f"inner_{fold}", folds["split"] == "")
+        pairs = [(~is_inner, is_inner)]
+    splits = [Split(*(np.asarray(part) & is_recorded for part in pair)) for pair in pairs]
+    return [split for split in splits if split.train.any() and split.validation.any()]
+
+
 def standardisation(
     examples: Examples, *, per: Literal["array", "column", "none"], scale: float = 1.0
 ) -> tuple[list[float], list[float]]:

@@ -19,7 +19,7 @@ from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
 from earmark.training.batches import Sampler
 from earmark.training.checkpoints import Progress
-from earmark.training.examples import Examples
+from earmark.training.examples import Examples, Split
 from earmark.training.schedules import learning_rate
 
 
@@ -40,6 +40,7 @@ class Job:
         frozen: beginnings of the names of parameters that stay as they are.
         head: tensors that stand fresh on a trained backbone, whose learning rate is the recipe's
             `backbone_lr_multiplier` times theirs. Empty: one rate for all.
+        splits: of the training clips, to choose on where the network is fitted at once.
         metadata: what model.json says beside, such as the weights that training starts from.
     """
 
@@ -55,6 +56,7 @@ class Job:
     max_patches: int | None = None
     frozen: tuple[str, ...] = ()
     head: frozenset[str] = frozenset()
+    splits: list[Split] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property

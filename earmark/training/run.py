@@ -14,6 +14,8 @@ from earmark.features import build as build_feature
 from earmark.features.segments import lengths_in_rows
 from earmark.labels import Task
 from earmark.layout import Layout
+from earmark.networks import find
+from earmark.networks.weights import load_weights
 from earmark.params import Model, Network, Params
 from earmark.params.roster import (
     EMBEDDING,
@@ -32,8 +34,9 @@ from earmark.taggers.input import FusionStore, Input
 from earmark.taggers.tagger import Tagger
 from earmark.tracking.runs import TrackedRun, tracked
 from earmark.training.checkpoints import work_in_progress
-from earmark.training.examples import Examples, fold_examples, standardisation
+from earmark.training.examples import Examples, fold_examples, splits_within, standardisation
 from earmark.training.job import Fitted, Job, job_key
+from earmark.training.logistic import fit_at_once
 from earmark.training.loop import fit
 from earmark.weights import load_weights
 
@@ -84,7 +87,9 @@ def model_job(
 ) -> Job:
     """The training of a model of the roster, ready to start."""
     entry = model_of(params, group, model)
-    recipe = recipe_of(params, entry)
+    recipe, at_once = recipe_of(params, entry), find(entry.network.name).is_fitted_at_once
+    if at_once:  # there is no epoch to choose, so no clips are held out for it
+        recipe = recipe.model_copy(update={"epoch_choice": "last"})
     member = member_name(model, extractor)
     device = Device.choose(params.runtime)
     _seed_weights(recipe.seed, member, fold)
@@ -118,6 +123,7 @@ def model_job(
         checkpoint_seconds=params.runtime.checkpoint_seconds,
         frozen=tuple(entry.training.frozen),
         head=head,
+        splits=splits_within(layout, fold, train) if at_once else [],
         metadata=metadata,
     )
 
@@ -179,7 +185,8 @@ def _train(job: Job, params: Params, layout: Layout, *, stage: str, code: str) -
     ):
         run.start(checkpoint.parent)
         run.log_params(_tracked_params(job, params))
-        fitted = fit(job, checkpoint, run)
+        at_once = job.tagger.network.is_fitted_at_once
+        fitted = fit_at_once(job, run) if at_once else fit(job, checkpoint, run)
         _track_result(job, fitted, run)
         _write_outputs(job, fitted, layout)  # before the block ends, which drops the checkpoint
     shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor

@@ -41,6 +41,8 @@ SMALL: dict[str, tuple[dict[str, Any], Shape, Shape, str]] = {
     "segment_dnn": ({"n_units": 24}, (3, 128), (0, 128), "at least 1 patch"),
     "lstm": ({"n_units": 24}, (3, 128), (0, 128), "at least 1 patch"),
     "multilevel_attention": ({"n_units": 24}, (3, 128), (0, 128), "at least 1 patch"),
+    "linear": ({"n_inputs": 20, "pooling": "statistics"}, (9, 20), (0, 20), "at least 1 row"),
+    "mlp": ({"n_inputs": 20, "n_units": 24}, (9, 20), (0, 20), "at least 1 row"),
     "cbir": ({"width": 0.0625, "hidden": 16}, (96, 64), (31, 64), "at least 32 frames"),
     "samplecnn": ({"n_samples": 486, "width": 0.125}, (486,), (485,), "486"),
     "mobilenet": ({"width": 0.1}, (33, 20), (0, 20), "at least 1 frames"),

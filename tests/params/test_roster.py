@@ -4,6 +4,7 @@ import pytest
 
 from earmark.errors import UserError
 from earmark.params.roster import (
+    baselines_of,
     entries_of,
     folds_of,
     members_of,
@@ -59,3 +60,13 @@ def test_folds_follow_from_the_scheme(demo):
     assert folds_of(params.cv) == params.fold_names == ["first", "last"]
     official = sound(changed(demo, {"cv.scheme": "official", "folds": [1, 10]}))
     assert folds_of(official.cv) is None  # the corpus alone knows
+
+
+def test_a_linear_network_on_statistics_is_a_baseline(demo):
+    assert baselines_of(sound(demo)) == []
+    linear = {"name": "linear", "n_inputs": 80}
+    assert baselines_of(sound(changed(demo, {f"{DENSENET}.network": linear}))) == []
+    linear["pooling"] = "statistics"
+    assert baselines_of(sound(changed(demo, {f"{DENSENET}.network": linear}))) == [
+        "densenet_logmel"
+    ]

@@ -94,7 +94,7 @@ def test_a_misfit_is_one_line_with_key_and_fix(demo, changes, words):
         ),
         (
             {"extractors.vggish.network.embedding_dim": 64},
-            [f"{ATTENTION}.input.segment_patches (extractor vggish)", "64"],
+            [f"{ATTENTION}.network.n_inputs (extractor vggish): 128; set it to 64"],
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
@@ -139,6 +139,47 @@ def test_a_file_without_a_sha256_is_told_only_if_it_is_no_weights(demo, tmp_path
     assert "no safetensors file" in line
     save_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(1)})
     assert weight_problems(params, Layout(tmp_path)) == []
+
+
+LINEAR = {"name": "linear", "n_inputs": 80, "pooling": "statistics"}
+
+
+def test_a_linear_network_reads_whole_clips_of_frames_and_of_embeddings(demo):
+    changes = {
+        f"{DENSENET}.network": LINEAR,
+        f"{DENSENET}.input": {"segment_seconds": "all"},
+        f"{ATTENTION}.network": {"name": "linear"},
+        f"{ATTENTION}.input": {"segment_patches": "all"},
+    }
+    assert problems_with(changed(demo, changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {f"{DENSENET}.input": {"segment_seconds": "all"}},
+            [f"{DENSENET}.input.segment_seconds: densenet reads no whole clips; give a number"],
+        ),
+        (
+            {f"{DENSENET}.network": LINEAR | {"n_inputs": 64}},
+            [f"{DENSENET}.network.n_inputs: 64; set it to 80, the values of a row of logmel"],
+        ),
+        (
+            {f"{DENSENET}.network": LINEAR}
+            | {f"{DENSENET}.input": {"segment_seconds": "all", "lengths": [1.0]}},
+            [f"{DENSENET}.input.lengths: there is one length"],
+        ),
+        (
+            {f"{ATTENTION}.network": LINEAR | {"n_inputs": 128}},
+            [f"{ATTENTION}.network.pooling: statistics are of spectra", "set it to mean or mean_"],
+        ),
+        ({f"{DENSENET}.input.segment_seconds": "some"}, [f"{DENSENET}.input.segment_seconds"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_linear_network_that_does_not_fit_is_one_line(demo, changes, words):
+    assert_one_problem(changed(demo, changes), *words)
 
 
 def test_an_lstm_reads_whole_clips(demo):

@@ -15,14 +15,18 @@ import pandas as pd
 import pytest
 
 from earmark.errors import UserError
+from earmark.evaluation.run import CURVE_COLUMNS
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
 from earmark.store import StoreWriter, read_json, write_table
+from earmark.taggers.device import Device
+from earmark.taggers.tagger import Tagger
 from earmark.training import run
 from earmark.training.batches import Sampler
 from earmark.training.job import Job
+from earmark.training.validation import validate
 from tests.source_graph import ROOT
 from tests.training.conftest import TAGS
 
@@ -227,6 +231,31 @@ def test_a_training_has_the_threads_of_params_whatever_the_environment_says(
         check=False,
     )
     assert done.stdout == "{2}\n", done.stderr
+
+
+def linear_params(**model: Any) -> Params:
+    linear = {"name": "linear", "n_inputs": 80, "pooling": "statistics"}
+    entry = {"network": linear, "input": {"segment_seconds": "all"}, "training": {}}
+    models = {"logmel": {"baseline": entry | {"prediction": {"aggregation": "mean"}}}}
+    return tiny_params(models=models, model=model)
+
+
+def test_a_network_that_is_fitted_at_once_is_kept_as_any_other(layout: Layout) -> None:
+    params = linear_params(epoch_choice="inner_split")  # for which there is no column of folds
+    fitted = run.train_model(params, layout, "logmel", "baseline", "0", None)
+    description = read_json(layout.model("baseline", "0") / "model.json")
+    assert description["kept"]["epochs_trained"] == description["kept"]["epoch"] == 1
+    assert description["kept"]["epoch_choice"] == "last"
+    assert description["input"]["lengths"] == [0]
+    curve = pd.read_csv(layout.learning_curve("baseline", "0"))
+    assert len(curve) == 1
+    assert set(CURVE_COLUMNS) < set(curve)
+    cpu = Device(name="cpu", precision="float32", channels_last=False)
+    job = run.model_job(params, layout, "logmel", "baseline", "0", None)
+    loaded = Tagger.load(layout.model("baseline", "0"), cpu)
+    probabilities = validate(loaded, job.validation, cpu, job.recipe)
+    np.testing.assert_array_equal(probabilities, fitted.validation_probabilities)
+    assert fitted.kept["accuracy"] == 1.0
 
 
 CBIR = {"name": "cbir", "width": 0.0625, "hidden": 16, "n_patches": 1, "branches": 1}
