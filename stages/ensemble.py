@@ -35,6 +35,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     tuned = tune_ensemble(ensemble, members, weights, networks)
     metadata = {
         "members": list(members),
+        "baselines": plan.get("baselines", []),
         "aggregation": {name: member.aggregation for name, member in read.items()},
         "aggregations": {name: member.compared for name, member in read.items()},
         "random_starts": {name: member.random_start for name, member in read.items()},

@@ -9,13 +9,17 @@ from typing import Any
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.params.roster import members_of
+from earmark.params.roster import baselines_of, members_of
 from earmark.store import write_json
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> dict[str, Any]:
-    plan: dict[str, Any] = {"members": members_of(params), "folds": params.fold_names}
+    plan: dict[str, Any] = {
+        "members": members_of(params),
+        "baselines": baselines_of(params),
+        "folds": params.fold_names,
+    }
     for member in layout.all_predictions.glob("*"):
         for fold in member.glob("*"):
             if member.name not in plan["members"] or fold.name not in plan["folds"]:

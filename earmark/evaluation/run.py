@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from earmark.evaluation.baseline import baseline_notes, over_baseline
 from earmark.evaluation.calibration import CalibrationReport, calibration_report
 from earmark.evaluation.epoch_choice import epoch_choices, epoch_notes
 from earmark.evaluation.paired import gain
@@ -96,7 +97,10 @@ def _scores(
     curves: pd.DataFrame,
     params: Params,
 ) -> dict[str, Any]:
-    """What metrics/scores.json holds; `gain` is the ensemble's over the best of several members."""
+    """What metrics/scores.json holds; `gain` is the ensemble's over the best of several members.
+
+    `baseline` is that of `over_baseline`, where the members are not all baselines.
+    """
     options = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
     epochs = epoch_choices(curves, metric)
@@ -118,6 +122,13 @@ def _scores(
             *metadata["notes"],
         ],
     }
+    baselines = [name for name in metadata.get("baselines", []) if name in models]
+    if baselines and len(models) > len(baselines):
+        baseline = best_member({name: models[name] for name in baselines}, metric)
+        validations = {name: predictions[name].validation for name in sorted(models)}
+        others = {name: one for name, one in validations.items() if name not in baselines}
+        scores["baseline"] = over_baseline(validations[baseline], others, metric=metric, **options)
+        scores["notes"][:0] = baseline_notes(scores["baseline"])
     if len(models) > 1:
         best = predictions[best_member(models, metric)].validation
         scores["gain"] = gain(best, ensemble.validation, metric=metric, **options).to_json()

@@ -92,7 +92,8 @@ def summarise(
         Of the ensemble, out of fold (on labels as given too, if some were corrected) and on the
         test set, the metric that counts and the accuracy
         (mean average precision where clips have several tags), and out of fold the calibration
-        error; the metric of each member out of fold; how many clips were scored.
+        error; the metric of each member out of fold, and where there is a baseline, whether it
+        beats that, by how much, and the interval of the difference; how many clips were scored.
     """
     metric, ensemble = scores["metric"], scores["ensemble"]
     sets = {key: ensemble[key] for key in ("out_of_fold", AS_GIVEN) if key in ensemble}
@@ -103,7 +104,7 @@ def summarise(
     def rounded(estimate: Mapping[str, float]) -> float:
         return round(estimate["value"], 6)
 
-    summary: dict[str, dict[str, float]] = {
+    summary: dict[str, dict[str, Any]] = {
         key: {name: rounded(estimates[name]) for name in dict.fromkeys((metric, second))}
         for key, estimates in sets.items()
     }
@@ -111,8 +112,19 @@ def summarise(
     summary["out_of_fold"]["ece"] = rounded(error)
     members = scores["models"].items()
     summary["members"] = {name: rounded(one["out_of_fold"][metric]) for name, one in members}
+    if "baseline" in scores:
+        summary["over_baseline"] = _over_baseline(scores["baseline"]["members"])
     n_clips = {key: estimates["n_clips"] for key, estimates in sets.items()}
     return {**summary, "clips": {**n_clips, "quarantined": n_quarantined}}
+
+
+def _over_baseline(members: Mapping[str, Any]) -> dict[str, Any]:
+    ends = ("value", "low", "high")
+    return {
+        name: {"beats": one["beats"]}
+        | {end: round(one["difference"][end], 6) for end in ends if end in one["difference"]}
+        for name, one in members.items()
+    }
 
 
 def best_member(models: Mapping[str, Any], metric: str) -> str:

@@ -59,8 +59,9 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
 
     Args:
         history: one row per epoch, with the columns epoch, train_loss, validation_loss, the
-            metric, learning_rate (the mean over an epoch's updates), learning_rate_low and _high
-            (a band about it) and, where there are several, model and fold.
+            metric, learning_rate (the mean over an epoch's updates; NaN where there are none),
+            learning_rate_low and _high (a band about it) and, where there are several, model and
+            fold.
         metric: a key of METRIC_NAMES.
     """
     history = history.assign(
@@ -81,7 +82,8 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
         row[0].set_ylabel(model, fontsize=9, parse_math=False)
         row[0].set_ylim(bottom=0)
         row[1].set_ylim(min(0.5, history[metric].min()), 1.01)
-        row[2].set_yscale("log")
+        if history.loc[history["model"] == model, "learning_rate"].notna().any():
+            row[2].set_yscale("log")  # which needs a rate; what is fitted at once has none
         for axes in row:
             _tidy(axes, integer_x=True)
     first, last = np.reshape(grid, (-1, 3))[[0, -1]]
@@ -95,7 +97,11 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
 
 
 def members_figure(
-    rows: Mapping[str, Mapping[str, Mapping[str, Any]]], *, metric: str, highlight: str
+    rows: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    *,
+    metric: str,
+    highlight: str,
+    baseline: float | None = None,
 ) -> "Figure":
     """Draw a row per name, the first on top, with a dot and interval per set of clips.
 
@@ -103,6 +109,7 @@ def members_figure(
         rows: by name, then by set of clips ("out of fold", "test"): an `Estimate.to_json()`.
         metric: how the metric is called.
         highlight: the name whose row has a background.
+        baseline: a value out of fold that a line marks.
     """
     figure, axes = _figure(8, 0.9 + 0.42 * len(rows))
     looks = {"out of fold": ("o", ACCENT), "test": ("s", WARM)}
@@ -122,7 +129,12 @@ def members_figure(
     axes.set_xlabel(f"{metric} with 95 % interval")
     shown = [clips for clips in looks if any(clips in estimates for estimates in rows.values())]
     handles = [axes.plot([], [], looks[clips][0], color=looks[clips][1])[0] for clips in shown]
-    figure.legend(handles, shown, loc="outside upper right", ncols=2, frameon=False)
+    if baseline is not None:
+        handles.append(axes.axvline(baseline, color=ACCENT, linewidth=0.8, linestyle="--"))
+        shown.append("baseline")
+    figure.legend(
+        handles, shown, loc="outside upper right", ncols=max(2, len(shown)), frameon=False
+    )
     _tidy(axes)
     return figure
 

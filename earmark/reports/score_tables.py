@@ -108,5 +108,8 @@ def _members_picture(scores: Mapping[str, Any], metric: str) -> str:
         for clips, estimates in by_set.items():
             rows[name][clips] = estimates[metric]
     name = METRIC_NAMES[metric]
-    figure = members_figure(rows, metric=name, highlight=_ENSEMBLE)
+    baseline = None
+    if "baseline" in scores:
+        baseline = rows[scores["baseline"]["name"]]["out of fold"]["value"]
+    figure = members_figure(rows, metric=name, highlight=_ENSEMBLE, baseline=baseline)
     return picture(figure, f"{name} of the ensemble and of every model")

@@ -21,8 +21,10 @@ from earmark.reports.figures import (
     confusion_figure,
     coverage_figure,
     learning_curve_figure,
+    members_figure,
     reliability_figure,
 )
+from earmark.reports.parts import picture
 from earmark.reports.report import render_report
 from earmark.reports.summary import summary_of
 
@@ -349,6 +351,25 @@ def test_learning_curves_have_a_row_per_model_and_a_line_per_fold(page):
 def test_the_history_of_one_run_needs_neither_model_nor_fold(page):
     history = page["learning_curves"].iloc[:2].drop(columns=["model", "fold", "epoch_choice"])
     assert len(learning_curve_figure(history).axes) == 3
+
+
+def test_what_is_fitted_at_once_has_a_point_and_no_learning_rate(page):
+    history = page["learning_curves"].iloc[:1].assign(epoch=1)
+    rates = ["learning_rate", "learning_rate_low", "learning_rate_high"]
+    figure = learning_curve_figure(history.assign(**dict.fromkeys(rates, np.nan)))
+    picture(figure, "")  # a logarithm of no rate would end here
+    assert [axes.get_yscale() for axes in figure.axes] == ["linear"] * 3
+
+
+def test_a_line_marks_the_baseline_in_the_figure_of_the_members():
+    rows = {name: {"out of fold": {"value": 0.8}} for name in ("ensemble", "one", "two")}
+    plain, marked = (
+        members_figure(rows, metric="accuracy", highlight="ensemble", baseline=baseline)
+        for baseline in (None, 0.7)
+    )
+    assert [text.get_text() for text in plain.legends[0].texts] == ["out of fold"]
+    assert [text.get_text() for text in marked.legends[0].texts] == ["out of fold", "baseline"]
+    assert [0.7, 0.7] in [list(line.get_xdata()) for line in marked.axes[0].lines]
 
 
 def test_the_learning_curves_may_show_another_metric(page):

@@ -88,6 +88,28 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
     return layout
 
 
+def test_members_are_compared_with_the_baseline_in_report_and_metrics(tmp_path):
+    layout = make(tmp_path, n_tags_per_clip=1)
+    write_json(layout.plan, read_json(layout.plan) | {"baselines": ["poor"]})
+    assert ensemble.run(params(), layout)["baselines"] == ["poor"]
+    scores = evaluate.run(params(), layout)
+    assert list(scores["baseline"]["members"]) == ["good"]
+    assert scores["baseline"]["members"]["good"]["beats"]
+    assert scores["notes"][0].startswith("good beats the baseline, poor: out-of-fold map_at_3 ")
+    assert "good beats the baseline, poor" in (layout.report / "index.html").read_text()
+    over = read_json(layout.metrics / "summary.json")["over_baseline"]["good"]
+    assert over["beats"]
+    assert 0 < over["low"] < over["value"] < over["high"]
+
+
+def test_baselines_alone_are_compared_with_nothing(tmp_path):
+    layout = make(tmp_path, n_tags_per_clip=1)
+    write_json(layout.plan, read_json(layout.plan) | {"baselines": sorted(SKILL)})
+    ensemble.run(params(), layout)
+    assert "baseline" not in evaluate.run(params(), layout)
+    assert "over_baseline" not in read_json(layout.metrics / "summary.json")
+
+
 def csv(layout: Layout, name: str) -> pd.DataFrame:
     return pd.read_csv(layout.metrics / f"{name}.csv", keep_default_na=False)
 
