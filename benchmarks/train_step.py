@@ -28,7 +28,7 @@ from benchmarks import precision
 from benchmarks.batch_source import source
 from benchmarks.peak import Clock, clock, convolution_peak, matrix_peak
 from earmark.exits import clean_exit
-from earmark.networks import NETWORKS, build
+from earmark.networks import build
 from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
 from earmark.processes import die_with_parent, set_up_process
 from earmark.seeding import rng_for
@@ -67,6 +67,9 @@ class Times(NamedTuple):
     gather: float
     forward: float
     step: float
+
+
+NETWORKS = list(dict.fromkeys(config.network for config in PAPER_CONFIGS))
 
 
 def config_of(name: str) -> PaperConfig:
@@ -214,7 +217,7 @@ def speeds(names: list[str], device: str, threads: int, batch: int | None, repea
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--network", choices=[*NETWORKS], action="append", help="instead of all")
+    parser.add_argument("--network", choices=NETWORKS, action="append", help="instead of all")
     parser.add_argument("--batch", type=int, help="clips; by default what keeps a step short")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -226,7 +229,7 @@ def main() -> None:
         set_up_process(threads=options.threads)
         precision.check(options.corpus, options.device)
         return
-    names = options.network or [*NETWORKS]
+    names = options.network or NETWORKS
     speeds(names, options.device, options.threads, options.batch, options.repeats)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from earmark.corpora.split_names import fold_columns
 from earmark.corpora.stored_tables import read_folds
 from earmark.labels import SEPARATOR, Task
 from earmark.layout import Layout
@@ -163,7 +164,7 @@ def splits_within(layout: Layout, fold: str, train: Examples) -> list[Split]:
     """
     folds = read_folds(layout, [fold]).set_index("clip").loc[train.clips]
     is_recorded = ~np.asarray(folds.index.duplicated())
-    others = [name for name in map(str, folds) if name.startswith("fold_")]
+    others = fold_columns(folds)
     others.remove(f"fold_{fold}")
     pairs = [(folds[name] == "train", folds[name] == "validation") for name in others]
     if not any(fitted.any() and held_out.any() for fitted, held_out in pairs):

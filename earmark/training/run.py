@@ -15,7 +15,6 @@ from earmark.features.segments import lengths_in_rows
 from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.networks import find
-from earmark.networks.weights import load_weights
 from earmark.params import Model, Network, Params
 from earmark.params.roster import (
     EMBEDDING,

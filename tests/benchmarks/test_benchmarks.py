@@ -10,8 +10,7 @@ import torch
 
 from benchmarks import batch_source, chaos, coverage, precision
 from benchmarks.tiny_clone import Clone, Lost
-from benchmarks.train_step import batch_size_of, config_of, forward_passes
-from earmark.networks import NETWORKS
+from benchmarks.train_step import NETWORKS, batch_size_of, config_of, forward_passes
 from earmark.networks.paper_configs import zeros
 from earmark.seeding import rng_for
 

@@ -20,6 +20,7 @@ def profile(name: str) -> dict[str, Any]:
     raw: dict[str, Any] = read_yaml(ROOT / "profiles" / "base.yaml")
     overlay(raw, read_yaml(ROOT / "profiles" / f"{name}.yaml") or {})
     raw["corpus"]["root"] = raw["corpus"]["root"] or "recordings"
+    raw["models"]["logmel"].pop("baseline", None)  # the other models each read their own feature
     return raw
 
 

@@ -21,8 +21,8 @@ def _steady(monkeypatch):
 
 
 @pytest.mark.usefixtures("_steady")
-def test_the_stages_are_those_of_the_pipeline_and_the_disk_is_that_of_the_demo(demo, tmp_path):
-    done = cost_of(sound(demo), Layout(tmp_path))
+def test_the_stages_are_those_of_the_pipeline_and_the_disk_is_that_of_the_demo(tmp_path):
+    done = cost_of(sound(read_yaml(ROOT / "params.yaml")), Layout(tmp_path))
     assert done is not None
     known = read_yaml(ROOT / "dvc.yaml")["stages"]
     locked = read_yaml(ROOT / "dvc.lock")["stages"]
