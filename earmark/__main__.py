@@ -203,14 +203,19 @@ def convert(
 
 @app.command()
 def verify_weights(
+    name: Annotated[str, typer.Argument(help="As `download` calls them, such as mn04_as.")],
     weights: Annotated[Path, typer.Argument(help="As published, or as `convert` wrote them.")],
-    reference: Annotated[Path, typer.Option(help="An npz: path, embedding and logits of clips.")],
-    recordings: Annotated[Path, typer.Option(help="The folder that those paths start from.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="An npz: path, embedding and logits of clips.")
+    ] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(help="The folder that those paths start from.")
+    ] = None,
 ) -> None:
-    """Compare a pretrained network with what its authors' code made of the same recordings."""
+    """Check published weights: their checksum, their tensors, and what the network computes."""
     from earmark.inference.verification import verify
 
-    for line in verify(weights, reference, recordings):
+    for line in verify(name, weights, reference=reference, recordings=recordings):
         typer.echo(line)
 
 

@@ -19,6 +19,7 @@ class Pretrained(NamedTuple):
     network_options: dict[str, Any]
     type: str
     options: dict[str, Any]
+    source_sha256: str  # of the file that was converted
 
 
 def pretrained_of(path: Path) -> Pretrained:
@@ -41,4 +42,5 @@ def pretrained_of(path: Path) -> Pretrained:
         if network:
             problem = f"is of {network['name']}, which makes no embeddings here"
         raise UserError(f"{path}: {problem}; take weights of mn, ced, cnn14 or yamnet, and {fix}")
-    return Pretrained(network.pop("name"), network, feature.pop("type"), feature)
+    name, type_ = network.pop("name"), feature.pop("type")
+    return Pretrained(name, network, type_, feature, noted.get("source_sha256", ""))

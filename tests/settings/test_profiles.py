@@ -114,9 +114,9 @@ def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordi
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
 def test_only_the_systems_of_xu_and_ours_normalise_peaks(layout, recordings, name):
     apply(layout, recordings, name)
-    others = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
-    others += ("pretrained",)  # whose network learned sound at its own level
-    assert load_params(layout.params).trim.normalise == (not name.startswith(others))
+    papers = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
+    is_other = name.startswith((*papers, "pretrained"))  # which learned sound at its own level
+    assert load_params(layout.params).trim.normalise == (not is_other)
 
 
 def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):
