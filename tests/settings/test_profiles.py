@@ -57,12 +57,13 @@ def use(
     )
 
 
-OWN = ("folder", "pretrained")  # for recordings of one's own
+PRETRAINED = ("pretrained", "finetuned")
+OWN = ("folder", *PRETRAINED)  # for recordings of one's own
 
 
 def apply(layout: Layout, recordings: Path, name: str) -> None:
     """Use any profile, with recordings and weights where it needs them."""
-    if name == "pretrained":
+    if name in PRETRAINED:
         mn_weights(layout.root / "weights" / "mn04_as.safetensors", width=0.4)
     use(layout, name, root=recordings if name in OWN else "")
 
@@ -115,7 +116,7 @@ def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordi
 def test_only_the_systems_of_xu_and_ours_normalise_peaks(layout, recordings, name):
     apply(layout, recordings, name)
     papers = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
-    is_other = name.startswith((*papers, "pretrained"))  # which learned sound at its own level
+    is_other = name.startswith((*papers, *PRETRAINED))  # which learned sound at its own level
     assert load_params(layout.params).trim.normalise == (not is_other)
 
 
@@ -149,6 +150,17 @@ def test_weights_given_once_decide_type_size_and_checksum(layout, recordings, tm
     assert "params.yaml says" in problem
     weights.write_bytes(whole)
     assert weight_problems(params, layout) == []
+
+
+def test_a_network_that_is_trained_further_starts_from_the_weights(layout, recordings, tmp_path):
+    mn_weights(tmp_path / "w" / "mn.safetensors", width=0.1)
+    use(layout, "finetuned", root=recordings, weights=str(tmp_path / "w" / "mn.safetensors"))
+    params = load_params(layout.params)
+    entry = params.models["backbone_input"]["mn04"]
+    assert entry.network.options == {"width": 0.1}
+    assert recipe_of(params, entry).init_from == str(tmp_path / "w" / "mn.safetensors")
+    assert params.features["backbone_input"].type == "mn_logmel"
+    assert weight_problems(params, layout) == option_problems(params) == []
 
 
 def test_weights_that_are_missing_or_something_else_are_refused(layout, recordings, tmp_path):
