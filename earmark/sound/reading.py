@@ -3,6 +3,7 @@
 Shapes: n samples of a block, C channels.
 """
 
+import errno
 import io
 import os
 import stat
@@ -24,7 +25,8 @@ from earmark.sound.unusable import UnusableAudio
 _BLOCK_FRAMES = 1 << 20
 _BLOCK_SAMPLES = 1 << 22  # of all channels
 _HEAD_BYTES = 512  # that tell what a file is
-_LOWEST_HZ = 1000  # a damaged header that says 1 Hz would grow 44,100-fold
+# A damaged header that says 1 Hz would grow 44,100-fold, and one of 2**31 Hz shrink to nothing.
+_LOWEST_HZ, _HIGHEST_HZ = 1000, 10_000_000
 _UNKNOWN_FRAMES = 1 << 36  # a flac cannot say more than this
 _OGG_SHARE = 0.99  # the times of an ogg's pages are not always exact
 
@@ -49,8 +51,10 @@ def read_blocks(path: Path) -> Iterator[tuple[Int16 | Float32, int]]:
             if shortfall := cut_short(file):
                 raise UnusableAudio(path, "truncated", shortfall, again)
             with _opened(path, file) as sound:
-                if sound.samplerate < _LOWEST_HZ:
-                    finding = f"its header says {sound.samplerate} Hz, below {_LOWEST_HZ} Hz"
+                if not _LOWEST_HZ <= sound.samplerate <= _HIGHEST_HZ:
+                    is_low = sound.samplerate < _LOWEST_HZ
+                    bound = f"below {_LOWEST_HZ}" if is_low else f"above {_HIGHEST_HZ}"
+                    finding = f"its header says {sound.samplerate} Hz, {bound} Hz"
                     raise UnusableAudio(path, "unreadable", finding, again)
                 shares = {"FLAC": 1.0, "OGG": _OGG_SHARE}  # others are read before, or bind nothing
                 is_known = sound.frames < _UNKNOWN_FRAMES
@@ -62,8 +66,11 @@ def read_blocks(path: Path) -> Iterator[tuple[Int16 | Float32, int]]:
         finding = "is a link to a missing file" if path.is_symlink() else "does not exist"
         raise UnusableAudio(path, "missing", finding, "restore it, or leave it out") from None
     except OSError as error:
-        needs_right = isinstance(error, PermissionError)
-        fix = "give read permission, or leave it out" if needs_right else again
+        fix = again
+        if isinstance(error, PermissionError):
+            fix = "give read permission, or leave it out"
+        elif error.errno == errno.ELOOP:
+            fix = "the link leads to itself: leave it out"
         raise UnusableAudio(path, "unreadable", error.strerror or "cannot be read", fix) from None
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
         text = str(getattr(error, "error_string", error))

@@ -65,7 +65,11 @@ def test_sockets_devices_and_folders_are_told(tmp_path: Path, monkeypatch) -> No
 def test_a_link_to_itself_and_a_file_of_the_kernel_end_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.wav").symlink_to("a.wav")
     (tmp_path / "b.wav").symlink_to("/proc/kmsg")  # waits for messages
-    assert refused(tmp_path / "a.wav")[0] == "unreadable"
+    reason, line = refused(tmp_path / "a.wav")
+    assert (reason, line.endswith("; the link leads to itself: leave it out")) == (
+        "unreadable",
+        True,
+    )
     assert refused(tmp_path / "b.wav")[0] in ("empty", "missing")
 
 
@@ -139,6 +143,16 @@ def test_an_mp3_of_variable_rate_that_does_not_tell_its_length_is_read_whole(
     path.write_bytes(b"ID3\x03\x00\x00\x00\x00\x01\x00" + bytes(128) + content)
     assert soundfile.info(path).frames < 2.6 * rate
     assert decode(path, sample_rate=rate).n_frames == pytest.approx(3 * rate, abs=3500)
+
+
+@pytest.mark.parametrize(("hz", "bound"), [(999, "below 1000"), (2**31 - 1, "above 10000000")])
+def test_a_rate_that_no_recording_has_is_told(tmp_path: Path, hz: int, bound: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(), RATE)
+    content = bytearray(path.read_bytes())
+    content[24:28] = hz.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert refused(path)[1].startswith(f"its header says {hz} Hz, {bound} Hz; fetch or export")
 
 
 def test_an_au_written_into_a_pipe_is_whole(tmp_path: Path) -> None:
