@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+import earmark.interrupts  # first, for Ctrl-C while the others are imported # noqa: F401
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.exits import clean_exit
@@ -344,8 +345,14 @@ def restore(
 ) -> None:
     """Bring back a damaged artifact: from git, from DVC's cache, or by its stage."""
     from earmark.restoring import restore as restored
+    from earmark.settings.dvc_files import DVC_FILES, dvc_problems
 
-    typer.echo("\n".join(restored(path, Layout.here())))
+    layout = Layout.here()
+    # It asks DVC what is known. Its own files are restored although they are damaged.
+    is_dvcs = any((layout.root / name) == path.absolute() for name in DVC_FILES)
+    if not is_dvcs and (damaged := dvc_problems(layout)):
+        raise UserError(*damaged)
+    typer.echo("\n".join(restored(path, layout)))
 
 
 @app.command()

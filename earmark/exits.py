@@ -12,6 +12,7 @@ from io import TextIOWrapper, UnsupportedOperation
 from pathlib import Path
 
 from earmark.errors import UserError, reason_of
+from earmark.interrupts import raise_again
 from earmark.wording import printable
 
 INTERRUPTED = 130  # as a shell reports Ctrl-C
@@ -51,6 +52,7 @@ def clean_exit(title: str = "", *, lower: str = "runtime.workers") -> Iterator[N
     """
     _prepare_streams()
     _prepare_collector()
+    raise_again()
     prefix = f"{title}: " if title else ""
     try:
         try:

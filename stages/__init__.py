@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
+import earmark.interrupts  # first, for Ctrl-C while the others are imported # noqa: F401
 from earmark.code_digests import check
 from earmark.errors import UserError, how_it_ended
 from earmark.exits import clean_exit

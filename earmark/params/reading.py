@@ -109,8 +109,19 @@ def parse_params(raw: Any, source: str) -> tuple[Params | None, list[str]]:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
+        if after := _cut_after(raw):
+            fix = f"`git checkout -- {source}`, or `python -m earmark profile use NAME`"
+            return None, [f"{source}: ends with section {after}; it may be cut short: {fix}"]
         return None, condensed([f"{source}: {line}" for line in explain(error, raw, Params)])
     return params, condensed([f"{source}: {line}" for line in contradictions(params)])
+
+
+def _cut_after(raw: dict[Any, Any]) -> str:
+    """The last section of a file that lacks several at its end, and none before; "" for others."""
+    sections = list(Params.model_fields)
+    n_there = sum(name in raw for name in sections)
+    is_cut = len(sections) - n_there > 1 and list(raw) == sections[:n_there]
+    return sections[n_there - 1] if is_cut and n_there else ""
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,29 +10,33 @@ from earmark.errors import UserError, reason_of
 from earmark.layout import Layout
 from earmark.params.reading import read_yaml
 
+DVC_FILES = (".dvc/config", "dvc.yaml", "dvc.lock", ".dvc/tmp/rwlock")
 _STAGES_OF_EVERY_RUN = ("code", "decode", "plan", "ensemble", "evaluate", "audit")
 _RUN_CACHE = "then `dvc repro` finds what is done in its run cache"
 
 
 def dvc_problems(layout: Layout) -> list[str]:
     """What DVC itself could not read, one line each with the command that restores it."""
-    root = layout.root
-    checks: dict[str, Callable[[Path], Any]] = {
-        ".dvc/config": _check_config,
-        "dvc.yaml": _check_graph,
-        "dvc.lock": _check_lock,
-        ".dvc/tmp/rwlock": _check_json,
-    }
-    problems = []
-    for name, check in checks.items():
-        if not (root / name).exists():
-            continue
-        try:
-            check(root / name)
-        except Exception as error:  # each parser has its own
-            reason = reason_of(error).removeprefix(f"{root / name}: ")
-            problems.append(f"{name}: cut short or damaged ({reason}); {_fix(root, name)}")
-    return problems
+    checks: tuple[Callable[[Path], Any], ...]
+    checks = (_check_config, _check_graph, _check_lock, _check_json)
+    found = zip(DVC_FILES, checks, strict=True)
+    return [line for name, check in found for line in _problems(layout.root, name, check)]
+
+
+def graph_problems(layout: Layout) -> list[str]:
+    """What is wrong with dvc.yaml alone: of one that is cut DVC runs the rest, and says nothing."""
+    return _problems(layout.root, "dvc.yaml", _check_graph)
+
+
+def _problems(root: Path, name: str, check: Callable[[Path], Any]) -> list[str]:
+    if not (root / name).exists():
+        return []
+    try:
+        check(root / name)
+    except Exception as error:  # each parser has its own
+        reason = reason_of(error).removeprefix(f"{root / name}: ")
+        return [f"{name}: cut short or damaged ({reason}); {_fix(root, name)}"]
+    return []
 
 
 def _fix(root: Path, name: str) -> str:

@@ -12,6 +12,7 @@ from earmark.corpora.synthetic.corpus import DemoOptions
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import EMBEDDING, FUSION
+from earmark.settings.dvc_files import graph_problems
 from earmark.settings.feature_validation import feature_problems
 from earmark.settings.model_validation import extractor_problems, model_problems
 from earmark.settings.objections import objections
@@ -103,6 +104,8 @@ def stage_problems(params: Params, layout: Layout) -> list[str]:
     path = layout.root / "dvc.yaml"
     if not path.exists():
         return []
+    if cut := graph_problems(layout):
+        return cut
     has_stages = set(re.findall(r"^  train_(\w+):", path.read_text(), flags=re.MULTILINE))
     problems = []
     known = {*params.features, EMBEDDING, FUSION}

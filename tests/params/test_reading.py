@@ -170,3 +170,19 @@ def test_broken_yaml_is_one_line(tmp_path, content):
     with pytest.raises(UserError, match="not valid YAML") as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
+
+
+def test_params_cut_short_are_one_line_and_lacking_one_section_is_another(tmp_path):
+    text = (ROOT / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(text[: text.index("\nfinetune:")])
+    with pytest.raises(UserError) as error:
+        load_params(path)
+    (problem,) = error.value.problems
+    assert problem.startswith("params.yaml: ends with section model; it may be cut short: `git che")
+    raw = read_yaml(ROOT / "params.yaml")
+    del raw["finetune"], raw["extensions"]
+    assert parse_params(raw, "params.yaml")[1] == [
+        f"params.yaml: {name}: missing; add it (profiles/base.yaml and demo.yaml show one)"
+        for name in ("finetune", "extensions")
+    ]

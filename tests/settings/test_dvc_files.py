@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.settings.dvc_files import dvc_problems
+from earmark.settings.dvc_files import dvc_problems, graph_problems
+from earmark.settings.validation import stage_problems
+from stages import code
+from tests.params.raw_params import profile, sound
 from tests.source_graph import ROOT
 
 LOCK = """schema: '2.0'
@@ -63,3 +67,15 @@ def test_what_git_knows_comes_back_from_git(layout: Layout) -> None:
     (layout.root / "dvc.lock").write_text(LOCK[:70])
     (line,) = dvc_problems(layout)
     assert "run `git checkout -- dvc.lock`, then `dvc repro` finds" in line
+
+
+def test_a_graph_cut_between_two_stages_is_named_before_anything_that_follows_from_it(
+    layout: Layout,
+) -> None:
+    params = sound(profile("demo"))
+    (layout.root / "dvc.yaml").write_text(WHOLE["dvc.yaml"].split("\n  split:")[0])
+    (problem,) = stage_problems(params, layout)
+    assert problem.startswith("dvc.yaml: cut short or damaged (no stage plan in it); ")
+    assert graph_problems(layout) == [problem]
+    with pytest.raises(UserError, match=r"dvc\.yaml: cut short"):
+        code.run(layout)
