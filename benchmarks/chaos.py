@@ -126,7 +126,13 @@ def _signal(
 def _fill_disk(clone: Clone, process: subprocess.Popen[str]) -> str:
     filler = clone.folder / "filler"
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(clone.folder).free)
+        size, n_bytes = 0, shutil.disk_usage(clone.folder).free
+        while n_bytes:  # of which the run itself may take some meanwhile
+            try:
+                os.posix_fallocate(file.fileno(), size, n_bytes)
+                size += n_bytes
+            except OSError:
+                n_bytes //= 2
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=FULL_SECONDS)
     filler.unlink()
@@ -207,6 +213,7 @@ def main() -> int:
     """Run the rounds; 1 if one was lost."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--first", type=int, default=1, help="the number of the first round")
     parser.add_argument("--seed", type=int, default=0, help="of the faults and their moments")
     arguments = parser.parse_args()
     n_survived, start = 0, time.monotonic()
@@ -220,14 +227,15 @@ def main() -> int:
             "" if has_own_disk else "; without full disks and read-only caches, for want of root"
         )
         print(f"undisturbed: {len(clone.stages)} stages, {duration(clone.seconds)}{disks}")
-        for number in range(1, arguments.rounds + 1):
+        numbers = range(arguments.first, arguments.first + arguments.rounds)
+        for n_done, number in enumerate(numbers, start=1):
             try:
                 done = round_of(clone, rng_for(arguments.seed, "chaos", number))
             except Lost as lost:
                 print(f"round {number}: LOST: {lost}", flush=True)
                 continue
             n_survived += 1
-            left = (time.monotonic() - start) / number * (arguments.rounds - number)
+            left = (time.monotonic() - start) / n_done * (arguments.rounds - n_done)
             print(f"round {number}: survived: {done}; {duration(left)} left", flush=True)
     print(f"rounds survived: {n_survived} of {arguments.rounds}")
     return int(n_survived < arguments.rounds)
