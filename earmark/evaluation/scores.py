@@ -112,19 +112,8 @@ def summarise(
     summary["out_of_fold"]["ece"] = rounded(error)
     members = scores["models"].items()
     summary["members"] = {name: rounded(one["out_of_fold"][metric]) for name, one in members}
-    if "baseline" in scores:
-        summary["over_baseline"] = _over_baseline(scores["baseline"]["members"])
     n_clips = {key: estimates["n_clips"] for key, estimates in sets.items()}
     return {**summary, "clips": {**n_clips, "quarantined": n_quarantined}}
-
-
-def _over_baseline(members: Mapping[str, Any]) -> dict[str, Any]:
-    ends = ("value", "low", "high")
-    return {
-        name: {"beats": one["beats"]}
-        | {end: round(one["difference"][end], 6) for end in ends if end in one["difference"]}
-        for name, one in members.items()
-    }
 
 
 def best_member(models: Mapping[str, Any], metric: str) -> str:

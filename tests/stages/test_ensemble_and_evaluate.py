@@ -97,9 +97,10 @@ def test_members_are_compared_with_the_baseline_in_report_and_metrics(tmp_path):
     assert scores["baseline"]["members"]["good"]["beats"]
     assert scores["notes"][0].startswith("good beats the baseline, poor: out-of-fold map_at_3 ")
     assert "good beats the baseline, poor" in (layout.report / "index.html").read_text()
-    over = read_json(layout.metrics / "summary.json")["over_baseline"]["good"]
+    over = read_json(layout.metrics / "scores.json")["baseline"]["members"]["good"]
     assert over["beats"]
-    assert 0 < over["low"] < over["value"] < over["high"]
+    difference = over["difference"]
+    assert 0 < difference["low"] < difference["value"] < difference["high"]
 
 
 def test_baselines_alone_are_compared_with_nothing(tmp_path):
@@ -107,7 +108,7 @@ def test_baselines_alone_are_compared_with_nothing(tmp_path):
     write_json(layout.plan, read_json(layout.plan) | {"baselines": sorted(SKILL)})
     ensemble.run(params(), layout)
     assert "baseline" not in evaluate.run(params(), layout)
-    assert "over_baseline" not in read_json(layout.metrics / "summary.json")
+    assert "baseline" not in read_json(layout.metrics / "scores.json")
 
 
 def csv(layout: Layout, name: str) -> pd.DataFrame:
