@@ -13,7 +13,7 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.networks import build
 from earmark.params.reading import load_params, read_yaml
-from earmark.params.roster import entries_of, recipe_of
+from earmark.params.roster import entries_of, recipe_of, weights_of
 from earmark.settings import profiles
 from earmark.settings.model_validation import weight_problems
 from earmark.settings.validation import option_problems, stage_problems
@@ -158,7 +158,7 @@ def test_a_network_that_is_trained_further_starts_from_the_weights(layout, recor
     params = load_params(layout.params)
     entry = params.models["backbone_input"]["mn04"]
     assert entry.network.options == {"width": 0.1}
-    assert recipe_of(params, entry).init_from == str(tmp_path / "w" / "mn.safetensors")
+    assert weights_of(params, entry)[0] == str(tmp_path / "w" / "mn.safetensors")
     assert params.features["backbone_input"].type == "mn_logmel"
     assert weight_problems(params, layout) == option_problems(params) == []
 
