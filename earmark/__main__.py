@@ -158,7 +158,7 @@ def predict(
     """Tag recordings with the trained ensemble, and say how confident it is.
 
     The answer comes first, the next likely tags after a bar. Probabilities are tempered on clips
-    that no network had seen; how well they are calibrated is said first. Below
+    that no network had seen; how well they are calibrated comes first. Below
     evaluate.rejection_threshold the answer is "unknown".
     """
     from earmark.processes import set_up_process

@@ -11,14 +11,9 @@ from pathlib import Path
 _STARTS = ("-m", "earmark/__main__.py")  # what argv[0] is, or ends with, while Python starts us
 
 
-def ends_at_once() -> bool:
-    """Whether Ctrl-C ends the process without a word, rather than by a KeyboardInterrupt."""
-    return signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-
-
 def raise_again() -> None:
     """Let Ctrl-C raise KeyboardInterrupt, unless it is ignored, as in a background job."""
-    if ends_at_once():
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

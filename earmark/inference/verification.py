@@ -3,7 +3,6 @@
 Shapes: T samples, D values of an embedding, K classes.
 """
 
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from earmark.networks import build as build_network
 from earmark.processes import progress
 from earmark.published.download.fetch import find as find_download
 from earmark.published.download.published import Published
+from earmark.published.weights.backbones import last_bias
 from earmark.published.weights.conversion import convert
 from earmark.seeding import rng_for
 from earmark.sound.samples import Float32
@@ -126,8 +126,7 @@ def _checked_source(published: Published, found: Pretrained, weights: Path) -> s
 def _n_classes(weights: Path) -> int:
     """Of the head, whose last bias is among the tensors."""
     with safe_open(weights, "numpy") as file:
-        bias = max(key for key in list(file.keys()) if re.fullmatch(r"head\.(\d+\.)?bias", key))
-        (n_classes,) = file.get_slice(bias).get_shape()
+        (n_classes,) = file.get_slice(last_bias(file.keys())).get_shape()
     return int(n_classes)
 
 

@@ -42,10 +42,8 @@ def fit_backbone(document: Any, layout: Layout, weights: str, *, cwd: Path) -> l
     path = path.resolve()
     found = pretrained_of(path)
     inside = path.is_relative_to(layout.root)
-    name, sha256 = (
-        path.relative_to(layout.root).as_posix() if inside else str(path),
-        sha256_of(path),
-    )
+    name = path.relative_to(layout.root).as_posix() if inside else str(path)
+    sha256 = sha256_of(path)
     options = {**found.options, "weights": name, "weights_sha256": sha256}
     feature.clear()
     feature |= {"type": found.type, **options}

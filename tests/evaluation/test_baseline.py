@@ -1,4 +1,4 @@
-"""Whether a network beats the baseline, and how it is said."""
+"""Whether a network beats the baseline, and how the report tells it."""
 
 import numpy as np
 import pandas as pd

@@ -50,12 +50,21 @@ def frozen(
         ValueError: as `checked`, or the head is missing.
     """
     tensors = {ours: named(arrays, theirs) for theirs, ours in names.items()}
-    biases = [key for key in tensors if re.fullmatch(r"head\.(\d+\.)?bias", key)]
-    if not biases:
-        raise ValueError("it has no layer for AudioSet's classes")
-    n_tags = len(tensors[max(biases)])
+    n_tags = len(tensors[last_bias(tensors)])
     backbone = checked(network, options, tensors, n_tags=n_tags)
     return replace(backbone, feature=feature)
+
+
+def last_bias(names: Iterable[str]) -> str:
+    """The bias of a head's last layer, which has one value for each class.
+
+    Raises:
+        ValueError: there is none among the names.
+    """
+    biases = [name for name in names if re.fullmatch(r"head\.(\d+\.)?bias", name)]
+    if not biases:
+        raise ValueError("it has no layer for AudioSet's classes")
+    return max(biases)
 
 
 def checked(
