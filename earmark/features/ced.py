@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.features.backbone import Backbone
-from earmark.features.feature_type import FeatureType
+from earmark.features.spectra import POWER_FLOOR, Decibels
 from earmark.features.spectrum import MelBank, centred_mel, check_waveform, hann, triangles
 from earmark.networks.ced import CED, N_MELS, PATCH, SIZES
 from earmark.sound.samples import Float32, resample
@@ -20,26 +20,17 @@ from earmark.sound.samples import Float32, resample
 SAMPLE_RATE = 16_000
 N_FFT = 512
 HOP_LENGTH = 160
-POWER_FLOOR = 1e-10
-SILENCE_DB = -100.0
 RANGE_DB = 120.0  # what is further below the loudest band of a clip is raised to it
 SHORTEST_SAMPLES = (PATCH - 1) * HOP_LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)
-class CedLogMel(FeatureType):
+class CedLogMel(Decibels):
     """Power mel bands in dB against 1: rows (N, 64), 100 a second. What is under 0.15 s repeats."""
 
     sample_rate: int
 
-    segment_key = "segment_seconds"
-    has_bands = True
-    dtype = np.dtype(np.float16)
     row_shape = (N_MELS,)
-
-    @property
-    def silence(self) -> NDArray[np.float16]:
-        return np.full(self.row_shape, SILENCE_DB, self.dtype)
 
     def segment_rows(self, length: float) -> int:
         return 1 + max(round(length * SAMPLE_RATE), SHORTEST_SAMPLES) // HOP_LENGTH

@@ -13,16 +13,31 @@ from numpy.typing import NDArray
 from earmark.params import Padding
 from earmark.sound.samples import Int16, as_float
 
+# Keys of the recipe that not every type of feature supports, and their values that change nothing.
+AUGMENTATIONS: dict[str, int | float | str] = {
+    "mixup_at": "features",  # else the type must keep the power of the sound
+    "mask_frames": 0,
+    "mask_bands": 0,
+    "band_gain_db": 0.0,
+    "band_shift": 0,
+    "time_stretch": 0.0,
+}
+
 
 class Mix(Protocol):
-    """One draw of mixup: `share` of each example, and the rest from its partner."""
+    """One draw of mixup: `share` of each example, and `rest` of its partner."""
 
     share: Any  # a float, or (B,)
     partner: NDArray[np.int64]
 
+    @property
+    def rest(self) -> Any: ...
+
     def __call__(self, x: Any) -> Any: ...
 
     def like(self, x: Any) -> "Mix": ...
+
+    def at_equal_loudness(self, amplitudes: Any) -> "Mix": ...
 
 
 class FeatureType(ABC):
@@ -34,7 +49,7 @@ class FeatureType(ABC):
         padding: of a clip that is shorter than its segment, unless the model's input gives another.
         standardisation: by the mean and deviation of the whole array, of each column, or none.
         scale: what values are divided by where they are not standardised.
-        has_bands: whether rows are spectra, so that frames and bands can be masked.
+        augmentations: those keys of AUGMENTATIONS that training can do to its segments.
         row_shape: of one row: (M,) of a frame, (96, 64) of a patch, () of a sample.
         dtype: that rows are stored in; calls return float32, or int16 for samples.
         silence: one row of silence, for padding.
@@ -45,7 +60,7 @@ class FeatureType(ABC):
     padding: ClassVar[Padding] = "right"
     standardisation: ClassVar[Literal["array", "column", "none"]] = "none"
     scale: ClassVar[float] = 1.0
-    has_bands: ClassVar[bool] = False
+    augmentations: ClassVar[frozenset[str]] = frozenset()
     dtype: ClassVar[np.dtype[Any]]
 
     @property
@@ -77,16 +92,29 @@ class FeatureType(ABC):
         """Standardised segments (B, S, *row_shape) in the shape that networks read."""
         return x
 
-    @staticmethod
-    def mix_as_waveforms(x: Any, mix: Mix) -> Any:
+    @classmethod
+    def mix_as_waveforms(cls, x: Any, mix: Mix) -> Any:
         """Mixup of segments (B, S, *row_shape) as if their waveforms had been mixed.
 
         Raises:
-            NotImplementedError: the power of the sound cannot be computed from the rows.
+            NotImplementedError: the type does not keep the power of the sound (`mixup_at`).
         """
         raise NotImplementedError
 
+    @classmethod
+    def amplitudes(cls, x: Any) -> Any:
+        """The amplitude (B,) of each segment where it is loudest, for mixup at equal loudness.
 
-def can_mix_as_waveforms(feature_type: type[FeatureType]) -> bool:
-    """Whether the type supports `mixup_at: waveform`."""
-    return feature_type.mix_as_waveforms is not FeatureType.mix_as_waveforms
+        Raises:
+            NotImplementedError: as above.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def amplified(cls, x: Any, gains: Any) -> Any:
+        """Segments (B, S, *row_shape) as if each band had a gain in dB, (B, ..., M).
+
+        Raises:
+            NotImplementedError: the type has no bands that keep the power.
+        """
+        raise NotImplementedError

@@ -14,7 +14,8 @@ import scipy.fft
 import torch
 from numpy.typing import NDArray
 
-from earmark.features.feature_type import FeatureType, Mix
+from earmark.features.feature_type import FeatureType
+from earmark.features.spectra import POWER_FLOOR, SILENCE_DB, Decibels
 from earmark.features.spectrum import (
     BLOCK_SAMPLES,
     CHUNK_FRAMES,
@@ -28,12 +29,9 @@ from earmark.spool import release
 
 logger = logging.getLogger(__name__)
 
-POWER_FLOOR = 1e-10
-SILENCE_DB = -100.0
-
 
 @dataclass(frozen=True, kw_only=True)
-class LogMel(FeatureType):
+class LogMel(Decibels):
     """Power mel spectrogram in dB against 1, frames centred: rows (N, M), N = 1 + T // hop_length.
 
     Shan and Ren, section 2.1: 2 s at 44.1 kHz, window 2048, hop 512 and 80 filters give 173 x 80.
@@ -46,10 +44,7 @@ class LogMel(FeatureType):
     f_min_hz: float
     f_max_hz: float
 
-    segment_key = "segment_seconds"
     standardisation = "array"
-    has_bands = True
-    dtype = np.dtype(np.float16)
 
     def __post_init__(self) -> None:
         if self.n_fft < 2 or self.n_fft % 2:
@@ -67,24 +62,9 @@ class LogMel(FeatureType):
     def row_shape(self) -> tuple[int, ...]:
         return (self.n_mels,)
 
-    @property
-    def silence(self) -> NDArray[np.float16]:
-        return np.full(self.row_shape, SILENCE_DB, self.dtype)
-
     def segment_rows(self, length: float) -> int:
         """Centred frames of so many seconds: 2 s at 44.1 kHz and hop 512 are 173."""
         return 1 + round(length * self.sample_rate) // self.hop_length
-
-    @staticmethod
-    def mix_as_waveforms(x: torch.Tensor, mix: Mix) -> torch.Tensor:
-        """The powers of two sounds (B, N, M) add, but for the cross term.
-
-        The cross term of independent sounds is 0 on average.
-        """
-        powers = 10 ** (x / 10)
-        ours, theirs = mix.share**2, (1 - mix.share) ** 2
-        mixed = (ours * powers + theirs * powers[mix.partner]).clamp(POWER_FLOOR)
-        return 10 * torch.log10(mixed)
 
     def __call__(self, waveform: Float32) -> Float32:
         """Log-mel (N, M) float32 of a waveform (T,)."""
@@ -141,7 +121,7 @@ class Mfcc(FeatureType):
 
     segment_key = "segment_seconds"
     standardisation = "column"
-    has_bands = True
+    augmentations = frozenset({"mask_frames", "mask_bands"})
     dtype = np.dtype(np.float16)
 
     def __post_init__(self) -> None:

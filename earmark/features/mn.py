@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.features.backbone import Backbone
-from earmark.features.feature_type import FeatureType
+from earmark.features.spectra import Spectra
 from earmark.features.spectrum import MelBank, centred_mel, check_waveform, mel_triangles
 from earmark.networks.mobilenet import MobileNet
 from earmark.sound.samples import Float32, resample
@@ -32,19 +32,24 @@ LEVEL, SPREAD = -4.5, 5.0  # of the logarithm, about those of AudioSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class MnLogMel(FeatureType):
+class MnLogMel(Spectra):
     """Natural log of power mel bands, scaled as in training: rows (N, 128), 100 a second."""
 
     sample_rate: int
 
-    segment_key = "segment_seconds"
-    has_bands = True
-    dtype = np.dtype(np.float16)
     row_shape = (N_MELS,)
 
     @property
     def silence(self) -> NDArray[np.float16]:
         return np.full(self.row_shape, (np.log(POWER_OFFSET) - LEVEL) / SPREAD, self.dtype)
+
+    @classmethod
+    def powers(cls, x: torch.Tensor) -> torch.Tensor:
+        return ((x * SPREAD + LEVEL).exp() - POWER_OFFSET).clamp(0)
+
+    @classmethod
+    def of_powers(cls, powers: torch.Tensor) -> torch.Tensor:
+        return ((powers + POWER_OFFSET).log() - LEVEL) / SPREAD
 
     def segment_rows(self, length: float) -> int:
         """Centred frames of so many seconds, but for the sample that pre-emphasis takes."""

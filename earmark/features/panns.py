@@ -10,17 +10,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from earmark.features.backbone import Backbone
-from earmark.features.feature_type import FeatureType
 from earmark.features.logmel import LogMel, slaney_mel_weights
+from earmark.features.spectra import POWER_FLOOR, Decibels
 from earmark.features.spectrum import MelBank, centred_mel, check_waveform, hann
 from earmark.networks.cnn14 import CNN14, MIN_FRAMES, N_MELS
 from earmark.sound.samples import Float32, resample
 
-POWER_FLOOR = 1e-10
-SILENCE_DB = -100.0
 F_MIN_HZ = 50.0
 # The networks of 32 kHz (section IV.A) and those that were published for 16 kHz beside them:
 # window, hop and the upper end of the mel bands.
@@ -28,7 +25,7 @@ _FRAMES = {32_000: (1024, 320, 14_000.0), 16_000: (512, 160, 8_000.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PannsLogMel(FeatureType):
+class PannsLogMel(Decibels):
     """Power mel bands in dB against 1: rows (N, 64), 100 a second. What is under 0.31 s repeats.
 
     Attributes:
@@ -38,19 +35,12 @@ class PannsLogMel(FeatureType):
     sample_rate: int
     target_hz: int
 
-    segment_key = "segment_seconds"
-    has_bands = True
-    dtype = np.dtype(np.float16)
     row_shape = (N_MELS,)
 
     def __post_init__(self) -> None:
         if self.target_hz not in _FRAMES:
             choices = " or ".join(map(str, _FRAMES))
             raise ValueError(f"target_hz: {self.target_hz}; it must be {choices}")
-
-    @property
-    def silence(self) -> NDArray[np.float16]:
-        return np.full(self.row_shape, SILENCE_DB, self.dtype)
 
     @property
     def shortest_samples(self) -> int:

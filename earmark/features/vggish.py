@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earmark.features.feature_type import FeatureType, Mix
+from earmark.features.spectra import LogMagnitudes
 from earmark.features.spectrum import (
     BLOCK_SAMPLES,
     CHUNK_FRAMES,
@@ -39,33 +39,21 @@ SHORTEST_SAMPLES = WINDOW_LENGTH + (PATCH_FRAMES - 1) * HOP_LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)
-class VggishPatches(FeatureType):
+class VggishPatches(LogMagnitudes):
     """Patches without overlap: rows (P, 96, 64). A clip under 0.975 s is repeated to fill one."""
 
     sample_rate: int
 
     segment_key = "segment_patches"
+    augmentations = frozenset({"mixup_at", "mask_frames", "mask_bands", "band_gain_db"})
     padding = "tile"  # Xu et al., section 3.2: a short bag is repeated
-    has_bands = True
-    dtype = np.dtype(np.float16)
+    log_offset = LOG_OFFSET
     row_shape = (PATCH_FRAMES, N_MELS)
-
-    @property
-    def silence(self) -> NDArray[np.float16]:
-        return np.full(self.row_shape, np.log(LOG_OFFSET), self.dtype)
 
     @staticmethod
     def network_view(x: torch.Tensor) -> torch.Tensor:
         """Patches (B, P, 96, 64) stacked in time: (B, P * 96, 64)."""
         return x.flatten(1, 2)
-
-    @staticmethod
-    def mix_as_waveforms(x: torch.Tensor, mix: Mix) -> torch.Tensor:
-        """The powers of two sounds add; patches hold the log of magnitude plus an offset."""
-        powers = (x.exp() - LOG_OFFSET).clamp(0) ** 2
-        ours, theirs = mix.share**2, (1 - mix.share) ** 2
-        mixed = ours * powers + theirs * powers[mix.partner]
-        return torch.log(mixed.sqrt() + LOG_OFFSET)
 
     def __call__(self, waveform: Float32) -> Float32:
         """Patches (P, 96, 64) float32 of a waveform (T,) at the working rate."""

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from earmark.features.backbone import Backbone
-from earmark.features.feature_type import FeatureType
+from earmark.features.spectra import LogMagnitudes
 from earmark.features.spectrum import check_waveform
 from earmark.features.vggish import (
     HOP_LENGTH,
@@ -28,7 +27,7 @@ LOG_OFFSET = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
-class YamnetLogMel(FeatureType):
+class YamnetLogMel(LogMagnitudes):
     """Natural log of magnitude mel bands: rows (N, 64), 100 a second.
 
     Silence follows until patches of 0.96 s, one each 0.48 s, reach the end, as in `pad_waveform` of
@@ -37,14 +36,8 @@ class YamnetLogMel(FeatureType):
 
     sample_rate: int
 
-    segment_key = "segment_seconds"
-    has_bands = True
-    dtype = np.dtype(np.float16)
+    log_offset = LOG_OFFSET
     row_shape = (N_MELS,)
-
-    @property
-    def silence(self) -> NDArray[np.float16]:
-        return np.full(self.row_shape, np.log(LOG_OFFSET), self.dtype)
 
     def segment_rows(self, length: float) -> int:
         return max(PATCH_FRAMES, 1 + (round(length * SAMPLE_RATE) - WINDOW_LENGTH) // HOP_LENGTH)

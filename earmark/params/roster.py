@@ -78,6 +78,11 @@ def weights_of(params: Params, entry: Model | Extractor) -> tuple[str, str]:
     return values["init_from"], values["init_sha256"]
 
 
+def reads_all(entry: Model) -> bool:
+    """Whether the segment of a model is the clip itself."""
+    return "all" in (entry.input.segment_seconds, entry.input.segment_patches)
+
+
 def member_name(model: str, extractor: str | None) -> str:
     """The name of a member of the ensemble: the model's, and its extractor's where it has one."""
     return f"{model}-{extractor}" if extractor else model

@@ -3,6 +3,7 @@
 from earmark import features
 from earmark.networks import find
 from earmark.params import Model
+from earmark.params.roster import reads_all
 
 UNITS = {"segment_seconds": "seconds", "segment_samples": "samples", "segment_patches": "patches"}
 
@@ -23,8 +24,3 @@ def segment_key_problems(entry: Model, type_: str, key: str) -> list[str]:
         fix = f"give a number of {UNITS[wanted]}"
         problems = [f"{key}.{wanted}: {entry.network.name} reads no whole clips; {fix}"]
     return problems
-
-
-def reads_all(entry: Model) -> bool:
-    """Whether the segment of a model is the clip itself."""
-    return "all" in (entry.input.segment_seconds, entry.input.segment_patches)

@@ -14,7 +14,6 @@ from earmark.features import FEATURE_TYPES, FeatureType, build, find
 from earmark.features.backbone import Backbone
 from earmark.features.embedding import Embedding
 from earmark.features.extraction import extract
-from earmark.features.feature_type import can_mix_as_waveforms
 from earmark.features.logmel import LogMel, Mfcc, slaney_mel_weights
 from earmark.features.spectrum import MelBank
 from earmark.features.vggish import VggishPatches, vggish_log_mel, vggish_mel_weights
@@ -381,8 +380,9 @@ def test_two_log_mels_of_different_options_are_different_features() -> None:
 
 
 def test_types_that_keep_the_power_can_be_mixed_as_waveforms() -> None:
-    mixable = {type_ for type_ in FEATURE_TYPES if can_mix_as_waveforms(find(type_))}
-    assert mixable == {"logmel", "waveform", "patches"}
+    mixable = {type_ for type_ in FEATURE_TYPES if "mixup_at" in find(type_).augmentations}
+    front_ends = {"mn_logmel", "ced_logmel", "panns_logmel", "yamnet_logmel"}
+    assert mixable == {"logmel", "waveform", "patches"} | front_ends
 
 
 def test_patches_reach_networks_stacked_in_time() -> None:
