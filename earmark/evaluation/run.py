@@ -11,6 +11,7 @@ from tqdm import tqdm
 from earmark.evaluation.baseline import baseline_notes, over_baseline
 from earmark.evaluation.calibration import CalibrationReport, calibration_report
 from earmark.evaluation.epoch_choice import epoch_choices, epoch_notes
+from earmark.evaluation.fit import fit_notes, model_fits
 from earmark.evaluation.paired import gain
 from earmark.evaluation.points import check_metric, confusion_matrix
 from earmark.evaluation.predictions import (
@@ -103,7 +104,7 @@ def _scores(
     """
     options = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
-    epochs = epoch_choices(curves, metric)
+    epochs, fits = epoch_choices(curves, metric), model_fits(curves, metric)
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
     models = {name: score_member(one, given.get(name)) for name, one in bar}
     starts = {name: text for name, text in metadata.get("random_starts", {}).items() if text}
@@ -116,8 +117,10 @@ def _scores(
         "models": models,
         "weights": metadata["weights"],
         "epochs": epochs,
+        "fits": fits,
         "notes": [
             *_notes(params, ensemble, epochs),
+            *fit_notes(fits, metric),
             *_start_notes(starts),
             *metadata["notes"],
         ],

@@ -91,7 +91,9 @@ def render_report(
         metric = metrics[0] if metrics[0] in learning_curves else "map_at_3"
         curves = picture(learning_curve_figure(learning_curves, metric), "Learning curves")
         epochs = _epochs(scores.get("epochs", {}), METRIC_NAMES[metric])
-        sections.append(section("Learning curves", "<p>One line per fold.</p>", curves, epochs))
+        fits = _fits(scores.get("fits", {}), METRIC_NAMES[metric])
+        text = "<p>One line per fold.</p>"
+        sections.append(section("Learning curves", text, curves, fits, epochs))
     sections.append(section("Quarantine", _quarantine(quarantine)))
     return page(title, synthetic=synthetic, body="\n".join(sections))
 
@@ -108,6 +110,20 @@ def _epochs(choices: Mapping[str, Mapping[str, Any]], metric: str) -> str:
         "curve, and the last. Each model was kept by the rule that its row names."
     )
     return text + table(rows.rename(columns={"rule": "kept_by"}))
+
+
+def _fits(fits: Mapping[str, Mapping[str, Any]], metric: str) -> str:
+    """Whether each model learned its clips by heart, or too little of them."""
+    if not fits:
+        return ""
+    rows = pd.DataFrame.from_dict(dict(fits), orient="index").round(3)
+    rows.insert(0, "model", rows.index)
+    text = (
+        f"{metric} of the kept weights on clips that they were trained on, as recorded, and on "
+        "validation clips. Over-fitted: at most a third of the validation's error is there on "
+        "training clips; under-trained: at least two thirds."
+    )
+    return paragraphs(text) + table(rows)
 
 
 def _validate(scores: Mapping[str, Any], weights: Mapping[str, float]) -> None:

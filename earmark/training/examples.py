@@ -4,7 +4,7 @@ Shapes: N clips, K tags, A auxiliary labels.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -92,6 +92,16 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def at(self, positions: NDArray[np.intp]) -> "Examples":
+        """The clips at these positions alone."""
+        return replace(
+            self,
+            clips=[self.clips[i] for i in positions],
+            entries=[self.entries[i] for i in positions],
+            targets=self.targets[positions],
+            unverified=self.unverified[positions],
+        )
 
     @property
     def tag_targets(self) -> NDArray[np.float32]:

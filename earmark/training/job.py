@@ -102,7 +102,7 @@ class Fitted:
     """A trained model at the epoch that is kept, and how it came there.
 
     Attributes:
-        kept: the row of `history` of that epoch.
+        kept: the row of `history` of that epoch, which alone has the scores of training clips.
         history: one row per epoch, in which `epoch` counts from 1.
     """
 

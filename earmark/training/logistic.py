@@ -19,7 +19,7 @@ from earmark.evaluation.points import check_metric
 from earmark.networks import Network
 from earmark.training.examples import Split
 from earmark.training.job import Fitted, Job, Watcher
-from earmark.training.validation import validate, validation_scores
+from earmark.training.validation import training_scores, validate, validation_scores
 
 Floats = NDArray[np.float64]
 
@@ -90,6 +90,7 @@ def fit_at_once(job: Job, watcher: Watcher) -> Fitted:
         "strength": strength,
     }
     watcher.log_epoch(row)
+    row |= training_scores(job.tagger, job)
     return Fitted(replace(job.tagger, network=network), row, [row], probabilities)
 
 

@@ -22,7 +22,7 @@ from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
 from earmark.training.progress import EpochProgress
-from earmark.training.validation import NOT_FINITE_FIX, close_epoch, validate
+from earmark.training.validation import NOT_FINITE_FIX, close_epoch, training_scores, validate
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,9 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
     tagger = replace(job.tagger, network=state.network)
     probabilities = validate(tagger, job.validation, job.device, job.recipe)
     history = state.progress.history
-    return Fitted(tagger, history[state.progress.best_epoch], history, probabilities)
+    kept = history[state.progress.best_epoch]
+    kept |= training_scores(tagger, job)
+    return Fitted(tagger, kept, history, probabilities)
 
 
 def _start(job: Job, checkpoint: Path) -> State:

@@ -7,11 +7,13 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from earmark.ensemble.crops import mean_over_crops
 from earmark.errors import UserError
 from earmark.evaluation.points import point_values
+from earmark.features.segments import even_starts
 from earmark.params import Recipe
 from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
@@ -19,6 +21,7 @@ from earmark.training.checkpoints import State, copy_weights
 from earmark.training.examples import Examples
 from earmark.training.job import Job
 
+MOST_TRAINING_CLIPS = 500  # that are scored after a training, spread evenly over all
 NOT_FINITE_FIX = "lower the learning rate, or set runtime.precision to float32"
 
 
@@ -56,6 +59,23 @@ def validation_scores(
     metrics.pop("threshold", None)  # chosen on these very clips; not a score
     loss = _mean_loss(exact, targets, is_multi_label=is_multi_label)
     return {"validation_loss": loss, **metrics}
+
+
+def training_scores(tagger: Tagger, job: Job) -> dict[str, float]:
+    """`train_` and the name of each metric: how well the clips that were trained on are known.
+
+    Beside the validation's they tell a network that learned its clips from one that learned too
+    little. They are of the clips as they were recorded, of verified ones where there are any.
+    """
+    examples = job.train
+    is_first = ~np.asarray(pd.Index(examples.clips).duplicated())  # others are of class_mixing
+    is_verified = examples.unverified == 0
+    chosen = np.flatnonzero(is_first & is_verified if is_verified.any() else is_first)
+    sample = examples.at(chosen[even_starts(len(chosen), 1, MOST_TRAINING_CLIPS)])
+    probabilities = validate(tagger, sample, job.device, job.recipe)
+    scores = validation_scores(probabilities, sample, name=job.name)
+    scores.pop("validation_loss")
+    return {f"train_{name}": value for name, value in scores.items()}
 
 
 def _mean_loss(

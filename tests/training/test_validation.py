@@ -16,7 +16,13 @@ from earmark.training.examples import Examples
 from earmark.training.job import job_key
 from earmark.training.loop import fit
 from earmark.training.optimizers import build_optimizer
-from earmark.training.validation import close_epoch, monitored, validate, validation_scores
+from earmark.training.validation import (
+    close_epoch,
+    monitored,
+    training_scores,
+    validate,
+    validation_scores,
+)
 from tests.training.conftest import CPU, Rows, clip_table, make_job, recipe_with, weights_of
 
 
@@ -127,3 +133,17 @@ def test_the_best_epoch_is_the_first_of_the_highest_monitor(store: Store, tmp_pa
     values = [row["map_at_3"] for row in fitted.history]
     assert fitted.kept["epoch"] == values.index(max(values)) + 1
     assert fitted.kept["map_at_3"] == max(values)
+
+
+def test_training_scores_are_of_verified_clips_as_recorded_and_no_clip_twice(store: Store) -> None:
+    job = make_job(store)
+    twice = job.train.at(np.r_[np.arange(12), 0, 1])  # as clips of class_mixing, which come last
+    unverified = replace(job.train, unverified=np.ones(12, np.float32))
+    cases = [(job.train, np.arange(0, 12, 2)), (twice, np.arange(0, 12, 2))]
+    for examples, positions in [*cases, (unverified, np.arange(12))]:
+        scored = job.train.at(positions)
+        probabilities = validate(job.tagger, scored, job.device, job.recipe)
+        expected = validation_scores(probabilities, scored, name="tiny-0")
+        expected.pop("validation_loss")
+        scores = training_scores(job.tagger, replace(job, train=examples))
+        assert scores == {f"train_{name}": value for name, value in expected.items()}
