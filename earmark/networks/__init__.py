@@ -15,6 +15,7 @@ Option = int | float | str | bool
 NETWORKS: dict[str, str] = {
     "densenet": "earmark.networks.densenet:DenseNet",
     "cnn2d": "earmark.networks.cnn2d:CNN2d",
+    "compact_cnn": "earmark.networks.compact_cnn:CompactCNN",
     "resnet2d": "earmark.networks.resnet:ResNet2d",
     "resnet1d": "earmark.networks.resnet:ResNet1d",
     "soundnet": "earmark.networks.soundnet:SoundNet",

@@ -15,6 +15,7 @@ Shape = tuple[Any, ...]  # of one input, or of each of a pair
 SMALL: dict[str, tuple[dict[str, Any], Shape, Shape, str]] = {
     "densenet": ({"growth": 4, "stem_channels": 8, "units": 2}, (33, 20), (15, 20), "16 frames"),
     "cnn2d": ({"base_width": 4}, (33, 20), (15, 20), "16 frames"),
+    "compact_cnn": ({"base_width": 4}, (33, 20), (15, 20), "16 frames"),
     "resnet2d": ({"base_width": 4}, (33, 20), (15, 20), "16 frames"),
     "resnet1d": ({"base_width": 4}, (200,), (15,), "16 samples"),
     "soundnet": ({"head": "max", "width": 0.125}, (4600,), (4573,), "4574 samples"),
