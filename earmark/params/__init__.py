@@ -5,7 +5,7 @@ default that decides a result and compute nothing, because the values of params.
 the code of its declarations is not. The module roster computes on params.
 """
 
-from earmark.params.models import Extractor, Model, ModelInput, Network, Padding
+from earmark.params.models import Extractor, Model, ModelInput, Network, Padding, Standardisation
 from earmark.params.params import Params
 from earmark.params.preparation import (
     CrossValidation,
@@ -17,7 +17,7 @@ from earmark.params.preparation import (
     Scheme,
     Trim,
 )
-from earmark.params.recipe import ModelRecipe, Recipe
+from earmark.params.recipe import MixupAt, ModelRecipe, Recipe
 from earmark.params.scoring import Aggregation, AggregationKey, Crops, Evaluate, Metric
 from earmark.params.section import OpenSection, Section
 
@@ -31,6 +31,7 @@ __all__ = [
     "Feature",
     "Fusion",
     "Metric",
+    "MixupAt",
     "Model",
     "ModelInput",
     "ModelRecipe",
@@ -44,5 +45,6 @@ __all__ = [
     "SameClass",
     "Scheme",
     "Section",
+    "Standardisation",
     "Trim",
 ]

@@ -16,6 +16,7 @@ from earmark.params.section import (
 )
 
 Padding = Literal["right", "random", "tile", "tile_gap"]
+Standardisation = Literal["array", "column"]
 Times = Annotated[float, Field(ge=0.01, le=100)]  # of the segment
 
 
@@ -34,7 +35,7 @@ class ModelInput(Section):
 
     `all` is the clip itself, however long. `lengths` are those of several segments, as multiples of
     the segment given; None means [1.0].
-    Padding None means that of the type of feature.
+    Padding and standardisation None mean those of the type of feature.
     """
 
     segment_seconds: SegmentSeconds | Literal["all"] | None = None
@@ -43,6 +44,7 @@ class ModelInput(Section):
     segment_patches: Count | Literal["all"] | None = None
     lengths: Annotated[list[Times], Field(min_length=1, max_length=100)] | None = None
     padding: Padding | None = None
+    standardisation: Standardisation | None = None
 
 
 class ModelTraining(OpenSection):

@@ -8,6 +8,7 @@ from earmark.params.scoring import Monitor
 from earmark.params.section import (
     Count,
     CountOrNone,
+    Decibel,
     Epochs,
     LearningRate,
     LossWeight,
@@ -17,6 +18,8 @@ from earmark.params.section import (
     Text,
     check_pin,
 )
+
+MixupAt = Literal["features", "waveform", "equal_loudness"]
 
 
 class Recipe(Section):
@@ -31,7 +34,7 @@ class Recipe(Section):
     patience: Epochs
     epoch_choice: Literal["last", "inner_split", "scored_fold"]
     monitor: Monitor
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Literal["adam", "adamw", "sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     adam_epsilon: Annotated[float, Field(ge=1e-12, le=1)]  # less is 0 beside a float32
     schedule: Literal["cyclical", "cosine", "constant", "multistep"]
@@ -44,14 +47,18 @@ class Recipe(Section):
     multistep_stages: Annotated[int, Field(ge=1, le=100)]
     backbone_lr_multiplier: Share
     l2: Annotated[float, Field(ge=0, le=10)]  # beyond it weights are 0 after a few updates
+    weight_decay: Share  # times the learning rate; at 1 a rate of 1 leaves nothing
     gradient_clip: Annotated[float, Field(ge=0, le=1_000_000)]  # no gradient reaches that
     ema_decay: Annotated[float, Field(ge=0, le=0.99999)]  # the mean of the last 100,000 updates
     mixup_alpha: Annotated[float, Field(ge=0, le=100)]  # there every share is about a half
     mixup_share: Share
     mixup_draw: Literal["batch", "clip"]
-    mixup_at: Literal["features", "waveform"]
+    mixup_at: MixupAt
     augmented_share: Share
     circular_shift: bool
+    time_stretch: Share
+    band_shift: CountOrNone
+    band_gain_db: Decibel
     mask_frames: CountOrNone
     mask_bands: CountOrNone
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from earmark import features
 from earmark.features import FeatureType
 from earmark.features.backbone import Backbone
-from earmark.features.feature_type import can_mix_as_waveforms
+from earmark.features.feature_type import AUGMENTATIONS
 from earmark.features.segments import lengths_in_rows
 from earmark.layout import Layout
 from earmark.networks import build, find
@@ -19,8 +19,9 @@ from earmark.params.roster import (
     PATCHES,
     entries_of,
     is_baseline,
+    overrides_of,
+    reads_all,
     recipe_of,
-    recipe_values,
     weights_of,
 )
 from earmark.settings.built import embedding_of, feature_of, without_values
@@ -37,6 +38,7 @@ from earmark.settings.objections import objections
 from earmark.settings.option_limits import NETWORK_LIMITS, limit_problems
 from earmark.settings.segment_fit import segment_refusal
 from earmark.settings.segment_keys import segment_key_problems
+from earmark.training.augmentation import supported_augmentations
 from earmark.weights import check_format, load_weights
 
 
@@ -46,14 +48,15 @@ def extractor_problems(extractor: Extractor, params: Params, key: str) -> list[s
         return [f"{key}.network.name: {extractor.network.name} makes no embeddings; use vggish"]
     if wrong := _network_problems(extractor.network, "patches", f"{key}.network"):
         return wrong
-    return _batch_problems(extractor, params, "", key)
+    problems = _augmentation_problems(extractor, PATCHES, key)
+    return problems + _batch_problems(extractor, params, "", key)
 
 
 def model_problems(entry: Model, params: Params, group: str, name: str) -> list[str]:
     """What is wrong with a model; `group` is a feature of params.yaml, embedding or fusion."""
     key = f"models.{group}.{name}"
     if group == FUSION:
-        return fusion_problems(entry, params, name)
+        return _augmentation_problems(entry, FUSION, key) + fusion_problems(entry, params, name)
     type_ = EMBEDDING if group == EMBEDDING else params.features[group].type
     if wrong := _network_problems(entry.network, type_, f"{key}.network"):
         return wrong
@@ -67,7 +70,7 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
         fix = "set it to mean or mean_max"
         return [f"{key}.network.pooling: statistics are of spectra, not of embeddings; {fix}"]
     problems = frozen_problems(without_values(entry.network), entry.training.frozen, key)
-    problems += _augmentation_problems(entry, params, type_, key)
+    problems += _augmentation_problems(entry, type_, key)
     misfits = _segment_problems(entry, params, group, key)
     return problems + (misfits or _batch_problems(entry, params, group, key))
 
@@ -86,20 +89,17 @@ def _network_problems(network: Network, type_: str, key: str) -> list[str]:
     return wrong or parameter_problems(network, key)
 
 
-def _augmentation_problems(entry: Model, params: Params, type_: str, key: str) -> list[str]:
-    """Augmentation that the type of feature does not support."""
-    recipe, feature_type = recipe_values(params, entry), features.find(type_)
-    problems = []
-    if recipe["mixup_at"] == "waveform" and not can_mix_as_waveforms(feature_type):
-        fix = "set it to features"
-        problems.append(f"{key}.training.mixup_at: {type_} cannot be mixed as waveforms; {fix}")
-    if not feature_type.has_bands:
-        problems += [
-            f"{key}.training.{mask}: {type_} has no bands to mask; set it to 0"
-            for mask in ("mask_frames", "mask_bands")
-            if recipe.get(mask)
-        ]
-    return problems
+def _augmentation_problems(entry: Model | Extractor, type_: str, key: str) -> list[str]:
+    """Augmentation that the entry itself asks for, and its type of feature does not support."""
+    whole_clips = isinstance(entry, Model) and reads_all(entry)
+    supported = supported_augmentations(type_, whole_clips=whole_clips)
+    of_what = f"whole clips of {type_}" if whole_clips else type_
+    own = overrides_of(entry)
+    return [
+        f"{key}.training.{name}: {of_what} cannot be augmented so; set it to {neutral}"
+        for name, neutral in AUGMENTATIONS.items()
+        if name not in supported and own.get(name, neutral) != neutral
+    ]
 
 
 def _segment_problems(entry: Model, params: Params, group: str, key: str) -> list[str]:

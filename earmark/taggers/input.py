@@ -6,7 +6,7 @@ Shapes: B segments, S rows of a segment, N rows of a clip, T samples, M mel bins
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from earmark.errors import UserError
 from earmark.features import FeatureType, find, segments
 from earmark.features.feature_type import Mix
 from earmark.features.segments import Crop
-from earmark.params import AggregationKey, Crops, Padding
+from earmark.params import AggregationKey, Crops, MixupAt, Padding
 from earmark.seeding import rng_for
 from earmark.spool import release
 from earmark.store import Store
@@ -196,11 +196,13 @@ class Input:
         writable = batch if batch.flags.writeable else batch.copy()  # or torch warns
         return torch.from_numpy(writable).to(device, torch.float32, copy=True)
 
-    def mix(self, raw: Any, mix: Mix, at: Literal["features", "waveform"]) -> Any:
+    def mix(self, raw: Any, mix: Mix, at: MixupAt) -> Any:
         """Mixup of raw segments, as they are or as if their waveforms had been mixed."""
-        if at == "waveform":
-            return self.feature_type.mix_as_waveforms(raw, mix.like(raw))
-        return mix(raw)
+        if at == "features":
+            return mix(raw)
+        if at == "equal_loudness":
+            mix = mix.at_equal_loudness(self.feature_type.amplitudes(raw))
+        return self.feature_type.mix_as_waveforms(raw, mix.like(raw))
 
     def standardise(self, x: Tensor) -> Tensor:
         """What the network reads, in place."""
@@ -253,7 +255,10 @@ class FusionInput(Input):
     def raw(self, batch: Any, device: str) -> Any:
         return self.audio.raw(batch.audio, device), super().raw(batch.spec, device)
 
-    def mix(self, raw: Any, mix: Mix, at: Literal["features", "waveform"]) -> Any:
+    def mix(self, raw: Any, mix: Mix, at: MixupAt) -> Any:
+        if at == "equal_loudness":  # of the waveforms, for both
+            amplitudes = self.audio.feature_type.amplitudes(raw[0])
+            mix, at = mix.at_equal_loudness(amplitudes), "waveform"
         return self.audio.mix(raw[0], mix, at), super().mix(raw[1], mix, at)
 
     def standardise(self, x: Any) -> Any:

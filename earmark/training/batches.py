@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from earmark.features.segments import Crop, random_crop
 from earmark.params import Recipe
 from earmark.taggers.input import Input
+from earmark.training.augmentation import rows_to_cut
 from earmark.training.examples import Examples
 
 Units = NDArray[np.int64]
@@ -26,6 +27,7 @@ class Batch:
     segments: Any  # (B, S, ...) as stored, or a pair of such arrays
     targets: NDArray[np.float32]  # (B, K + A)
     unverified: NDArray[np.float32]  # (B,): 1 where nobody verified the label
+    n_rows: int = 0  # S, where what is cut is longer, to be read at another tempo; 0 is what is cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,8 @@ class Sampler:
 
     def gather(self, units: Units, rng: np.random.Generator) -> Batch:
         """Draw a variant and the crops of each unit; all crops of a batch have one length."""
-        length = self.input.draw_length(rng)
+        n_rows = self.input.draw_length(rng)
+        length = rows_to_cut(n_rows, self.recipe)
         segments, positions = [], []
         for position, segment in self.units[units].tolist():
             rows = self.examples.draw_variant(position, self.recipe.augmented_share, rng)
@@ -85,7 +88,8 @@ class Sampler:
                 segments.append(self.input.cut(rows, crop, length))
                 positions.append(position)
         targets, unverified = self.examples.targets, self.examples.unverified
-        return Batch(self.input.stack(segments), targets[positions], unverified[positions])
+        stack = self.input.stack(segments)
+        return Batch(stack, targets[positions], unverified[positions], n_rows)
 
     def _crops(
         self, n_rows: int, length: int, segment: int, rng: np.random.Generator

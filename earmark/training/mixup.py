@@ -1,4 +1,4 @@
-"""What training does to a batch before the network sees it: mixup and masks.
+"""What training does to a batch before the network sees it: augmentation, mixup and masks.
 
 Shapes: B clips, N frames, M mel bins, K tags, A auxiliary labels.
 """
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from earmark.params import Recipe
 from earmark.taggers.input import Input
+from earmark.training.augmentation import augmented
 from earmark.training.batches import Batch
 
 
@@ -22,17 +23,37 @@ class Mix:
 
     share: Any  # a float for all clips; or (B,), one for each
     partner: NDArray[np.int64]  # (B,)
+    given_rest: Any = None  # the partner's share, if it is not what is left of 1
+
+    @property
+    def rest(self) -> Any:
+        """The partner's share."""
+        return 1 - self.share if self.given_rest is None else self.given_rest
 
     def __call__(self, x: Tensor) -> Tensor:
-        share = self.like(x).share
-        return share * x + (1 - share) * x[self.partner]  # type: ignore[no-any-return]
+        mix = self.like(x)
+        return mix.share * x + mix.rest * x[self.partner]  # type: ignore[no-any-return]
 
     def like(self, x: Tensor) -> "Mix":
         """The same draw, with shares that can be multiplied with x (B, ...)."""
         if isinstance(self.share, float):
             return self
-        share = torch.as_tensor(self.share, dtype=x.dtype, device=x.device)
-        return Mix(share.view(-1, *[1] * (x.ndim - 1)), self.partner)
+        shares = [self.share] if self.given_rest is None else [self.share, self.given_rest]
+        tensors = [torch.as_tensor(s, dtype=x.dtype, device=x.device) for s in shares]
+        share, *rest = (t.view(-1, *[1] * (x.ndim - 1)) for t in tensors)
+        return Mix(share, self.partner, *rest)
+
+    def at_equal_loudness(self, amplitudes: Tensor) -> "Mix":
+        """The same draw for sounds of these amplitudes (B,), as if all were equally loud.
+
+        A quiet clip would else be inaudible beside a loud one whose tag counts no more. The shares'
+        squares sum to 1, so that a mixture is as loud as a clip (Tokozume et al., "Learning from
+        between-class examples for deep sound recognition", 2018, equations 2 and 3).
+        """
+        ours = torch.as_tensor(self.share, dtype=torch.float32, device=amplitudes.device)
+        ours, rest = ours / amplitudes, (1 - ours) / amplitudes[self.partner]
+        length = torch.hypot(ours, rest)
+        return Mix(ours / length, self.partner, rest / length)
 
 
 class Mixed(NamedTuple):
@@ -46,12 +67,13 @@ class Mixed(NamedTuple):
 def mixup(
     batch: Batch, input_: Input, recipe: Recipe, *, device: str, rng: np.random.Generator
 ) -> Mixed:
-    """Move a batch to the device, and mix inputs, targets and flags by one draw (or none)."""
+    """Move a batch to the device, augment it, and mix inputs, targets and flags by one draw."""
     targets, unverified = (
         torch.from_numpy(array).to(device) for array in (batch.targets, batch.unverified)
     )
     mix = draw_mix(len(targets), recipe, rng)
-    x = mixed_input(batch.segments, input_, recipe, mix, device)
+    raw = augmented(input_.raw(batch.segments, device), batch.n_rows, input_, recipe, rng)
+    x = mixed_input(raw, input_, recipe, mix)
     if mix is None:
         return Mixed(x, targets, unverified)
     return Mixed(x, mix(targets), mix(unverified))
@@ -77,9 +99,8 @@ def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
     return Mix(share, rng.permutation(size))
 
 
-def mixed_input(segments: Any, input_: Input, recipe: Recipe, mix: Mix | None, device: str) -> Any:
-    """Segments as stored -> what the network reads, mixed as features or as waveforms."""
-    raw = input_.raw(segments, device)
+def mixed_input(raw: Any, input_: Input, recipe: Recipe, mix: Mix | None) -> Any:
+    """Raw segments -> what the network reads, mixed as features or as waveforms."""
     if mix is not None:
         raw = input_.mix(raw, mix, recipe.mixup_at)
     return input_.standardise(raw)

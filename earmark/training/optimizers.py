@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from earmark.errors import UserError
+from earmark.params import Recipe
 from earmark.training.checkpoints import Weights
 from earmark.training.job import Job
 
@@ -38,11 +39,12 @@ def set_train_mode(network: nn.Module, frozen: tuple[str, ...]) -> None:
 
 
 def build_optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
-    """Adam, or SGD with Nesterov's momentum, over the groups of `parameter_groups`."""
+    """Adam, AdamW, or SGD with Nesterov's momentum, over the groups of `parameter_groups`."""
     recipe = job.recipe
     groups = parameter_groups(network, job)
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, recipe.base_lr, eps=recipe.adam_epsilon, fused=True)
+    if recipe.optimizer in ("adam", "adamw"):
+        optimizer = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        return optimizer(groups, recipe.base_lr, eps=recipe.adam_epsilon, fused=True)
     momentum = recipe.momentum
     return torch.optim.SGD(groups, lr=recipe.base_lr, momentum=momentum, nesterov=momentum > 0)
 
@@ -50,7 +52,9 @@ def build_optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
 def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:
     """Backbone and head, each in kernels and others; `lr_scale` is what their rate is times.
 
-    Kernels alone have Keras-like L2, neither biases nor batch norm (Shan & Ren, section 2.2.1).
+    Kernels alone decay, neither biases nor batch norm: by an L2 penalty as in Keras (Shan & Ren,
+    section 2.2.1), or under AdamW by `weight_decay` times the learning rate, whatever the gradient
+    is (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019).
 
     Raises:
         UserError: everything is frozen.
@@ -62,8 +66,7 @@ def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:
         lr_scale = 1.0 if is_head or not job.head else recipe.backbone_lr_multiplier
         for is_kernel in (True, False):
             chosen = [p for _, p in named if (p.ndim > 1) == is_kernel and p.requires_grad]
-            # `l2 * sum w^2` in Keras' loss is `2 * l2 * w` in the gradient.
-            decay = 2 * recipe.l2 if is_kernel else 0.0
+            decay = _decay(recipe) if is_kernel else 0.0
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "lr_scale": lr_scale})
     if not groups:
@@ -71,6 +74,11 @@ def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:
             f"{job.name}: training.frozen: {list(job.frozen)} leaves nothing to train; name fewer"
         )
     return groups
+
+
+def _decay(recipe: Recipe) -> float:
+    """What torch calls `weight_decay`: `l2 * sum w^2` in Keras' loss is `2 * l2 * w` here."""
+    return recipe.weight_decay if recipe.optimizer == "adamw" else 2 * recipe.l2
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -12,6 +12,7 @@ from earmark.errors import UserError
 from earmark.evaluation.points import confusion_matrix
 from earmark.features import build as build_feature
 from earmark.features.segments import lengths_in_rows
+from earmark.features.vggish import VggishPatches
 from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.networks import find
@@ -22,6 +23,7 @@ from earmark.params.roster import (
     PATCHES,
     member_name,
     model_of,
+    reads_all,
     recipe_of,
     weights_of,
 )
@@ -32,6 +34,7 @@ from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
 from earmark.taggers.tagger import Tagger
 from earmark.tracking.runs import TrackedRun, tracked
+from earmark.training.augmentation import applicable, supported_augmentations
 from earmark.training.checkpoints import work_in_progress
 from earmark.training.examples import Examples, fold_examples, splits_within, standardisation
 from earmark.training.job import Fitted, Job, job_key
@@ -89,6 +92,9 @@ def model_job(
     recipe, at_once = recipe_of(params, entry), find(entry.network.name).is_fitted_at_once
     if at_once:  # there is no epoch to choose, so no clips are held out for it
         recipe = recipe.model_copy(update={"epoch_choice": "last"})
+    type_ = group if group in (EMBEDDING, FUSION) else params.features[group].type
+    supported = supported_augmentations(type_, whole_clips=reads_all(entry))
+    recipe = applicable(recipe, supported)
     member = member_name(model, extractor)
     device = Device.choose(params.runtime)
     _seed_weights(recipe.seed, member, fold)
@@ -130,7 +136,7 @@ def model_job(
 def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> Job:
     """The fine-tuning of an extractor, ready to start (Xu et al., section 2.2)."""
     entry = params.extractors[extractor]
-    recipe = recipe_of(params, entry)
+    recipe = applicable(recipe_of(params, entry), VggishPatches.augmentations)
     device = Device.choose(params.runtime)
     store = Store.open(layout.features(PATCHES), in_memory=True)
     train, inner, validation = fold_examples(layout, store, fold, recipe)
@@ -224,7 +230,8 @@ def _model_input(
     else:
         type_, options = params.features[group].type, params.features[group].options
     feature = build_feature(type_, options, sample_rate=rate)
-    mean, std = standardisation(train, per=feature.standardisation, scale=feature.scale)
+    per = entry.input.standardisation or feature.standardisation
+    mean, std = standardisation(train, per=per, scale=feature.scale)
     return Input(
         feature=group,
         type_name=type_,

@@ -39,6 +39,7 @@ NEW_KEYS = {
         "inner_share",
         "links_outside",
     ),
+    *("band_gain_db", "band_shift", "time_stretch", "weight_decay"),
     *("drop_test_copies", "mixup_draw", "normalise", "seed", "training", "type"),
 }
 

@@ -41,12 +41,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensor
         (
             {f"{DENSENET}.training.mixup_at": "waveform", "features.logmel.type": "mfcc"}
             | {"features.logmel.n_mfcc": 40},
-            [f"{DENSENET}.training.mixup_at: mfcc cannot be mixed", "set it to features"],
+            [f"{DENSENET}.training.mixup_at: mfcc cannot be augmented so", "set it to features"],
         ),
         ({f"{ATTENTION}.training.mixup_at": "waveform"}, [f"{ATTENTION}.training.mixup_at"]),
         (
             {f"{SAMPLECNN}.training.mask_frames": 9},
-            [f"{SAMPLECNN}.training.mask_frames: waveform has no bands to mask; set it to 0"],
+            [f"{SAMPLECNN}.training.mask_frames: waveform cannot be augmented so; set it to 0"],
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",

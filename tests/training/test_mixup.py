@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from earmark.features import build
+from earmark.features import build, find
+from earmark.features.logmel import LogMel
 from earmark.seeding import rng_for
 from earmark.taggers.input import FusionInput, Pair
 from earmark.training.batches import Batch
@@ -79,7 +80,7 @@ def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised() -> 
     input_ = logmel_input(mean=[-40.0], std=[20.0])
     segments = np.random.default_rng(0).uniform(-80, 0, (2, 4, 3)).astype(np.float32)
     mix = Mix(1.0, np.array([1, 0]))  # the clips themselves
-    x = mixed_input(segments, input_, recipe_with(mixup_at="waveform"), mix, "cpu")
+    x = mixed_input(input_.raw(segments, "cpu"), input_, recipe_with(mixup_at="waveform"), mix)
     torch.testing.assert_close(x, input_.tensor(segments, "cpu"))
 
 
@@ -91,8 +92,10 @@ def test_a_pair_is_mixed_by_one_draw_and_its_frames_as_powers_where_waveforms_ar
     spec = rng.uniform(-80, 0, (2, 4, 3)).astype(np.float32)
     segments = Pair(rng.normal(size=(2, 8)).astype(np.float32), spec)
     mix = Mix(0.7, np.array([1, 0]))
-    as_features = mixed_input(segments, pair, recipe_with(), mix, "cpu")
-    as_waveforms = mixed_input(segments, pair, recipe_with(mixup_at="waveform"), mix, "cpu")
+    as_features = mixed_input(pair.raw(segments, "cpu"), pair, recipe_with(), mix)
+    as_waveforms = mixed_input(
+        pair.raw(segments, "cpu"), pair, recipe_with(mixup_at="waveform"), mix
+    )
     for waveform, _ in (as_features, as_waveforms):
         torch.testing.assert_close(waveform, mix(torch.from_numpy(segments.audio)))
     torch.testing.assert_close(as_features[1], mix(torch.from_numpy(spec)))
@@ -179,3 +182,47 @@ def test_a_batch_is_mixed_by_the_same_draws_as_ever() -> None:
     assert mix is not None
     assert mix.share == rng.beta(0.4, 0.4)
     np.testing.assert_array_equal(mix.partner, rng.permutation(6))
+
+
+def test_at_equal_loudness_a_quiet_clip_is_heard_as_its_share_says() -> None:
+    extract = build("logmel", LOG_MEL, sample_rate=44_100)
+    time = np.arange(44_100) / 44_100
+    low, high = (np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (400, 3000))
+    rows = np.stack([np.array(extract(x), np.float32) for x in (0.9 * low, 0.009 * high)])
+    input_, mix = logmel_input(), Mix(np.array([0.5, 0.25], np.float32), np.array([1, 0]))
+    mixed = input_.mix(torch.from_numpy(rows), mix, "equal_loudness")
+    amplitudes = LogMel.amplitudes(torch.from_numpy(rows))
+    band = [int(frames.mean(0).argmax()) for frames in rows]  # of the low and of the high tone
+    inner = mixed[:, 4:-4]  # frames that hold no silence
+    gap = inner[:, :, band[0]].mean(1) - inner[:, :, band[1]].mean(1)
+    loud = torch.from_numpy(rows)[:, 4:-4]
+    alone = [loud[i, :, band[i]].mean() - 20 * torch.log10(amplitudes[i]) for i in (0, 1)]
+    # At a half both are as loud; at a quarter the low tone, the partner, has three quarters.
+    torch.testing.assert_close(gap[0], alone[0] - alone[1], atol=0.2, rtol=0)
+    expected = alone[0] - alone[1] + 20 * np.log10(3)
+    torch.testing.assert_close(gap[1], expected.float(), atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("type_", ["logmel", "patches", "waveform", "mn_logmel"])
+def test_a_mixture_at_equal_loudness_does_not_depend_on_the_level_of_either(type_: str) -> None:
+    options = {"logmel": LOG_MEL, "waveform": {"target_hz": 16_000}}.get(type_, {})
+    extract = build(type_, options, sample_rate=44_100)
+    rng = np.random.default_rng(0)
+    one, other = (rng.normal(size=44_100).astype(np.float32) * 0.2 for _ in range(2))
+    input_ = logmel_input(feature=type_, type_name=type_)
+    mix = Mix(0.4, np.array([1, 0]))
+    shapes = []
+    for level in (1.0, 0.5):
+        rows = np.stack([np.array(extract(x), np.float32) for x in (one, level * other)])
+        powers = input_.mix(torch.from_numpy(rows), mix, "equal_loudness")[0].double()
+        if type_ != "waveform":
+            powers = find(type_).powers(powers)  # type: ignore[attr-defined]
+        shapes.append(powers / powers.norm())
+    torch.testing.assert_close(shapes[0], shapes[1], atol=2e-3, rtol=0)
+
+
+def test_the_squares_of_shares_at_equal_loudness_sum_to_one() -> None:
+    mix = Mix(np.array([0.2, 0.9, 0.0]), np.array([1, 2, 0]))
+    equal = mix.at_equal_loudness(torch.tensor([1e-3, 1.0, 5.0]))
+    torch.testing.assert_close(equal.share**2 + equal.rest**2, torch.ones(3))
+    assert equal.share[2] == 0

@@ -90,3 +90,17 @@ def test_the_mean_of_weights_follows_fast_at_first_and_then_by_its_decay(store: 
 def test_adam_has_the_epsilon_of_the_recipe(store: Store) -> None:
     job = make_job(store, recipe=recipe_with(adam_epsilon=1e-7))
     assert build_optimizer(job.tagger.network, job).defaults["eps"] == 1e-7
+
+
+def test_adamw_shrinks_kernels_by_the_rate_times_the_decay_and_nothing_else(store: Store) -> None:
+    recipe = recipe_with(optimizer="adamw", weight_decay=0.1, max_lr=0.5, base_lr=0.5, l2=3.0)
+    job = make_job(store, recipe=recipe)
+    network = job.tagger.network
+    before = copy_weights(network)
+    optimizer = build_optimizer(network, job)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in network.named_parameters():
+        shrunk = before[name] * (1 - 0.5 * 0.1) if parameter.ndim > 1 else before[name]
+        torch.testing.assert_close(parameter.data, shrunk)

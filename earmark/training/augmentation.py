@@ -1,0 +1,88 @@
+"""What training does to the frames of each clip: another tempo, another pitch, other filters.
+
+Shapes: B clips, L rows of a longer segment, S rows of a segment, M mel bins.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
+
+from earmark.features import find
+from earmark.features.feature_type import AUGMENTATIONS
+from earmark.params import Recipe
+from earmark.params.roster import FUSION
+from earmark.taggers.input import Input
+
+GAIN_POINTS = 6  # of the line that the random equaliser's gains lie on
+
+
+# A waveform and its frames must stay those of one moment, at one tempo and pitch.
+OF_FUSION = frozenset({"mixup_at", "mask_frames", "mask_bands"})
+OF_LENGTHS = frozenset({"time_stretch", "band_shift"})  # not of whole clips, each as long as it is
+
+
+def supported_augmentations(type_name: str, *, whole_clips: bool) -> frozenset[str]:
+    """The keys of AUGMENTATIONS that apply to segments of a type of feature, or of fusion."""
+    supported = OF_FUSION if type_name == FUSION else find(type_name).augmentations
+    return supported - OF_LENGTHS if whole_clips else supported
+
+
+def applicable(recipe: Recipe, supported: frozenset[str]) -> Recipe:
+    """The recipe without the augmentations that the type of feature does not support.
+
+    The shared recipe is for all models; what an entry asks for itself must fit, and is checked.
+    """
+    return recipe.model_copy(update={k: v for k, v in AUGMENTATIONS.items() if k not in supported})
+
+
+def rows_to_cut(n_rows: int, recipe: Recipe) -> int:
+    """L: how long a segment must be cut, so that S rows are left at the highest tempo."""
+    return math.ceil(n_rows * (1 + recipe.time_stretch))
+
+
+def augmented(
+    raw: Any, n_rows: int, input_: Input, recipe: Recipe, rng: np.random.Generator
+) -> Any:
+    """Change segments as stored (B, L, ..., M), and cut them to (B, S, ..., M).
+
+    No paper has these two as they are here: they stand for the tempo, the pitch and the microphone
+    of another recording, drawn anew for each clip of each batch, where SoX makes one variant of
+    each effect. docs/recipes.md has what each is worth.
+    """
+    if recipe.time_stretch or recipe.band_shift:
+        raw = _warped(raw, n_rows, recipe, rng)
+    if recipe.band_gain_db:
+        gains = _gains(len(raw), raw.shape[-1], recipe.band_gain_db, rng).to(raw.device)
+        raw = input_.feature_type.amplified(raw, gains.view(len(raw), *[1] * (raw.ndim - 2), -1))
+    return raw
+
+
+def _warped(raw: Tensor, n_rows: int, recipe: Recipe, rng: np.random.Generator) -> Tensor:
+    """Read the rows faster or slower, and the bands from further up or down: (B, S, M).
+
+    Tempos lie between 1 / (1 + s) and 1 + s, on a logarithmic scale; shifts of the bands between
+    minus and plus `band_shift`, about an equal change of pitch above 1 kHz, where mel bands are
+    equally spaced in octaves. What lies beyond the lowest or highest band is that band again.
+    """
+    n_clips, n_cut, n_bands = raw.shape
+    tempo = (1 + recipe.time_stretch) ** rng.uniform(-1, 1, (n_clips, 1))
+    shift = recipe.band_shift * rng.uniform(-1, 1, (n_clips, 1))
+    rows = np.arange(n_rows) * tempo  # (B, S), at most L - 1
+    bands = np.arange(n_bands) + shift  # (B, M)
+    grid = np.empty((n_clips, n_rows, n_bands, 2), np.float32)  # from -1 to 1, x first
+    grid[..., 0] = (2 * bands / (n_bands - 1) - 1)[:, None, :]
+    grid[..., 1] = (2 * rows / (n_cut - 1) - 1)[:, :, None]
+    places = torch.from_numpy(grid).to(raw.device)
+    maps = raw.unsqueeze(1)  # (B, 1, L, M)
+    return grid_sample(maps, places, padding_mode="border", align_corners=True).squeeze(1)
+
+
+def _gains(n_clips: int, n_bands: int, most: float, rng: np.random.Generator) -> Tensor:
+    """Gains (B, M) in dB, on lines through a few random points."""
+    points = rng.uniform(-most, most, (n_clips, 1, GAIN_POINTS)).astype(np.float32)
+    lines = interpolate(torch.from_numpy(points), size=n_bands, mode="linear", align_corners=True)
+    return lines.squeeze(1)
