@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import svd
 from scipy.special import log_softmax
 
 from earmark.errors import UserError
@@ -95,7 +96,17 @@ def fit_at_once(job: Job, watcher: Watcher) -> Fitted:
 
 
 def fit_layer(rows: Rows, strength: float, *, is_multi_label: bool) -> Layer:
-    """Multinomial logistic regression, or for several tags per clip one regression for each tag."""
+    """Multinomial logistic regression, or for several tags per clip one regression for each tag.
+
+    Where there are fewer rows than values, it is fitted in the space that the rows span: weights
+    outside of it would be penalised and change no row's logits, so the layer is the same.
+    """
+    n_rows, n_values = rows.vectors.shape
+    if n_rows < n_values:
+        basis = svd(rows.vectors, full_matrices=False)[2]  # (R, P)
+        spanned = replace(rows, vectors=rows.vectors @ basis.T)
+        layer = fit_layer(spanned, strength, is_multi_label=is_multi_label)
+        return Layer(layer.weight @ basis, layer.bias)
     n_tags = rows.targets.shape[1]
     layer = Layer(np.zeros((n_tags, rows.vectors.shape[1])), np.full(n_tags, -ABSENT))
     if not is_multi_label:

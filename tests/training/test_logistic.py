@@ -19,7 +19,8 @@ from earmark.store import Store, StoreWriter, write_table
 from earmark.taggers.tagger import Tagger
 from earmark.training.examples import Examples, Split, splits_within
 from earmark.training.job import Fitted, Job
-from earmark.training.logistic import STRENGTHS, UNTRIED, fit_at_once
+from earmark.training.logistic import STRENGTHS, UNTRIED, fit_at_once, fit_layer
+from earmark.training.logistic import Rows as VectorRows
 from earmark.training.loop import fit
 from tests.training.conftest import (
     TASK,
@@ -236,3 +237,20 @@ def test_one_fold_without_an_inner_split_has_nothing_to_choose_by(store, tmp_pat
     layout = Layout(tmp_path)
     write_folds(layout, fold_0=["validation", *["train"] * 5])
     assert splits_within(layout, "0", selected(store, "c3", "c4")) == []
+
+
+@pytest.mark.parametrize("is_multi_label", [False, True])
+def test_fewer_clips_than_values_have_the_layer_that_all_values_would_have(is_multi_label) -> None:
+    rng = np.random.default_rng(0)
+    vectors, weights = rng.normal(size=(24, 150)), rng.uniform(0.5, 2, 24)
+    labels = np.arange(24) % 3
+    clips, is_original = np.arange(24), np.ones(24, bool)
+    rows = VectorRows(vectors, np.eye(3)[labels], weights, clips, is_original)
+    layer = fit_layer(rows, 0.1, is_multi_label=is_multi_label)
+    for tag in range(3):
+        wanted = (labels == tag).astype(int) if is_multi_label else labels
+        direct = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000)
+        direct.fit(vectors, wanted, sample_weight=weights)
+        weight = direct.coef_[0] if is_multi_label else direct.coef_[tag]
+        np.testing.assert_allclose(layer.weight[tag], weight, atol=1e-3)
+        assert np.linalg.norm(weight) > 0.1
