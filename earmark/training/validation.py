@@ -65,12 +65,13 @@ def training_scores(tagger: Tagger, job: Job) -> dict[str, float]:
     """`train_` and the name of each metric: how well the clips that were trained on are known.
 
     Beside the validation's they tell a network that learned its clips from one that learned too
-    little. They are of the clips as they were recorded, of verified ones where there are any.
+    little. They are of the clips as they were recorded, and of labels that may be as wrong as those
+    of validation: of verified ones alone where these are.
     """
     examples = job.train
     is_first = ~np.asarray(pd.Index(examples.clips).duplicated())  # others are of class_mixing
-    is_verified = examples.unverified == 0
-    chosen = np.flatnonzero(is_first & is_verified if is_verified.any() else is_first)
+    is_alike = (examples.unverified == 0) | job.validation.unverified.any()
+    chosen = np.flatnonzero(is_first & is_alike if is_alike.any() else is_first)
     sample = examples.at(chosen[even_starts(len(chosen), 1, MOST_TRAINING_CLIPS)])
     probabilities = validate(tagger, sample, job.device, job.recipe)
     scores = validation_scores(probabilities, sample, name=job.name)

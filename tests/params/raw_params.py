@@ -20,7 +20,15 @@ def profile(name: str) -> dict[str, Any]:
     raw: dict[str, Any] = read_yaml(ROOT / "profiles" / "base.yaml")
     overlay(raw, read_yaml(ROOT / "profiles" / f"{name}.yaml") or {})
     raw["corpus"]["root"] = raw["corpus"]["root"] or "recordings"
-    raw["models"]["logmel"].pop("baseline", None)  # the other models each read their own feature
+    for group in ("logmel", "logmel128"):  # the other models each read their own feature
+        raw["models"][group].pop("baseline", None)
+    return raw
+
+
+def three_networks() -> dict[str, Any]:
+    """The profile demo with a DenseNet on another log-mel in place of its own network."""
+    raw = profile("demo")
+    overlay(raw, read_yaml(ROOT / "tests" / "params" / "three_networks.yaml"))
     return raw
 
 

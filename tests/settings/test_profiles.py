@@ -345,7 +345,7 @@ def test_params_stay_as_they_were_when_the_disk_is_full(layout, monkeypatch):
 
 
 def test_comments_of_the_base_survive(layout):
-    use(layout, "demo")
+    use(layout, "esc10")  # which has every feature of the base
     text = layout.params.read_text()
     base = (layout.root / "profiles" / "base.yaml").read_text()
     assert text.startswith(base.splitlines()[0])

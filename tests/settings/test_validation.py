@@ -13,6 +13,7 @@ from earmark.settings.validation import extension_problems, stage_problems
 from tests.params.raw_params import (
     ATTENTION,
     DENSENET,
+    SAMPLECNN,
     assert_one_problem,
     changed,
     problems_with,
@@ -137,13 +138,13 @@ def validate(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 def test_validate_reports_faults_of_params_and_corpus_together(tmp_path):
     text = (ROOT / "params.yaml").read_text()
-    text = text.replace("growth: 8", "growht: 8")
+    text = text.replace("width: 0.25", "widht: 0.25", 1)
     (tmp_path / "params.yaml").write_text(text.replace("root: data/demo", "root: nowhere"))
     done = validate(tmp_path)
     lines = done.stderr.splitlines()
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert any(line.startswith(f"params.yaml: {DENSENET}.network") for line in lines)
+    assert any(line.startswith(f"params.yaml: {SAMPLECNN}.network") for line in lines)
     assert any(line.startswith("corpus.root: ") for line in lines)
     assert len(lines) == 2
 

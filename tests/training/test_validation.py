@@ -135,15 +135,23 @@ def test_the_best_epoch_is_the_first_of_the_highest_monitor(store: Store, tmp_pa
     assert fitted.kept["map_at_3"] == max(values)
 
 
-def test_training_scores_are_of_verified_clips_as_recorded_and_no_clip_twice(store: Store) -> None:
+def test_training_scores_are_of_clips_as_recorded_and_of_labels_like_those_of_validation(
+    store: Store,
+) -> None:
     job = make_job(store)
+    validated = replace(job.validation, unverified=np.zeros(6, np.float32))
     twice = job.train.at(np.r_[np.arange(12), 0, 1])  # as clips of class_mixing, which come last
     unverified = replace(job.train, unverified=np.ones(12, np.float32))
-    cases = [(job.train, np.arange(0, 12, 2)), (twice, np.arange(0, 12, 2))]
-    for examples, positions in [*cases, (unverified, np.arange(12))]:
+    every, verified = np.arange(12), np.arange(0, 12, 2)
+    for examples, validation, positions in [
+        (job.train, job.validation, every),
+        (twice, job.validation, every),
+        (job.train, validated, verified),
+        (unverified, validated, every),  # none is verified
+    ]:
         scored = job.train.at(positions)
         probabilities = validate(job.tagger, scored, job.device, job.recipe)
         expected = validation_scores(probabilities, scored, name="tiny-0")
         expected.pop("validation_loss")
-        scores = training_scores(job.tagger, replace(job, train=examples))
+        scores = training_scores(job.tagger, replace(job, train=examples, validation=validation))
         assert scores == {f"train_{name}": value for name, value in expected.items()}
