@@ -11,7 +11,7 @@ OVER_FITTED = 1 / 3  # at most: the clips are known, other recordings of the sam
 UNDER_TRAINED = 2 / 3  # at least: what is not known was not learned
 ADVICE = {
     "over-fitted": "more recordings, stronger augmentation or weight decay, or a network that "
-    "learned AudioSet (`profile use pretrained`) may help; more epochs will not",
+    "learned AudioSet (`profile use pretrained`) may help",
     "under-trained": "more epochs or a wider network may help",
 }
 
