@@ -30,12 +30,15 @@ def fit_sample_rate(document: Any, root: Path) -> list[str]:
     if not counts:
         return []
     native = max(counts, key=lambda rate: (counts[rate], rate))
-    rate = max(LOWEST_HZ, min(native, document["decode"]["sample_rate"]))
+    usual = document["decode"]["sample_rate"]
+    rate = max(LOWEST_HZ, min(native, usual))
     document["decode"]["sample_rate"] = rate
     for feature in document["features"].values():
         for key, highest in (("f_max_hz", rate / 2), ("target_hz", rate)):
             if key in feature:
                 feature[key] = min(feature[key], highest)
+        if "hop_length" in feature:  # as many frames a second, since networks are sized by these
+            feature["hop_length"] = round(feature["hop_length"] * rate / usual)
     centres = document["class_mixing"]["same_class"]["center_hz"]
     centres[:] = [min(centre, rate / 2) for centre in centres]
     listed = ", ".join(f"{n} at {hertz} Hz" for hertz, n in counts.most_common())

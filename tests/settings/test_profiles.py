@@ -279,15 +279,20 @@ def test_a_folder_is_decoded_at_the_rate_of_most_of_its_recordings(
 ):
     for path, rate in zip(sorted(recordings.glob("*/*.wav")), rates, strict=False):
         soundfile.write(path, np.zeros(10), rate)
-    lines = use(layout, "folder", root=recordings)
+    text = (layout.root / "profiles" / "folder.yaml").read_text()
+    own = text.replace("  wave16k: null\n", "")  # with the base's waveform
+    (layout.root / "profiles" / "own.yaml").write_text(own)
+    lines = use(layout, "own", root=recordings)
     start = f"decode.sample_rate is {working} Hz, since"
     notes = [line for line in lines if line.startswith(start)]
     assert len(notes) == bool(rates)
     assert all(f"{rates.count(rate)} at {rate} Hz" in notes[0] for rate in rates)
     params = load_params(layout.params)
     assert params.decode.sample_rate == working
-    assert params.features["logmel"].options["f_max_hz"] == f_max
+    options = params.features["logmel128"].options
+    assert options["f_max_hz"] == f_max
     assert params.features["wave16k"].options["target_hz"] == min(16_000, working)
+    assert options["hop_length"] == round(0.02 * working), "50 frames a second"
     assert option_problems(params) == []
 
 
