@@ -296,3 +296,29 @@ def test_published_weights_are_named_once_and_stay_as_they_are(layout: Layout) -
     assert not any(p.requires_grad for p in published.values())
     own = cbir_params(init_from="").model_copy(update={"model": params.model})
     assert "random_start" in run.model_job(own, layout, "patches", "cbir", "0", None).metadata
+
+
+def test_the_shared_augmentation_is_done_where_the_feature_can_have_it(layout: Layout) -> None:
+    shared = {"time_stretch": 0.2, "band_gain_db": 6.0, "mask_bands": 4}
+    whole = {
+        "network": {"name": "linear", "n_inputs": 80},
+        "input": {"segment_seconds": "all"},
+        "training": {},
+        "prediction": {"aggregation": "mean"},
+    }
+    params = tiny_params(model=shared, finetune=shared, models={"logmel": {"whole": whole}})
+    frames = run.model_job(params, layout, "logmel", "densenet", "0", None).recipe
+    assert (frames.time_stretch, frames.band_gain_db, frames.mask_bands) == (0.2, 6.0, 4)
+    clips = run.model_job(params, layout, "logmel", "whole", "0", None).recipe
+    assert (clips.time_stretch, clips.band_gain_db, clips.mask_bands) == (0.0, 6.0, 4)
+    patches = run.extractor_job(params, layout, "vggish", "0").recipe
+    assert (patches.time_stretch, patches.band_gain_db, patches.mask_bands) == (0.0, 6.0, 4)
+
+
+def test_an_entry_may_give_each_band_its_own_mean_and_deviation(layout: Layout) -> None:
+    entry = {"models": {"logmel": {"densenet": {"input": {"standardisation": "column"}}}}}
+    job = run.model_job(tiny_params(**entry), layout, "logmel", "densenet", "0", None)
+    whole = run.model_job(tiny_params(), layout, "logmel", "densenet", "0", None)
+    assert (len(job.tagger.input.mean), len(whole.tagger.input.mean)) == (80, 1)
+    clips = np.concatenate([job.train.original(i) for i in range(len(job.train))])
+    np.testing.assert_allclose(job.tagger.input.std, clips.astype(float).std(0), rtol=1e-4)
