@@ -87,9 +87,10 @@ def render_report(
         sections.append(section("Calibration and rejection", part))
     if aggregation is not None:
         sections.append(section("Crops", _aggregation(aggregation)))
-    if len(learning_curves):
+    by_epochs = learning_curves.dropna(subset=["learning_rate"])  # not what is fitted at once
+    if len(by_epochs):
         metric = metrics[0] if metrics[0] in learning_curves else "map_at_3"
-        curves = picture(learning_curve_figure(learning_curves, metric), "Learning curves")
+        curves = picture(learning_curve_figure(by_epochs, metric), "Learning curves")
         epochs = _epochs(scores.get("epochs", {}), METRIC_NAMES[metric])
         fits = _fits(scores.get("fits", {}), METRIC_NAMES[metric])
         text = "<p>One line per fold.</p>"
@@ -119,8 +120,8 @@ def _fits(fits: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     rows = pd.DataFrame.from_dict(dict(fits), orient="index").round(3)
     rows.insert(0, "model", rows.index)
     text = (
-        f"{metric} of the kept weights on clips that they were trained on, as recorded, and on "
-        "validation clips. Over-fitted: at most a third of the validation's error is there on "
+        f"The {metric} of the kept weights, on clips that they were trained on, as recorded, and "
+        "on validation clips. Over-fitted: at most a third of the validation's error is there on "
         "training clips; under-trained: at least two thirds."
     )
     return paragraphs(text) + table(rows)

@@ -408,3 +408,17 @@ def test_the_coverage_curve_marks_the_rejection_threshold():
     assert any(list(line.get_xdata()) == [0.5, 0.5] for line in axes.lines)
     without = coverage_figure(curve, 0.0).axes[0]
     assert len(without.lines) == len(axes.lines) - 1
+
+
+def test_the_page_says_which_models_are_over_fitted(page):
+    fits = {"one": {"training": 0.99, "validation": 0.81, "fit": "over-fitted"}}
+    html = render_report(**{**page, "scores": page["scores"] | {"fits": fits}})
+    assert "<td>one</td><td>0.99</td><td>0.81</td><td>over-fitted</td>" in html
+    assert "over-fitted</td>" not in render_report(**page)
+
+
+def test_where_all_is_fitted_at_once_there_are_no_learning_curves(page):
+    at_once = page["learning_curves"].assign(learning_rate=np.nan)
+    html = render_report(**{**page, "learning_curves": at_once})
+    assert "Learning curves" not in html
+    assert "Learning curves" in render_report(**page)
