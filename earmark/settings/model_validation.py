@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from earmark import features
 from earmark.features import FeatureType
+from earmark.features.augmentations import supported_augmentations
 from earmark.features.backbone import Backbone
 from earmark.features.feature_type import AUGMENTATIONS
 from earmark.features.segments import lengths_in_rows
@@ -38,7 +39,6 @@ from earmark.settings.objections import objections
 from earmark.settings.option_limits import NETWORK_LIMITS, limit_problems
 from earmark.settings.segment_fit import segment_refusal
 from earmark.settings.segment_keys import segment_key_problems
-from earmark.training.augmentation import supported_augmentations
 from earmark.weights import check_format, load_weights
 
 

@@ -11,24 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
-from earmark.features import find
 from earmark.features.feature_type import AUGMENTATIONS
 from earmark.params import Recipe
-from earmark.params.roster import FUSION
 from earmark.taggers.input import Input
 
 GAIN_POINTS = 6  # of the line that the random equaliser's gains lie on
-
-
-# A waveform and its frames must stay those of one moment, at one tempo and pitch.
-OF_FUSION = frozenset({"mixup_at", "mask_frames", "mask_bands"})
-OF_LENGTHS = frozenset({"time_stretch", "band_shift"})  # not of whole clips, each as long as it is
-
-
-def supported_augmentations(type_name: str, *, whole_clips: bool) -> frozenset[str]:
-    """The keys of AUGMENTATIONS that apply to segments of a type of feature, or of fusion."""
-    supported = OF_FUSION if type_name == FUSION else find(type_name).augmentations
-    return supported - OF_LENGTHS if whole_clips else supported
 
 
 def applicable(recipe: Recipe, supported: frozenset[str]) -> Recipe:

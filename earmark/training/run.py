@@ -11,6 +11,7 @@ import torch
 from earmark.errors import UserError
 from earmark.evaluation.points import confusion_matrix
 from earmark.features import build as build_feature
+from earmark.features.augmentations import supported_augmentations
 from earmark.features.segments import lengths_in_rows
 from earmark.features.vggish import VggishPatches
 from earmark.labels import Task
@@ -34,7 +35,7 @@ from earmark.taggers.fusion import fusion_tagger, open_fusion
 from earmark.taggers.input import FusionStore, Input
 from earmark.taggers.tagger import Tagger
 from earmark.tracking.runs import TrackedRun, tracked
-from earmark.training.augmentation import applicable, supported_augmentations
+from earmark.training.augmentation import applicable
 from earmark.training.checkpoints import work_in_progress
 from earmark.training.examples import Examples, fold_examples, splits_within, standardisation
 from earmark.training.job import Fitted, Job, job_key

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from earmark.features import find
+from earmark.features.augmentations import supported_augmentations
 from earmark.params.reading import load_params
 from earmark.seeding import rng_for
 from earmark.store import Store
@@ -12,7 +13,6 @@ from earmark.training.augmentation import (
     applicable,
     augmented,
     rows_to_cut,
-    supported_augmentations,
 )
 from tests.source_graph import ROOT
 from tests.training.conftest import logmel_input, make_job, recipe_with
