@@ -76,24 +76,24 @@ def test_a_stage_closes_with_its_duration(monkeypatch, caplog):
     monkeypatch.setattr("stages._check_networks", lambda *_: None)
     monkeypatch.setattr("stages.check", lambda *_: "")
     monkeypatch.setattr("stages.set_up_process", lambda **_: None)
-    arguments = "--group logmel --model densenet_logmel --fold 0"
+    arguments = "--group logmel128 --model compact --fold 0"
     monkeypatch.setattr("sys.argv", ["train.py", *arguments.split()])
     with caplog.at_level("INFO"), stage("train", "group", "model", "extractor", "fold"):
         pass
-    assert caplog.messages == ["train_logmel densenet_logmel-0: 0 s"]
+    assert caplog.messages == ["train_logmel128 compact-0: 0 s"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("", "train: the following arguments are required: --group, --model, --fold; `dvc "),
-        ("logmel densenet_logmel 0", "train: the following arguments are required: --group"),
-        ("--group logmel --model other --fold 0", "train: --model other: there is none of that"),
-        ("--group logmel --model densenet_logmel --fold 9", "train: --fold 9: there is none of"),
-        ("--group other --model densenet_logmel --fold 0", "train: --group other: there is none"),
+        ("logmel128 compact 0", "train: the following arguments are required: --group"),
+        ("--group logmel128 --model other --fold 0", "train: --model other: there is none of that"),
+        ("--group logmel128 --model compact --fold 9", "train: --fold 9: there is none of"),
+        ("--group other --model compact --fold 0", "train: --group other: there is none"),
         (
-            "--group logmel --model densenet_logmel --fold 0 --extractor vggish",
-            "train: --group logmel: takes no --extractor; `dvc repro STAGE`",
+            "--group logmel128 --model compact --fold 0 --extractor vggish",
+            "train: --group logmel128: takes no --extractor; `dvc repro STAGE`",
         ),
         (
             "--group embedding --model attention --fold 0",

@@ -80,7 +80,7 @@ def params_of(root: str, **changes: dict[str, Any]) -> Params:
             "max_quarantined": 0.5,
         },
         "decode": {"sample_rate": RATE, "shard_seconds": 2.0},
-        "features": {"logmel": {"f_max_hz": 8000.0}},
+        "features": {"logmel128": {"f_max_hz": 8000.0}},
         "cv": {"k": 2},
         "folds": [0, 1],
     }
