@@ -1,13 +1,17 @@
 """What only code can judge in params.yaml is reported before any work, with the fix."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from earmark.__main__ import app
+from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.settings.validation import extension_problems, stage_problems
 from tests.params.raw_params import (
@@ -154,6 +158,18 @@ def test_validate_without_params_ends_in_one_line(tmp_path):
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "profile use demo" in done.stderr
+
+
+def test_a_profile_whose_network_does_not_fit_is_written_and_its_fault_named(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    demo = tmp_path / "profiles" / "demo.yaml"
+    demo.write_text(demo.read_text().replace("n_samples: 19683", "n_samples: 19684"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["profile", "use", "demo"])
+    assert isinstance(done.exception, UserError)
+    assert any(line.startswith(f"params.yaml: {SAMPLECNN}") for line in done.exception.problems)
+    assert (tmp_path / "params.yaml").exists()
 
 
 def test_validate_of_old_params_names_the_new_keys_without_a_traceback(tmp_path):
