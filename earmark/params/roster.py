@@ -9,6 +9,7 @@ from earmark.params.preparation import CrossValidation
 from earmark.params.recipe import ModelRecipe, Recipe
 
 EMBEDDING, FUSION = "embedding", "fusion"  # the groups of models that are no features
+SPECTRAL_POOLINGS = ("statistics", "modulation")  # what `linear` and `mlp` pool spectra by
 PATCHES = "patches"  # the feature that extractors read
 
 
@@ -102,7 +103,7 @@ def members_of(params: Params) -> dict[str, str]:
 
 def is_baseline(network: Network) -> bool:
     """Whether a network is what others must beat: a linear one on statistics of a spectrogram."""
-    return network.name == "linear" and network.options.get("pooling") == "statistics"
+    return network.name == "linear" and network.options.get("pooling") in SPECTRAL_POOLINGS
 
 
 def baselines_of(params: Params) -> list[str]:
