@@ -452,7 +452,7 @@ def test_the_second_of_two_downloads_waits_and_fetches_nothing(server, tmp_path,
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert sorted(printed) == sorted([[f"{folder}: 2 files"], [f"{folder}: already complete"]])
     assert len(server.requests) == 1
     assert "another download is running; waiting for it" in caplog.text

@@ -24,7 +24,10 @@ from tests.audit.small_corpus import (
 
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 
+
+@pytest.mark.drawn
 def test_the_folder_holds_the_page_and_the_tables(tmp_path):
     layout = write_corpus(tmp_path, faulty=True)
     write_ensemble(layout, wrong=[7, 8, 9])
@@ -71,8 +74,9 @@ def test_the_command_measures_audits_and_prints_its_findings(tmp_path):
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     for _ in range(2):  # the second time with the measurements of the first
         ran = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+            timeout=300,
+        )  # fmt: skip
         assert ran.stdout.startswith("critical: duplicates: 1 pair of the same recording")
     assert (tmp_path / "data" / "audit_sound" / "sound.parquet").exists()
     assert (tmp_path / "data" / "audit" / "index.html").exists()
