@@ -1,6 +1,7 @@
 """The order of the files: what takes minutes comes first, so that both workers end together."""
 
 import os
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,6 +13,12 @@ os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path.parent.name != "pipeline", item.path not in slow))
+
+
+@pytest.fixture
+def threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look for libraries with threads at each clip, which takes longer than a tiny clip does."""
+    monkeypatch.setattr("earmark.processes.one_thread", nullcontext)
 
 
 @pytest.fixture

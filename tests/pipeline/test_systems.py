@@ -35,7 +35,10 @@ from stages import (
 )
 from tests.source_graph import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "untracked")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("undrawn", "untracked", "threads_as_they_are"),
+]
 
 RATE = 16_000
 TAGS = ["buzz", "hiss", "tick"]

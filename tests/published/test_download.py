@@ -418,6 +418,7 @@ def wait_for(condition, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_and_a_kill_leave_a_part_that_goes_on(server, tmp_path, sent):
     content = zipped({"a/x.wav": noise(2_000_000), "b/y.wav": b"y"})

@@ -256,6 +256,7 @@ def test_what_does_not_fit_the_corpus_is_refused_before_any_scoring(tmp_path, ch
     assert not layout.metrics.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
     layout = make(tmp_path, n_tags_per_clip=3)

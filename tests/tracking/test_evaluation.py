@@ -27,7 +27,7 @@ from tests.source_graph import ROOT
 from tests.stages.test_ensemble_and_evaluate import make
 from tests.tracking.runs import changed, client_of, followed, parents_of, runs_of
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 TAGS = ["bark", "bell", "cello", "cough"]
 WAVE = Input(
