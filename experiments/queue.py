@@ -144,7 +144,7 @@ class DvcQueue:
         return {entry["name"]: entry["status"] for entry in latest if entry["name"]}
 
     def _has_workers(self) -> bool:
-        """Whether a process of a worker is there: under load none answers DVC's question in time."""
+        """Whether a worker's process is there: under load none answers DVC's question in time."""
         folder = Path(self._repo.experiments.celery_queue.wdir)
         pids = [path.read_text() for path in folder.glob("dvc-exp-worker-*.pid")]
         return any(_is_worker(int(pid)) for pid in pids if pid)

@@ -23,7 +23,7 @@ def threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made and not drawn, which is most of the work of a page; but for `drawn` tests."""
+    """Figures are made and not drawn, the most of the work of a page, but for `drawn` tests."""
     if request.node.get_closest_marker("drawn"):
         return
 
