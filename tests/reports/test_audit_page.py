@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from earmark.audit.measurements import write_measurements
+from earmark.audit.measuring import measure_corpus
 from earmark.audit.run import audit_corpus
 from earmark.reports.audit_figures import balance_figure, bandwidth_figure, noise_figure
 from earmark.reports.audit_files import write_audit
@@ -57,7 +59,8 @@ def test_without_an_ensemble_the_label_issues_are_an_empty_table(tmp_path):
 
 def test_an_unknown_null_distribution_is_explained(tmp_path, monkeypatch):
     monkeypatch.setattr("earmark.audit.null_distribution._N_PAIRS", 10)  # too few to fit
-    layout = write_corpus(tmp_path, faulty=False)
+    layout = write_decoded(tmp_path, faulty=False)
+    write_measurements(measure_corpus(audit_params(), layout), layout.audit_sound)
     write_audit(audit_corpus(audit_params(), layout), layout, corpus="mine")
     page = (layout.audit / "index.html").read_text()
     assert "could be compared. A duplicate must therefore reach a correlation of 0.60" in page
