@@ -140,6 +140,7 @@ def validate(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_validate_reports_faults_of_params_and_corpus_together(tmp_path):
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("width: 0.25", "widht: 0.25", 1)
@@ -181,6 +182,7 @@ def test_validate_of_old_params_names_the_new_keys_without_a_traceback(tmp_path)
     assert "params.yaml: mix: unknown key; it is now called class_mixing" in done.stderr
 
 
+@pytest.mark.slow
 def test_validate_passes_what_is_sound_before_the_demo_corpus_is_made(tmp_path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     done = validate(tmp_path)
