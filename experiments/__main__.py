@@ -50,10 +50,12 @@ def run(
     change: Annotated[
         list[str] | None, typer.Option("--set", "-S", help="As `dvc exp run -S`, for every row.")
     ] = None,
-    confirm: Annotated[
-        list[str] | None,
-        typer.Option(help="Of recipes: this lever on all folds, with one seed; several times."),
+    lever: Annotated[
+        list[str] | None, typer.Option(help="Of recipes: this row alone; may be given again.")
     ] = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Of recipes: on all folds, with one seed.")
+    ] = False,
     into: Annotated[
         Path | None, typer.Option(help="Of recipes: a page whose table is replaced too.")
     ] = None,
@@ -67,13 +69,13 @@ def run(
 
     if table not in (names := [*TABLES, RECIPES]):
         raise UserError(f"no table {table!r}; there are {', '.join(names)}")
-    _check_options(table, csv=csv, small=small, confirm=confirm or [], into=into)
+    _check_options(table, csv=csv, small=small, is_part=confirm or bool(lever), into=into)
     layout, cwd, changes = Layout.here(), Path.cwd(), change or []
     with _waiting():
         if table == RECIPES:
             levers = recipes.plan(
-                *(layout, confirm or []),
-                root=root, csv=csv, small=small, changes=changes, cwd=cwd,
+                *(layout, lever or []),
+                confirm=confirm, root=root, csv=csv, small=small, changes=changes, cwd=cwd,
             )  # fmt: skip
             done = recipes_page.run(levers, layout, DvcQueue(layout), jobs=jobs, into=into)
         else:
@@ -88,19 +90,21 @@ def run(
         raise UserError(*(f"{name}: failed; {fix}" for name in done.failed))
 
 
-def _check_options(
-    table: str, *, csv: str, small: bool, confirm: list[str], into: Path | None
-) -> None:
+def _check_options(table: str, *, csv: str, small: bool, is_part: bool, into: Path | None) -> None:
     if table != RECIPES:
         if csv and not small:
             raise UserError(
                 "--table is for --small and for recipes; the paper's corpus has its own"
             )
-        if confirm or into:
-            raise UserError(f"--confirm and --into are for the table {RECIPES}; leave them out")
+        if is_part or into:
+            raise UserError(
+                f"--lever, --confirm and --into are for {RECIPES} alone; leave them out"
+            )
     elif into:
-        if small or confirm:
-            raise UserError("--into takes the whole table; leave out --small and --confirm")
+        if small or is_part:
+            raise UserError(
+                "--into takes the whole table; leave out --small, --lever and --confirm"
+            )
         check_place(into)
 
 

@@ -4,6 +4,7 @@ An experiment is a lever with a seed. Its networks, one for each fold, are compa
 the base that have the same seed, clip by clip.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,13 +55,19 @@ class RecipePlan:
     seeds: tuple[int, ...]
     is_small: bool
     is_confirming: bool
+    is_part: bool  # some levers alone
     command: str
 
     @property
+    def file_name(self) -> str:
+        """Of the result, so that no check or part of the table takes the whole one's place."""
+        words = {"confirm": self.is_confirming, "part": self.is_part, "small": self.is_small}
+        return "-".join([RECIPES, *(word for word, is_so in words.items() if is_so)])
+
+    @property
     def title(self) -> str:
-        """What files and experiments are named by."""
-        words = [RECIPES, "confirm" * self.is_confirming, "small" * self.is_small]
-        return "-".join(word for word in words if word)
+        """What the names of its experiments begin with."""
+        return f"{RECIPES}-small" if self.is_small else RECIPES
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,9 @@ class Clips:
 
 def plan(
     layout: Layout,
-    confirm: Sequence[str],
+    names: Sequence[str],
     *,
+    confirm: bool,
     root: str,
     csv: str,
     small: bool,
@@ -103,17 +111,18 @@ def plan(
 
     Args:
         layout: of the repository, whose profile is taken.
-        confirm: levers to measure on all folds, with one seed; none for all levers on two folds.
+        names: of the levers to measure; none for all.
+        confirm: on all folds, with one seed.
         root: the folder of the recordings.
         csv: a table of theirs, with columns path and label; "" for class folders.
-        small: two epochs alone.
+        small: two epochs and one seed alone.
         changes: the user's, for every row.
         cwd: what relative paths start from.
 
     Raises:
         UserError: the corpus is not there, a setting is wrong, or there is no such lever.
     """
-    chosen = _chosen(confirm)
+    chosen = _chosen(names)
     if not root:
         raise UserError(f"{RECIPES}: say where recordings are with --root DIR [--table FILE]")
     params = read_yaml(layout.root / "profiles" / f"{BASE_PROFILE}.yaml")
@@ -131,13 +140,18 @@ def plan(
     for change in [*(SMALL if small else ()), *changes]:  # one by one: the wrong one is named
         params = composed(params, [change])
     settings = {lever.name: lever.settings_on(params) for lever in chosen}
-    seeds = SEEDS[:1] if confirm else SEEDS
+    seeds = SEEDS[:1] if confirm or small else SEEDS
     experiments = {
         _key(lever, seed): (f"model.seed={seed}", *_alone(lever), *settings[lever.name])
         for lever in chosen
         for seed in seeds
     }
-    laid_over = {key: composed(params, own) for key, own in experiments.items()}
+    laid_over = {}
+    for lever in chosen:  # composing takes most of the time of a plan, and a seed is easily set
+        values = composed(params, (*_alone(lever), *settings[lever.name]))
+        for seed in seeds:
+            model = {**values["model"], "seed": seed}
+            laid_over[_key(lever, seed)] = {**values, "model": model}
     for key, values in laid_over.items():
         checked_params(values, f"{RECIPES}, experiment {key}")
     return RecipePlan(
@@ -148,8 +162,11 @@ def plan(
         composed=laid_over,
         seeds=seeds,
         is_small=small,
-        is_confirming=bool(confirm),
-        command=_command(folder.name, csv, small, changes, confirm),
+        is_confirming=confirm,
+        is_part=bool(names),
+        command=_command(
+            folder.name, csv, small=small, confirm=confirm, names=names, changes=changes
+        ),
     )
 
 
@@ -256,18 +273,21 @@ def _key(lever: Lever, seed: int) -> str:
     return f"{lever.name}-{seed}"
 
 
-def _chosen(confirm: Sequence[str]) -> tuple[Lever, ...]:
+def _chosen(names: Sequence[str]) -> tuple[Lever, ...]:
     by_name = {lever.name: lever for lever in LEVERS}
-    for name in confirm:
+    for name in names:
         if name not in by_name:
-            raise UserError(f"--confirm {name}: no such lever; there are {', '.join(by_name)}")
-    return (BASE, *(by_name[name] for name in dict.fromkeys(confirm or by_name)))
+            raise UserError(f"--lever {name}: no such lever; there are {', '.join(by_name)}")
+    return (BASE, *(by_name[name] for name in dict.fromkeys(names or by_name)))
 
 
-def _command(folder: str, csv: str, small: bool, changes: Settings, confirm: Sequence[str]) -> str:
+def _command(
+    folder: str, csv: str, *, small: bool, confirm: bool, names: Sequence[str], changes: Settings
+) -> str:
     words = [f"--root {folder}"]
     words += [f"--table {csv}"] if csv else []
     words += ["--small"] if small else []
-    words += [f"--confirm {name}" for name in confirm]
-    words += [f"-S {change}" for change in changes]
+    words += ["--confirm"] if confirm else []
+    words += [f"--lever {name}" for name in names]
+    words += [f"-S {shlex.quote(change)}" for change in changes]
     return " ".join(["python -m experiments run", RECIPES, *words])

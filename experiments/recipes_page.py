@@ -29,7 +29,7 @@ def run(
     """
     measured, failed = measure(plan, queue, jobs=jobs)
     text = page(plan, measured, queue.version())
-    write_result(layout, plan.title, f"# {TITLE}\n\n{text}")
+    write_result(layout, plan.file_name, f"# {TITLE}\n\n{text}")
     if into is not None and not failed:
         put_into(into, text)
     return Outcome(text, failed)
