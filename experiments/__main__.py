@@ -1,4 +1,4 @@
-"""The papers' tables: `python -m experiments --help`."""
+"""The papers' tables, and the levers of the recipe: `python -m experiments --help`."""
 
 import logging
 import sys
