@@ -59,13 +59,13 @@ def _explained(plan: RecipePlan) -> list[str]:
     n_rows = len(plan.levers) - 1
     return [
         f"The base is `{NETWORK}` of `profile use {PROFILE}` without its baseline (`{ALONE}`), "
-        f"{recipe['epochs']} epochs of batches of {recipe['batch_size']}. Each row changes one part; "
-        f"its settings of `model` stand in `models.{GROUP}.{NETWORK}.training` of that profile. "
-        "Differences are to the base, of the same seed, on the same clips, with their 95 % interval "
-        "over recordings, in bold where 0 is outside: without any effect one row in twenty would "
-        f"be bold, and there are {n_rows}. The intervals do not allow for other seeds. The cost is "
-        "that of the network's multiply-adds in training, as a multiple of the base's; augmentation "
-        "and reading are not in it.",
+        f"{recipe['epochs']} epochs of batches of {recipe['batch_size']}. Each row changes one "
+        f"part; its settings of `model` stand in `models.{GROUP}.{NETWORK}.training` of that "
+        "profile. Differences are to the base, of the same seed, on the same clips, with their 95 "
+        "% interval over recordings, in bold where 0 is outside: without any effect one row in "
+        f"twenty would be bold, and there are {n_rows}. The intervals do not allow for other "
+        "seeds. The cost is that of the network's multiply-adds in training, as a multiple of the "
+        "base's; augmentation and reading are not in it.",
     ]
 
 
