@@ -233,7 +233,7 @@ class Fake:
         # Seeds and levers differ in their noise, but for what changes nothing.
         noise = int(seed) + (0 if self.right[lever] == self.right["base"] else 10)
         one = predictions(name, self.right[lever], seed=noise)
-        return one if int(seed) == 0 else one.take(np.arange(len(one))[::-1])  # in any order
+        return one if lever == "base" else one.take(np.arange(len(one))[::-1])  # in any order
 
 
 def measured(root: Path, *names: str, right: dict[str, float], **options: Any):
