@@ -1,5 +1,6 @@
-"""The papers' tables as experiments: `python -m experiments list`, then `run TABLE`.
+"""Experiments that are run in one go: `python -m experiments list`, then `run TABLE`.
 
-A table is data (`tables.py`, `papers.py`); one runner queues its experiments with DVC, waits for
-them, and sets the paper's figures beside ours.
+The papers' tables are data (`tables.py`, `papers.py`); one runner queues their experiments with
+DVC, waits for them, and sets the paper's figures beside ours. `run recipes` measures the levers of
+the training recipe (`levers.py`, `recipes.py`) in the same way.
 """

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ import psutil
 from tqdm import tqdm
 
 from earmark.errors import UserError
+from earmark.evaluation.locating import locate_predictions
+from earmark.evaluation.predictions import Predictions
 from earmark.layout import Layout
 from earmark.whole_files import whole_file
 from experiments.settings import write_params
@@ -45,6 +48,14 @@ class Queue(Protocol):
     def run(self, names: Sequence[str], jobs: int) -> None: ...
 
 
+class ComparingQueue(Queue, Protocol):
+    """A queue whose experiments are compared clip by clip."""
+
+    def predictions(self, name: str, member: str) -> Predictions: ...
+
+    def version(self) -> str: ...
+
+
 class DvcQueue:
     """Experiments of one repository, on its present commit."""
 
@@ -53,7 +64,8 @@ class DvcQueue:
         commit = self._git("rev-parse", "HEAD")
         if commit is None:
             raise UserError(f"{layout.root}: no git commit; experiments start from one")
-        self.refs = f"refs/exps/{commit[:2]}/{commit[2:].strip()}"
+        self.commit = commit.strip()
+        self.refs = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}"
 
     def code(self, extensions: str) -> str:
         """A digest of the changes in the code since the commit; `extensions` is the user's own."""
@@ -67,6 +79,22 @@ class DvcQueue:
             return None
         scores: dict[str, Any] = json.loads(text)
         return scores
+
+    def predictions(self, name: str, member: str) -> Predictions:
+        """What a member of a finished experiment predicts.
+
+        Raises:
+            UserError: it is no longer in DVC's cache.
+        """
+        revision = self._git("rev-parse", f"{self.refs}/{name}")  # the name alone may be ambiguous
+        if revision is None:
+            raise UserError(f"{name}: no such experiment on this commit; run the table again")
+        return replace(locate_predictions(f"{revision.strip()}:{member}", self.layout), name=name)
+
+    def version(self) -> str:
+        """The commit, and whether the code was changed since."""
+        is_changed = self._git("diff", "HEAD", "--quiet", "--", *_CODE) is None
+        return f"{self.commit[:12]}{', with changes of the code' if is_changed else ''}"
 
     def add(self, params: dict[str, Any], experiments: dict[str, Sequence[str]]) -> None:
         """Queue experiments (name -> settings) on these params, unless they are queued already.

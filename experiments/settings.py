@@ -41,11 +41,20 @@ class Plan:
 
     def name_of(self, experiment: str, code: str) -> str:
         """The experiment's name in DVC: equal params and code give an equal name."""
-        known = [composed(self.params, self.experiments[experiment]), code]
-        text = json.dumps(known, sort_keys=True, default=str)
-        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-        size = "-small" if self.is_small else ""
-        return f"{self.table.name.replace('_', '-')}{size}-{experiment}-{digest}"
+        params = composed(self.params, self.experiments[experiment])
+        return experiment_name(self.title, experiment, params, code)
+
+    @property
+    def title(self) -> str:
+        """What the names of its experiments begin with."""
+        return f"{self.table.name.replace('_', '-')}{'-small' if self.is_small else ''}"
+
+
+def experiment_name(title: str, experiment: str, params: dict[str, Any], code: str) -> str:
+    """Name an experiment in DVC, by a digest of its params and code."""
+    text = json.dumps([params, code], sort_keys=True, default=str)
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return f"{title}-{experiment}-{digest}"
 
 
 def plan(
