@@ -42,21 +42,12 @@ def validate(
 
         if damaged := dvc_problems(layout):
             raise UserError(*damaged)
-    params, problems = parse_params(read_yaml(layout.params), layout.params.name)
+    params, problems = _checked_params(layout)
     if params is not None:
         from earmark.settings.corpus_validation import corpus_problems
-        from earmark.settings.model_validation import weight_problems
-        from earmark.settings.validation import (
-            extension_problems,
-            option_problems,
-            sox_problems,
-            stage_problems,
-        )
+        from earmark.settings.validation import sox_problems
         from earmark.settings.warning_lines import warnings_of
 
-        problems += stage_problems(params, layout) + extension_problems(params, layout)
-        problems += option_problems(params)
-        problems += weight_problems(params, layout)
         if not params_only:
             from earmark.code_digests import version_problems
 
@@ -69,6 +60,23 @@ def validate(
     typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
     if params is not None and not params_only:
         _say_cost(params, layout)
+
+
+def _checked_params(layout: Layout) -> tuple[Params | None, list[str]]:
+    """The params, and what is wrong with them; the corpus is left alone."""
+    params, problems = parse_params(read_yaml(layout.params), layout.params.name)
+    if params is not None:
+        from earmark.settings.model_validation import weight_problems
+        from earmark.settings.validation import (
+            extension_problems,
+            option_problems,
+            stage_problems,
+        )
+
+        problems += stage_problems(params, layout) + extension_problems(params, layout)
+        problems += option_problems(params)
+        problems += weight_problems(params, layout)
+    return params, problems
 
 
 def _say_cost(params: Params, layout: Layout) -> None:
@@ -110,7 +118,10 @@ def profile_use(
         typer.echo(line)
     if quick:
         typer.echo(QUICK)
-    _say_cost(load_params(layout.params), layout)
+    params, problems = _checked_params(layout)
+    if problems or params is None:
+        raise UserError(*problems)
+    _say_cost(params, layout)
 
 
 @app.command()

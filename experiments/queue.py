@@ -10,11 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 from tqdm import tqdm
 
 from earmark.errors import UserError
@@ -96,14 +97,23 @@ class DvcQueue:
     def run(self, names: Sequence[str], jobs: int) -> None:
         """Work until each of the queued experiments has succeeded or failed.
 
+        DVC says "Running" for ever of an experiment whose worker was killed, and of one that a
+        worker took at the moment at which it ended, as idle: these have failed.
+
         Raises:
             UserError: there is no progress, although workers were started several times.
         """
         before: dict[str, str] = {}
         n_starts, moved_at = 0, -math.inf
         with tqdm(total=len(names), desc="experiments", disable=None) as bar:
-            while not ENDED.issuperset((status := self._status_of(names)).values()):
+            while True:
+                had_workers = self._has_workers()  # asked first: they end after what they run
+                status = self._status_of(names)
+                if ENDED.issuperset(status.values()):
+                    break
                 _show(bar, status, before)
+                if not had_workers:
+                    self._give_up([name for name in names if status[name] == "Running"])
                 if before not in ({}, status) or "Running" in status.values():
                     n_starts, moved_at = 1, time.monotonic()
                 elif time.monotonic() - moved_at > IDLE_SECONDS:
@@ -115,6 +125,12 @@ class DvcQueue:
                 before = status
                 time.sleep(POLL_SECONDS)
             _show(bar, status, before)
+
+    def _give_up(self, names: Sequence[str]) -> None:
+        """Let experiments that are running in no worker have failed."""
+        for name in names:
+            logger.warning("%s: its worker ended before it; run this again to try it again", name)
+            self._dvc("queue", "kill", "--force", name)
 
     def _status_of(self, names: Sequence[str]) -> dict[str, str]:
         """By name; "Moving" where DVC lists none, as for a moment on the way to a worker."""
@@ -128,7 +144,10 @@ class DvcQueue:
         return {entry["name"]: entry["status"] for entry in latest if entry["name"]}
 
     def _has_workers(self) -> bool:
-        return bool(self._repo.experiments.celery_queue.worker_status())
+        """Whether a worker's process is there: under load none answers DVC's question in time."""
+        folder = Path(self._repo.experiments.celery_queue.wdir)
+        pids = [path.read_text() for path in folder.glob("dvc-exp-worker-*.pid")]
+        return any(_is_worker(int(pid)) for pid in pids if pid)
 
     @cached_property
     def _repo(self) -> Any:
@@ -178,6 +197,12 @@ class DvcQueue:
             lines = output.read().strip().splitlines()
         if done.returncode:
             raise UserError(f"dvc {' '.join(words[:3])}: failed; fix what it reports:", *lines)
+
+
+def _is_worker(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return "queue-worker" in psutil.Process(pid).cmdline()  # a zombie has none
+    return False
 
 
 def _show(bar: Any, status: dict[str, str], before: dict[str, str]) -> None:

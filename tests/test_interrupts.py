@@ -31,6 +31,7 @@ def test_ctrl_c_during_the_imports_shows_no_traceback(tmp_path: Path, command: l
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 

@@ -160,6 +160,7 @@ print(json.dumps([counts(), spread(1), spread(2), counts()]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "import torch, numpy, scipy.linalg"])
 @pytest.mark.parametrize(("threads", "outside"), [(1, ""), (2, "1")])
 def test_threads_are_those_that_were_set_and_workers_have_one(before, threads, outside):

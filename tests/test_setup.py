@@ -317,7 +317,7 @@ def test_two_set_ups_at_once_wait_for_each_other(machine):
         subprocess.Popen(command, cwd=machine.root, env=env, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = sorted((one.communicate()[0] for one in both), key=len)
+    outputs = sorted((one.communicate(timeout=120)[0] for one in both), key=len)
     assert [one.returncode for one in both] == [0, 0]
     assert outputs[0] == "setup: waiting for another one\n"
     assert outputs[1].endswith("setup: done\n")

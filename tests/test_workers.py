@@ -307,6 +307,7 @@ def run_script(script: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_fifty_of_fifty_kills_at_random_moments_end_in_one_line():
     script = run_script(ROUNDS)
     try:

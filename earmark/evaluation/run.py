@@ -110,7 +110,8 @@ def _scores(
     """
     options = {"seed": params.seed, "n_resamples": params.evaluate.n_resamples}
     metric, ensemble = params.evaluate.metric, predictions[ENSEMBLE]
-    epochs, baselines = epoch_choices(curves, metric), metadata.get("baselines", [])
+    epochs = epoch_choices(curves, metric)
+    baselines = [name for name in metadata.get("baselines", []) if name in predictions]
     fits = model_fits(curves[~curves["model"].isin(baselines)], metric)
     bar = tqdm(predictions.items(), desc="evaluate", disable=None)
     models = {name: score_member(one, given.get(name)) for name, one in bar}
@@ -132,7 +133,6 @@ def _scores(
             *metadata["notes"],
         ],
     }
-    baselines = [name for name in baselines if name in models]
     if baselines and len(models) > len(baselines):
         baseline = best_member({name: models[name] for name in baselines}, metric)
         validations = {name: predictions[name].validation for name in sorted(models)}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.features.backbone import Backbone
-from earmark.features.spectra import POWER_FLOOR, Decibels
+from earmark.features.spectra import Decibels
 from earmark.features.spectrum import MelBank, centred_mel, check_waveform, hann, triangles
 from earmark.networks.ced import CED, N_MELS, PATCH, SIZES
 from earmark.sound.samples import Float32, resample
@@ -44,7 +44,7 @@ class CedLogMel(Decibels):
         mel = centred_mel(
             at_16k, window=hann(N_FFT), n_fft=N_FFT, hop_length=HOP_LENGTH, bank=_bank()
         )
-        decibels = mel.clamp_(min=POWER_FLOOR).log10_().mul_(10)
+        decibels = self.of_powers(mel)
         log_mel: Float32 = decibels.clamp_(min=decibels.max() - RANGE_DB).numpy()
         return log_mel
 

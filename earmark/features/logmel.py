@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.features.feature_type import FeatureType
-from earmark.features.spectra import POWER_FLOOR, SILENCE_DB, Decibels
+from earmark.features.spectra import SILENCE_DB, Decibels
 from earmark.features.spectrum import (
     BLOCK_SAMPLES,
     CHUNK_FRAMES,
@@ -103,7 +103,7 @@ class LogMel(Decibels):
             parts = torch.view_as_real(spectra).flatten(1)  # (n, 2F): real, imaginary, real, ...
             squares = torch.mul(parts, parts, out=squares.resize_(parts.shape))
             bank.apply(squares, out=mel[frames])
-        log_mel: Float32 = mel.clamp_(min=POWER_FLOOR).log10_().mul_(10).numpy()
+        log_mel: Float32 = self.of_powers(mel).numpy()
         return log_mel
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from earmark.features.backbone import Backbone
 from earmark.features.logmel import LogMel, slaney_mel_weights
-from earmark.features.spectra import POWER_FLOOR, Decibels
+from earmark.features.spectra import Decibels
 from earmark.features.spectrum import MelBank, centred_mel, check_waveform, hann
 from earmark.networks.cnn14 import CNN14, MIN_FRAMES, N_MELS
 from earmark.sound.samples import Float32, resample
@@ -65,7 +65,7 @@ class PannsLogMel(Decibels):
             hop_length=spec.hop_length,
             bank=_bank(spec),
         )
-        log_mel: Float32 = mel.clamp_(min=POWER_FLOOR).log10_().mul_(10).numpy()
+        log_mel: Float32 = self.of_powers(mel).numpy()
         return log_mel
 
     @property

@@ -65,7 +65,7 @@ class Decibels(Spectra):
 
     @classmethod
     def of_powers(cls, powers: torch.Tensor) -> torch.Tensor:
-        return 10 * torch.log10(powers.clamp(POWER_FLOOR))
+        return powers.clamp(POWER_FLOOR).log10_().mul_(10)
 
     @classmethod
     def amplified(cls, x: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:

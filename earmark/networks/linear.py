@@ -16,7 +16,7 @@ class Linear(Network):
     """Rows pooled over time, standardised, and one linear layer.
 
     On embeddings of a network that learned other sound this is the usual probe of what it knows
-    (Turian et al., "HEAR", 2022). With `pooling: statistics` of a spectrogram it is the baseline
+    (Turian et al., "HEAR", 2022). With `pooling: modulation` of a spectrogram it is the baseline
     that a network must beat to be worth its training.
 
     `mean` and `deviation` of the training clips' pooled vectors are buffers, which the fit sets as

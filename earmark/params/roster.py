@@ -11,6 +11,7 @@ from earmark.params.recipe import ModelRecipe, Recipe
 EMBEDDING, FUSION = "embedding", "fusion"  # the groups of models that are no features
 STUDENT = "student"  # the section of params.yaml, and its name among the models
 ALL = "all"  # the clips that a student trains on, in the place of a fold's name
+SPECTRAL_POOLINGS = ("statistics", "modulation")  # what `linear` and `mlp` pool spectra by
 PATCHES = "patches"  # the feature that extractors read
 
 
@@ -113,7 +114,7 @@ def members_of(params: Params) -> dict[str, str]:
 
 def is_baseline(network: Network) -> bool:
     """Whether a network is what others must beat: a linear one on statistics of a spectrogram."""
-    return network.name == "linear" and network.options.get("pooling") == "statistics"
+    return network.name == "linear" and network.options.get("pooling") in SPECTRAL_POOLINGS
 
 
 def baselines_of(params: Params) -> list[str]:

@@ -61,8 +61,8 @@ def _warped(raw: Tensor, n_rows: int, recipe: Recipe, rng: np.random.Generator) 
     rows = np.arange(n_rows) * tempo  # (B, S), at most L - 1
     bands = np.arange(n_bands) + shift  # (B, M)
     grid = np.empty((n_clips, n_rows, n_bands, 2), np.float32)  # from -1 to 1, x first
-    grid[..., 0] = (2 * bands / (n_bands - 1) - 1)[:, None, :]
-    grid[..., 1] = (2 * rows / (n_cut - 1) - 1)[:, :, None]
+    grid[..., 0] = (2 * bands / max(n_bands - 1, 1) - 1)[:, None, :]
+    grid[..., 1] = (2 * rows / max(n_cut - 1, 1) - 1)[:, :, None]
     places = torch.from_numpy(grid).to(raw.device)
     maps = raw.unsqueeze(1)  # (B, 1, L, M)
     return grid_sample(maps, places, padding_mode="border", align_corners=True).squeeze(1)

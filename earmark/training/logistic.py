@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import svd
 from scipy.special import log_softmax
 
 from earmark.errors import UserError
 from earmark.evaluation.points import check_metric
 from earmark.networks import Network
+from earmark.processes import one_thread
 from earmark.training.examples import Split
 from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.validation import training_scores, validate, validation_scores
@@ -78,8 +78,9 @@ def fit_at_once(job: Job, watcher: Watcher) -> Fitted:
     network = job.device.place(job.tagger.network)
     rows = _standardised(_rows_of(job), network)
     is_multi_label = job.train.task.is_multi_label
-    strength = _best_strength(rows, job.splits, is_multi_label=is_multi_label)
-    layer = fit_layer(rows, strength, is_multi_label=is_multi_label)
+    with one_thread():  # threads that share products as small as these take 20 times as long
+        strength = _best_strength(rows, job.splits, is_multi_label=is_multi_label)
+        layer = Regression(rows, is_multi_label=is_multi_label).fit(strength)
     _set_head(network, layer)
     losses = layer.losses(rows, is_multi_label=is_multi_label)
     probabilities = validate(job.tagger, job.validation, job.device, job.recipe)
@@ -95,74 +96,79 @@ def fit_at_once(job: Job, watcher: Watcher) -> Fitted:
     return Fitted(replace(job.tagger, network=network), row, [row], probabilities)
 
 
-def fit_layer(rows: Rows, strength: float, *, is_multi_label: bool) -> Layer:
+class Regression:
     """Multinomial logistic regression, or for several tags per clip one regression for each tag.
 
-    Where there are fewer rows than values, it is fitted in the space that the rows span: weights
-    outside of it would be penalised and change no row's logits, so the layer is the same.
+    It is fitted at one strength after another, each time from where the last one ended, which is
+    near. Where there are fewer rows than values, that happens in the space that the rows span:
+    weights outside of it would be penalised and change no row's logits, so the layer is the same.
     """
-    n_rows, n_values = rows.vectors.shape
-    if n_rows < n_values:
-        basis = svd(rows.vectors, full_matrices=False)[2]  # (R, P)
-        spanned = replace(rows, vectors=rows.vectors @ basis.T)
-        layer = fit_layer(spanned, strength, is_multi_label=is_multi_label)
-        return Layer(layer.weight @ basis, layer.bias)
-    n_tags = rows.targets.shape[1]
-    layer = Layer(np.zeros((n_tags, rows.vectors.shape[1])), np.full(n_tags, -ABSENT))
-    if not is_multi_label:
-        _fit_tags(layer, rows, rows.targets.argmax(axis=1), strength)
-        return layer
-    for tag in range(n_tags):
-        has_tag = rows.targets[:, tag] > 0.5
-        of_tag = Layer(np.zeros((2, layer.weight.shape[1])), np.array([0.0, -ABSENT]))
-        _fit_tags(of_tag, rows, has_tag.astype(np.int64), strength)
-        layer.weight[tag] = of_tag.weight[1] - of_tag.weight[0]
-        layer.bias[tag] = of_tag.bias[1] - of_tag.bias[0]
-    return layer
+
+    def __init__(self, rows: Rows, *, is_multi_label: bool) -> None:
+        n_rows, n_values = rows.vectors.shape
+        self._basis = np.linalg.qr(rows.vectors.T)[0] if n_rows < n_values else None  # (P, R)
+        self._vectors = rows.vectors if self._basis is None else rows.vectors @ self._basis
+        self._weights = rows.weights
+        self._is_multi_label = is_multi_label
+        columns = rows.targets.T > 0.5 if is_multi_label else [rows.targets.argmax(axis=1)]
+        n_labels = 2 if is_multi_label else rows.targets.shape[1]
+        self._columns = [_Labels(column, n_labels) for column in columns]
+
+    def fit(self, strength: float) -> Layer:
+        layers = [one.fit(self._vectors, self._weights, strength) for one in self._columns]
+        weight, bias = layers[0]
+        if self._is_multi_label:
+            weight = np.array([layer.weight[1] - layer.weight[0] for layer in layers])
+            bias = np.array([layer.bias[1] - layer.bias[0] for layer in layers])
+        return Layer(weight if self._basis is None else weight @ self._basis.T, bias)
 
 
-def _fit_tags(layer: Layer, rows: Rows, labels: NDArray[np.int64], strength: float) -> None:
-    """Fit the logits of the labels that occur; a label that is alone has the logit 0."""
-    from sklearn.linear_model import LogisticRegression
+class _Labels:
+    """The label of each row, and the logits of those that occur; one that is alone has logit 0."""
 
-    known = np.unique(labels)
-    if len(known) == 1:
-        layer.bias[:] = np.where(np.arange(len(layer.bias)) == known[0], 0.0, -ABSENT)
-        return
-    regression = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
-    regression.fit(rows.vectors, labels, sample_weight=rows.weights)
-    weight, bias = regression.coef_, regression.intercept_
-    if len(known) == 2:  # one logit, that of the second label
-        weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    layer.weight[known], layer.bias[known] = weight, bias
+    def __init__(self, labels: NDArray[np.generic], n_labels: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        self._labels = labels.astype(np.int64)
+        self._known = np.unique(self._labels)
+        self._n_labels = n_labels
+        self._regression = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
+
+    def fit(self, vectors: Floats, weights: Floats, strength: float) -> Layer:
+        weight = np.zeros((self._n_labels, vectors.shape[1]))
+        bias = np.full(self._n_labels, -ABSENT)
+        if len(self._known) == 1:
+            bias[self._known] = 0.0
+            return Layer(weight, bias)
+        self._regression.set_params(C=strength)
+        self._regression.fit(vectors, self._labels, sample_weight=weights)
+        known_weight, known_bias = self._regression.coef_, self._regression.intercept_
+        if len(self._known) == 2:  # one logit, that of the second label
+            known_weight = np.vstack([-known_weight, known_weight]) / 2
+            known_bias = np.concatenate([-known_bias, known_bias]) / 2
+        weight[self._known], bias[self._known] = known_weight, known_bias
+        return Layer(weight, bias)
 
 
 def _best_strength(rows: Rows, splits: list[Split], *, is_multi_label: bool) -> float:
     """The strength with the least log loss of clips that are held out within the training clips."""
-    best, least = UNTRIED, np.inf
-    for strength in STRENGTHS if splits else ():
-        loss = _held_out_loss(rows, splits, strength, is_multi_label=is_multi_label)
-        if loss >= least:
-            break
-        best, least = strength, loss
-    return best
-
-
-def _held_out_loss(
-    rows: Rows, splits: list[Split], strength: float, *, is_multi_label: bool
-) -> float:
-    """The mean log loss of originals, each by a layer that was fitted without its split."""
-    total = weight = 0.0
+    parts = []
     for split in splits:
         fitted = rows.where(split.train[rows.clips])
         held_out = rows.where(split.validation[rows.clips] & rows.is_original)
-        if not len(fitted.weights) or not len(held_out.weights):
-            continue
-        layer = fit_layer(fitted, strength, is_multi_label=is_multi_label)
-        losses = layer.losses(held_out, is_multi_label=is_multi_label)
-        total += float(losses @ held_out.weights)
-        weight += float(held_out.weights.sum())
-    return total / weight if weight else np.inf
+        if len(fitted.weights) and len(held_out.weights):
+            parts.append((Regression(fitted, is_multi_label=is_multi_label), held_out))
+    best, least = UNTRIED, np.inf
+    for strength in STRENGTHS if parts else ():
+        total = weight = 0.0
+        for regression, held_out in parts:
+            losses = regression.fit(strength).losses(held_out, is_multi_label=is_multi_label)
+            total += float(losses @ held_out.weights)
+            weight += float(held_out.weights.sum())
+        if total / weight >= least:
+            break
+        best, least = strength, total / weight
+    return best
 
 
 def _rows_of(job: Job) -> Rows:

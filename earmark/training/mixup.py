@@ -22,13 +22,8 @@ class Mix:
     """One draw of mixup: each clip's share of itself, and the clip that the rest comes from."""
 
     share: Any  # a float for all clips; or (B,), one for each
+    rest: Any  # the partner's share, likewise
     partner: NDArray[np.int64]  # (B,)
-    given_rest: Any = None  # the partner's share, if it is not what is left of 1
-
-    @property
-    def rest(self) -> Any:
-        """The partner's share."""
-        return 1 - self.share if self.given_rest is None else self.given_rest
 
     def __call__(self, x: Tensor) -> Tensor:
         mix = self.like(x)
@@ -38,10 +33,11 @@ class Mix:
         """The same draw, with shares that can be multiplied with x (B, ...)."""
         if isinstance(self.share, float):
             return self
-        shares = [self.share] if self.given_rest is None else [self.share, self.given_rest]
-        tensors = [torch.as_tensor(s, dtype=x.dtype, device=x.device) for s in shares]
-        share, *rest = (t.view(-1, *[1] * (x.ndim - 1)) for t in tensors)
-        return Mix(share, self.partner, *rest)
+        share, rest = (
+            torch.as_tensor(shares, dtype=x.dtype, device=x.device).view(-1, *[1] * (x.ndim - 1))
+            for shares in (self.share, self.rest)
+        )
+        return Mix(share, rest, self.partner)
 
     def at_equal_loudness(self, amplitudes: Tensor) -> "Mix":
         """The same draw for sounds of these amplitudes (B,), as if all were equally loud.
@@ -50,10 +46,13 @@ class Mix:
         squares sum to 1, so that a mixture is as loud as a clip (Tokozume et al., "Learning from
         between-class examples for deep sound recognition", 2018, equations 2 and 3).
         """
-        ours = torch.as_tensor(self.share, dtype=torch.float32, device=amplitudes.device)
-        ours, rest = ours / amplitudes, (1 - ours) / amplitudes[self.partner]
-        length = torch.hypot(ours, rest)
-        return Mix(ours / length, self.partner, rest / length)
+        share, rest = (
+            torch.as_tensor(shares, dtype=torch.float32, device=amplitudes.device)
+            for shares in (self.share, self.rest)
+        )
+        share, rest = share / amplitudes, rest / amplitudes[self.partner]
+        length = torch.hypot(share, rest)
+        return Mix(share / length, rest / length, self.partner)
 
 
 class Mixed(NamedTuple):
@@ -73,10 +72,10 @@ def mixup(
     )
     mix = draw_mix(len(targets), recipe, rng)
     raw = augmented(input_.raw(batch.segments, device), batch.n_rows, input_, recipe, rng)
-    x = mixed_input(raw, input_, recipe, mix)
-    if mix is None:
-        return Mixed(x, targets, unverified)
-    return Mixed(x, mix(targets), mix(unverified))
+    if mix is not None:
+        raw = input_.mix(raw, mix, recipe.mixup_at)
+        targets, unverified = mix(targets), mix(unverified)
+    return Mixed(input_.standardise(raw), targets, unverified)
 
 
 def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
@@ -92,18 +91,11 @@ def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:
         shares = rng.beta(recipe.mixup_alpha, recipe.mixup_alpha, size)
         if recipe.mixup_share < 1:
             shares[rng.random(size) >= recipe.mixup_share] = 1.0
-        return Mix(shares, rng.permutation(size))
+        return Mix(shares, 1 - shares, rng.permutation(size))
     if recipe.mixup_share < 1 and rng.random() >= recipe.mixup_share:
         return None
     share = float(rng.beta(recipe.mixup_alpha, recipe.mixup_alpha))
-    return Mix(share, rng.permutation(size))
-
-
-def mixed_input(raw: Any, input_: Input, recipe: Recipe, mix: Mix | None) -> Any:
-    """Raw segments -> what the network reads, mixed as features or as waveforms."""
-    if mix is not None:
-        raw = input_.mix(raw, mix, recipe.mixup_at)
-    return input_.standardise(raw)
+    return Mix(share, 1 - share, rng.permutation(size))
 
 
 def masked(x: Any, recipe: Recipe, rng: np.random.Generator) -> Any:

@@ -1,14 +1,16 @@
 """A small decoded and split corpus to audit, with or without planted problems."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from earmark.audit.measurements import write_measurements
+from earmark.audit.measurements import Measurements, write_measurements
 from earmark.audit.measuring import measure_corpus
 from earmark.corpora.clips import clips_table
 from earmark.layout import Layout
@@ -80,8 +82,14 @@ def write_decoded(root: Path, *, faulty: bool) -> Layout:
 def write_corpus(root: Path, *, faulty: bool) -> Layout:
     """As `write_decoded`, with its measurements in data/audit_sound/."""
     layout = write_decoded(root, faulty=faulty)
-    write_measurements(measure_corpus(audit_params(), layout), layout.audit_sound)
+    write_measurements(_measured(faulty), layout.audit_sound)
     return layout
+
+
+@cache
+def _measured(faulty: bool) -> Measurements:
+    with TemporaryDirectory() as root:
+        return measure_corpus(audit_params(), write_decoded(Path(root), faulty=faulty))
 
 
 def write_ensemble(layout: Layout, *, wrong: list[int]) -> None:

@@ -27,7 +27,8 @@ def test_written_measurements_are_read_back_unchanged(tmp_path, faulty):
 
 def test_an_unknown_null_distribution_is_read_back_as_nan(tmp_path, monkeypatch):
     monkeypatch.setattr("earmark.audit.null_distribution._N_PAIRS", 10)  # too few to fit
-    layout = write_corpus(tmp_path, faulty=False)
+    layout = write_decoded(tmp_path, faulty=False)
+    write_measurements(measure_corpus(audit_params(), layout), layout.audit_sound)
     null = read_measurements(layout.audit_sound).search.null
     assert np.isnan(null.tail_start)
     assert np.isnan(null.expected_false)

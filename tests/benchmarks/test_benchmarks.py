@@ -123,5 +123,5 @@ def test_a_signal_finds_stages_and_workers_and_whatever_goes_on_is_seen(clone: C
         for one in clone.processes():
             with suppress(psutil.NoSuchProcess):
                 one.kill()
-        process.communicate()
+        process.communicate(timeout=90)
     assert not clone.processes()

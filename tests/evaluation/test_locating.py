@@ -61,7 +61,7 @@ def test_revisions_and_experiments_come_out_of_dvcs_cache(tmp_path, monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def shell(*command: str) -> None:
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
 
     def dvc(*command: str) -> None:
         shell(sys.executable, "-m", "dvc", *command)

@@ -57,6 +57,7 @@ def test_equal_taggers_do_not_differ():
     assert found.difference.why_no_interval == "the two differ on too few clips (0.0, below 6)"
 
 
+@pytest.mark.slow
 def test_under_no_difference_small_p_values_are_rare():
     rng = np.random.default_rng(0)
     small = 0
@@ -95,6 +96,7 @@ def answering(logits, targets, threshold: float) -> Predictions:
     )
 
 
+@pytest.mark.slow
 def test_taggers_of_equal_micro_f1_that_answer_differently_seldom_seem_to_differ():
     """One tagger answers many tags, the other few: swapping their clips is not how they differ."""
     rng = np.random.default_rng(0)

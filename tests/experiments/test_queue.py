@@ -15,8 +15,13 @@ from experiments.queue import DvcQueue
 pytestmark = pytest.mark.slow
 
 STAGE = """\
-import json, sys
+import json, psutil, sys, time
 a = json.loads(open("params.yaml").read().split(":")[1])
+if a == -9:
+    for process in psutil.Process().parents():
+        if "queue-worker" in process.cmdline():
+            process.kill()
+    time.sleep(60)
 if a < 0:
     sys.exit("a is negative")
 json.dump({"value": a}, open("metrics/scores.json", "w"))
@@ -81,6 +86,11 @@ def test_experiments_are_queued_run_and_read_and_the_workspace_stays_as_it_was(
     # It was followed, not only found at its end: the workers were not waited for.
     assert "running" in caplog.text
     assert "bad: failed" in caplog.text
+
+    queue.add({"a": 1}, {"lost": ("a=-9",)})
+    queue.run(["lost"], jobs=1)
+    assert queue.scores("lost") is None
+    assert "lost: its worker ended before it" in caplog.text
 
     queue.add({"a": 1}, {"bad": ("a=3",)})  # what failed may be tried again
     queue.run(["bad"], jobs=1)

@@ -164,6 +164,7 @@ def test_networks_of_audioset_cost_what_their_authors_say(
     assert n_multiply_adds / 1e6 == pytest.approx(millions, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_aligned_line_per_configuration() -> None:
     done = CliRunner().invoke(app, ["networks"])
     assert done.exit_code == 0

@@ -44,11 +44,13 @@ class Workspace:
         # DVC_ROOT and its kin belong to an outer `dvc repro`, if these tests run in one.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
         self.env = {**inherited, "PATH": path, "GIT_TERMINAL_PROMPT": "0"}
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # some 100 processes import the same sources
 
     def run(self, *command: str, ok: bool = True) -> str:
         done = subprocess.run(
-            command, cwd=self.root, env=self.env, capture_output=True, text=True, check=False
-        )
+            command, cwd=self.root, env=self.env, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=800,
+        )  # fmt: skip
         output = done.stdout + done.stderr
         assert (done.returncode == 0) == ok, f"{' '.join(command)}\n{output}"
         return output
@@ -337,7 +339,7 @@ def kill_in_training(workspace: Workspace, stage: str) -> None:
         assert time.monotonic() < deadline, "no checkpoint within two minutes"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.wait(60)
 
 
 def test_the_gate_passes_on_what_was_pushed_and_stops_what_was_not_run(

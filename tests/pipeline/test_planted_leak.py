@@ -32,7 +32,7 @@ from stages import (
 from tests.source_graph import ROOT
 from tests.training.test_run import tiny_params
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("threads_as_they_are")]
 
 FOLD = "0"
 MODELS = {"logmel": "densenet", "wave16k": "samplecnn", "embedding": "attention"}

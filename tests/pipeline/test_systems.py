@@ -35,7 +35,10 @@ from stages import (
 )
 from tests.source_graph import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("undrawn", "untracked", "threads_as_they_are"),
+]
 
 RATE = 16_000
 TAGS = ["buzz", "hiss", "tick"]
@@ -78,6 +81,13 @@ DENSENET = {
     "training": {},
     "prediction": {"aggregation": "confident_crop"},
 }
+
+
+@pytest.fixture
+def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody tracks these runs: a store of its own for each test costs seconds."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 def sound(tag: str, rng: np.random.Generator) -> np.ndarray:

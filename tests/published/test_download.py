@@ -418,6 +418,7 @@ def wait_for(condition, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_and_a_kill_leave_a_part_that_goes_on(server, tmp_path, sent):
     content = zipped({"a/x.wav": noise(2_000_000), "b/y.wav": b"y"})
@@ -452,7 +453,7 @@ def test_the_second_of_two_downloads_waits_and_fetches_nothing(server, tmp_path,
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert sorted(printed) == sorted([[f"{folder}: 2 files"], [f"{folder}: already complete"]])
     assert len(server.requests) == 1
     assert "another download is running; waiting for it" in caplog.text

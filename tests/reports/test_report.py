@@ -28,6 +28,8 @@ from earmark.reports.parts import picture
 from earmark.reports.report import render_report
 from earmark.reports.summary import summary_of
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TAGS = ["bark", "a<b> & $x$", "cello"]
 
 
@@ -98,6 +100,7 @@ def test_the_page_shows_what_the_choice_of_an_epoch_is_worth(page):
     assert "kept by" not in visible(render_report(**page))
 
 
+@pytest.mark.drawn
 def test_the_page_holds_every_number_and_picture(page):
     html = render_report(**page)
     text = visible(html)
@@ -122,6 +125,7 @@ def test_the_page_needs_nothing_from_elsewhere(page):
     assert "@import" not in html
 
 
+@pytest.mark.drawn
 def test_the_same_numbers_give_the_same_bytes(page):
     assert render_report(**page) == render_report(**page)
 
@@ -237,6 +241,7 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     return {"calibration": values, "reliability": reliability, "coverage": coverage}
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("is_multi_label", [False, True])
 def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
     added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.6)
@@ -353,6 +358,7 @@ def test_the_history_of_one_run_needs_neither_model_nor_fold(page):
     assert len(learning_curve_figure(history).axes) == 3
 
 
+@pytest.mark.drawn
 def test_what_is_fitted_at_once_has_a_point_and_no_learning_rate(page):
     history = page["learning_curves"].iloc[:1].assign(epoch=1)
     rates = ["learning_rate", "learning_rate_low", "learning_rate_high"]

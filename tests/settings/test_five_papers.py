@@ -20,10 +20,15 @@ MEMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", ["five_papers", "five_papers_fsdkaggle2018"])
+PROFILES = ["five_papers", "five_papers_folder", "five_papers_fsdkaggle2018"]
+OURS = {"five_papers_folder": {"compact": "logmel128"}}
+
+
+@pytest.mark.parametrize("name", PROFILES)
 def test_every_papers_networks_are_members_of_one_ensemble(name):
     params = sound(profile(name))
-    assert members_of(params) == {member: group for member, (group, _, _) in MEMBERS.items()}
+    papers = {member: group for member, (group, _, _) in MEMBERS.items()}
+    assert members_of(params) == papers | OURS.get(name, {})
     for member, (group, network, type_) in MEMBERS.items():
         model = params.models[group][member.partition("-")[0]]
         assert model.network.name == network
@@ -31,7 +36,7 @@ def test_every_papers_networks_are_members_of_one_ensemble(name):
     assert params.ensemble.weights == "learned"
 
 
-@pytest.mark.parametrize("name", ["five_papers", "five_papers_fsdkaggle2018"])
+@pytest.mark.parametrize("name", PROFILES)
 def test_two_log_mels_of_80_and_128_bands_live_in_one_run(name):
     params = sound(profile(name))
     bands = [params.features[feature].options["n_mels"] for feature in ("logmel", "logmel128")]

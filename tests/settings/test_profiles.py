@@ -58,7 +58,7 @@ def use(
 
 
 PRETRAINED = ("pretrained", "finetuned")
-OWN = ("folder", *PRETRAINED)  # for recordings of one's own
+OWN = ("folder", "five_papers_folder", *PRETRAINED)  # for recordings of one's own
 
 
 def apply(layout: Layout, recordings: Path, name: str) -> None:

@@ -1,13 +1,17 @@
 """What only code can judge in params.yaml is reported before any work, with the fix."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from earmark.__main__ import app
+from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.settings.validation import extension_problems, stage_problems
 from tests.params.raw_params import (
@@ -136,6 +140,7 @@ def validate(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_validate_reports_faults_of_params_and_corpus_together(tmp_path):
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("width: 0.25", "widht: 0.25", 1)
@@ -156,6 +161,18 @@ def test_validate_without_params_ends_in_one_line(tmp_path):
     assert "profile use demo" in done.stderr
 
 
+def test_a_profile_whose_network_does_not_fit_is_written_and_its_fault_named(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    demo = tmp_path / "profiles" / "demo.yaml"
+    demo.write_text(demo.read_text().replace("n_samples: 19683", "n_samples: 19684"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["profile", "use", "demo"])
+    assert isinstance(done.exception, UserError)
+    assert any(line.startswith(f"params.yaml: {SAMPLECNN}") for line in done.exception.problems)
+    assert (tmp_path / "params.yaml").exists()
+
+
 def test_validate_of_old_params_names_the_new_keys_without_a_traceback(tmp_path):
     old = (ROOT / "tests" / "params" / "old_params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(old)
@@ -165,6 +182,7 @@ def test_validate_of_old_params_names_the_new_keys_without_a_traceback(tmp_path)
     assert "params.yaml: mix: unknown key; it is now called class_mixing" in done.stderr
 
 
+@pytest.mark.slow
 def test_validate_passes_what_is_sound_before_the_demo_corpus_is_made(tmp_path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     done = validate(tmp_path)

@@ -194,6 +194,7 @@ for name in sys.argv[3:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path) -> None:
     minute, minutes = noise(60 * RATE), (3, 18)

@@ -486,7 +486,7 @@ def test_a_quiet_float_recording_is_kept_with_its_gain_and_trimmed_to_full_scale
 @pytest.mark.slow
 def test_dvc_leaves_names_out_that_it_cannot_hash(tmp_path):
     for command in ("git init -q", "dvc init -q"):
-        subprocess.run(command.split(), cwd=tmp_path, check=True)
+        subprocess.run(command.split(), cwd=tmp_path, check=True, timeout=120)
     shutil.copy(ROOT / ".dvcignore", tmp_path)
     folder = tmp_path / "recordings"
     folder.mkdir()

@@ -19,6 +19,8 @@ from earmark.store import StoreWriter, read_json, read_table, write_json, write_
 from stages import ensemble, evaluate
 from tests.source_graph import ROOT
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TAGS = ["bark", "bell", "cello", "cough"]
 SKILL = {"good": 4.0, "poor": 1.0}
 LACKING = min(SKILL)
@@ -115,6 +117,7 @@ def csv(layout: Layout, name: str) -> pd.DataFrame:
     return pd.read_csv(layout.metrics / f"{name}.csv", keep_default_na=False)
 
 
+@pytest.mark.drawn
 def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     layout = make(tmp_path, n_tags_per_clip=1)
     metadata = ensemble.run(params(rejection_threshold=0.4), layout)
@@ -253,6 +256,8 @@ def test_what_does_not_fit_the_corpus_is_refused_before_any_scoring(tmp_path, ch
     assert not layout.metrics.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.drawn
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
     layout = make(tmp_path, n_tags_per_clip=3)
     outs = []

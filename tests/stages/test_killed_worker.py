@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"),
 ]
-ROUNDS, CLIPS = 6, 400
+ROUNDS, CLIPS = 4, 240
 
 
 def write_workspace(root: Path) -> None:

@@ -27,6 +27,8 @@ from tests.source_graph import ROOT
 from tests.stages.test_ensemble_and_evaluate import make
 from tests.tracking.runs import changed, client_of, followed, parents_of, runs_of
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
+
 TAGS = ["bark", "bell", "cello", "cough"]
 WAVE = Input(
     feature="wave16k", type_name="waveform", options={"target_hz": 16_000}, sample_rate=44_100,

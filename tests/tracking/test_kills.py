@@ -50,10 +50,13 @@ def test_a_stopped_training_goes_on_in_its_run(
 ) -> None:
     command = [sys.executable, "-c", TRAINING, str(layout.root), "densenet-0"]
     with subprocess.Popen([*command, "3", "600"], cwd=ROOT, stdout=subprocess.PIPE) as first:
-        assert first.stdout
-        assert first.stdout.readline() == b"logged\n"
-        os.kill(first.pid, how)
-        assert first.wait(60) != 0
+        try:
+            assert first.stdout
+            assert first.stdout.readline() == b"logged\n"
+            os.kill(first.pid, how)
+            assert first.wait(60) != 0
+        finally:
+            first.kill()  # the block waits for its end
     (left,) = trainings_of(layout, "earmark/demo")
     assert left.info.status == status
     subprocess.run([*command, "5", "0"], cwd=ROOT, check=True, timeout=300)

@@ -79,6 +79,7 @@ def _serve(listening: socket.socket, answer: Answer) -> None:
         threading.Thread(target=one, args=(connection,), daemon=True).start()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("server", [never, drip, refuse], indirect=True)
 def test_a_server_that_does_not_answer_costs_seconds_and_one_line_without_its_password(
@@ -102,6 +103,7 @@ def test_a_server_that_does_not_answer_costs_seconds_and_one_line_without_its_pa
     assert "hidden" not in caplog.text + printed.out + printed.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", [never], indirect=True)
 def test_nobody_waits_for_a_server_with_a_lock(
     layout: Layout, params: Params, server: str, monkeypatch: pytest.MonkeyPatch
@@ -123,6 +125,7 @@ def test_the_address_of_a_server_is_printed_at_once_without_its_password(
     assert prepare_store(layout) == server.replace("someone:hidden", "***")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("server", [never], indirect=True)
 def test_an_evaluation_waits_seconds_for_a_server_that_never_answers(

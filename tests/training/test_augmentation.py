@@ -108,3 +108,10 @@ def test_every_augmentation_is_a_key_of_the_recipe_with_its_neutral_value() -> N
     params, recipe = load_params(ROOT / "params.yaml"), recipe_with()
     neutral = applicable(recipe, frozenset())
     assert type(params.model).model_validate(neutral.model_dump()) == neutral
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8), (2, 5, 1)])
+def test_a_segment_of_one_row_or_of_one_band_stays_finite(shape) -> None:
+    raw = torch.tensor([-20.0, -50.0]).view(2, 1, 1).expand(shape).contiguous()
+    out = augmented(raw, shape[1], logmel_input(), recipe_with(band_shift=3), rng_for(0, "warp"))
+    torch.testing.assert_close(out, raw)

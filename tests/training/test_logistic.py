@@ -19,7 +19,7 @@ from earmark.store import Store, StoreWriter, write_table
 from earmark.taggers.tagger import Tagger
 from earmark.training.examples import Examples, Split, splits_within
 from earmark.training.job import Fitted, Job
-from earmark.training.logistic import STRENGTHS, UNTRIED, fit_at_once, fit_layer
+from earmark.training.logistic import STRENGTHS, UNTRIED, Regression, fit_at_once
 from earmark.training.logistic import Rows as VectorRows
 from earmark.training.loop import fit
 from tests.training.conftest import (
@@ -246,7 +246,9 @@ def test_fewer_clips_than_values_have_the_layer_that_all_values_would_have(is_mu
     labels = np.arange(24) % 3
     clips, is_original = np.arange(24), np.ones(24, bool)
     rows = VectorRows(vectors, np.eye(3)[labels], weights, clips, is_original)
-    layer = fit_layer(rows, 0.1, is_multi_label=is_multi_label)
+    regression = Regression(rows, is_multi_label=is_multi_label)
+    regression.fit(0.01)  # where the next one starts
+    layer = regression.fit(0.1)
     for tag in range(3):
         wanted = (labels == tag).astype(int) if is_multi_label else labels
         direct = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000)

@@ -29,6 +29,7 @@ STAGED = {"optimizer": "sgd", "schedule": "multistep", "multistep_stages": 9, "p
 UNMOVED = {"base_lr": 1e-9, "max_lr": 1e-9}
 
 
+@pytest.mark.slow
 def test_training_learns_and_keeps_the_best_epoch(store: Store, tmp_path: Path) -> None:
     job = make_job(store, recipe=recipe_with(**LONG))
     fitted = fit(job, tmp_path / "checkpoint", Rows())
@@ -330,6 +331,7 @@ def test_a_backbone_lr_multiplier_of_zero_trains_the_head_alone(
         assert torch.equal(value, before[key]) == (key not in HEAD), key
 
 
+@pytest.mark.slow
 def test_clips_of_several_tags_are_learned_by_the_same_loop(store: Store, tmp_path: Path) -> None:
     clips = clip_table(0, 18)
     clips["label"] = clips["label"].replace("Bark", "Bark;Cough")

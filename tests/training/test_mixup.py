@@ -1,18 +1,25 @@
 """Mixup of inputs, targets and flags by one draw, and masks of frames and bands."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from earmark.features import build, find
 from earmark.features.logmel import LogMel
 from earmark.seeding import rng_for
 from earmark.taggers.input import FusionInput, Pair
 from earmark.training.batches import Batch
-from earmark.training.mixup import Mix, draw_mix, masked, mixed_input, mixup
+from earmark.training.mixup import Mix, draw_mix, masked, mixup
 from tests.training.conftest import logmel_input, recipe_with
 
 LOG_MEL = {"n_fft": 2048, "hop_length": 512, "n_mels": 40, "f_min_hz": 0.0, "f_max_hz": 22050.0}
+
+
+def mix_of(share: Any, partner: list[int] | NDArray[np.int64]) -> Mix:
+    return Mix(share, 1 - share, np.array(partner))
 
 
 def test_a_mix_has_one_share_and_for_each_clip_one_partner() -> None:
@@ -67,7 +74,7 @@ def test_powers_mix_like_the_waveforms_of_two_sounds_that_do_not_overlap(type_: 
     rows = np.stack([np.array(extract(x), np.float32) for x in (low, high)])
     blend = torch.from_numpy(np.array(extract(0.7 * low + 0.3 * high))).float()
     input_ = logmel_input(feature=type_, type_name=type_)
-    mix = Mix(0.7, np.array([1, 0]))
+    mix = mix_of(0.7, [1, 0])
     as_waveforms = input_.mix(torch.from_numpy(rows), mix, "waveform")[0]
     as_features = input_.mix(torch.from_numpy(rows), mix, "features")[0]
     inner = slice(3, -3) if type_ == "logmel" else slice(None)
@@ -79,9 +86,18 @@ def test_powers_mix_like_the_waveforms_of_two_sounds_that_do_not_overlap(type_: 
 def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised() -> None:
     input_ = logmel_input(mean=[-40.0], std=[20.0])
     segments = np.random.default_rng(0).uniform(-80, 0, (2, 4, 3)).astype(np.float32)
-    mix = Mix(1.0, np.array([1, 0]))  # the clips themselves
-    x = mixed_input(input_.raw(segments, "cpu"), input_, recipe_with(mixup_at="waveform"), mix)
-    torch.testing.assert_close(x, input_.tensor(segments, "cpu"))
+    raw = input_.raw(segments, "cpu")
+    themselves = input_.standardise(input_.mix(raw, mix_of(1.0, [1, 0]), "waveform"))
+    torch.testing.assert_close(themselves, input_.tensor(segments, "cpu"))
+    batch = Batch(segments, np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    recipe = recipe_with(mixup_alpha=0.4, mixup_at="waveform")
+    x, _, _ = mixup(batch, input_, recipe, device="cpu", rng=rng_for(1, "mixup"))
+    mix = draw_mix(2, recipe, rng_for(1, "mixup"))
+    assert mix is not None
+    assert 0.05 < mix.share < 0.95
+    assert mix.partner.tolist() == [1, 0]
+    torch.testing.assert_close(x, input_.standardise(input_.mix(raw, mix, "waveform")))
+    assert not torch.allclose(x, input_.standardise(mix(raw)), atol=0.01)
 
 
 def test_a_pair_is_mixed_by_one_draw_and_its_frames_as_powers_where_waveforms_are_meant() -> None:
@@ -91,10 +107,10 @@ def test_a_pair_is_mixed_by_one_draw_and_its_frames_as_powers_where_waveforms_ar
     rng = np.random.default_rng(0)
     spec = rng.uniform(-80, 0, (2, 4, 3)).astype(np.float32)
     segments = Pair(rng.normal(size=(2, 8)).astype(np.float32), spec)
-    mix = Mix(0.7, np.array([1, 0]))
-    as_features = mixed_input(pair.raw(segments, "cpu"), pair, recipe_with(), mix)
-    as_waveforms = mixed_input(
-        pair.raw(segments, "cpu"), pair, recipe_with(mixup_at="waveform"), mix
+    mix = mix_of(0.7, [1, 0])
+    as_features, as_waveforms = (
+        pair.standardise(pair.mix(pair.raw(segments, "cpu"), mix, mixup_at))
+        for mixup_at in ("features", "waveform")
     )
     for waveform, _ in (as_features, as_waveforms):
         torch.testing.assert_close(waveform, mix(torch.from_numpy(segments.audio)))
@@ -168,11 +184,11 @@ def test_drawn_by_clip_only_a_share_of_the_clips_is_mixed() -> None:
 
 def test_log_mels_are_mixed_as_waveforms_by_each_clips_own_share() -> None:
     raw = torch.rand(4, 6, 40) * -60
-    mix = Mix(np.array([0.2, 0.5, 0.9, 1.0]), np.array([1, 0, 3, 2]))
+    mix = mix_of(np.array([0.2, 0.5, 0.9, 1.0]), [1, 0, 3, 2])
     input_ = logmel_input(options=LOG_MEL)
     together = input_.mix(raw, mix, "waveform")
     for i, share in enumerate(mix.share.tolist()):
-        alone = input_.mix(raw, Mix(share, mix.partner), "waveform")
+        alone = input_.mix(raw, mix_of(share, mix.partner), "waveform")
         torch.testing.assert_close(together[i], alone[i])
 
 
@@ -189,7 +205,7 @@ def test_at_equal_loudness_a_quiet_clip_is_heard_as_its_share_says() -> None:
     time = np.arange(44_100) / 44_100
     low, high = (np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (400, 3000))
     rows = np.stack([np.array(extract(x), np.float32) for x in (0.9 * low, 0.009 * high)])
-    input_, mix = logmel_input(), Mix(np.array([0.5, 0.25], np.float32), np.array([1, 0]))
+    input_, mix = logmel_input(), mix_of(np.array([0.5, 0.25]), [1, 0])
     mixed = input_.mix(torch.from_numpy(rows), mix, "equal_loudness")
     amplitudes = LogMel.amplitudes(torch.from_numpy(rows))
     band = [int(frames.mean(0).argmax()) for frames in rows]  # of the low and of the high tone
@@ -210,7 +226,7 @@ def test_a_mixture_at_equal_loudness_does_not_depend_on_the_level_of_either(type
     rng = np.random.default_rng(0)
     one, other = (rng.normal(size=44_100).astype(np.float32) * 0.2 for _ in range(2))
     input_ = logmel_input(feature=type_, type_name=type_)
-    mix = Mix(0.4, np.array([1, 0]))
+    mix = mix_of(0.4, [1, 0])
     shapes = []
     for level in (1.0, 0.5):
         rows = np.stack([np.array(extract(x), np.float32) for x in (one, level * other)])
@@ -222,7 +238,7 @@ def test_a_mixture_at_equal_loudness_does_not_depend_on_the_level_of_either(type
 
 
 def test_the_squares_of_shares_at_equal_loudness_sum_to_one() -> None:
-    mix = Mix(np.array([0.2, 0.9, 0.0]), np.array([1, 2, 0]))
+    mix = mix_of(np.array([0.2, 0.9, 0.0]), [1, 2, 0])
     equal = mix.at_equal_loudness(torch.tensor([1e-3, 1.0, 5.0]))
     torch.testing.assert_close(equal.share**2 + equal.rest**2, torch.ones(3))
     assert equal.share[2] == 0

@@ -219,6 +219,7 @@ print(threads)
 """
 
 
+@pytest.mark.slow
 def test_a_training_has_the_threads_of_params_whatever_the_environment_says(
     layout: Layout,
 ) -> None:
