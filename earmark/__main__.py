@@ -165,6 +165,9 @@ def predict(
     files: Annotated[list[Path], _RECORDINGS],
     top: Annotated[int, typer.Option(min=1, help="How many tags to name.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One json object a line.")] = False,
+    student: Annotated[
+        bool, typer.Option("--student", help="By the student alone, in a fraction of the time.")
+    ] = False,
 ) -> None:
     """Tag recordings with the trained ensemble, and say how confident it is.
 
@@ -177,10 +180,11 @@ def predict(
     layout = Layout.here()
     params = load_params(layout.params)
     set_up_process(threads=params.runtime.threads)  # before torch is imported
-    from earmark.inference.predict import load_ensemble, recordings, unusable_line
+    from earmark.inference.predict import load_ensemble, load_student, recordings, unusable_line
     from earmark.sound.unusable import UnusableAudio
 
-    ensemble = load_ensemble(params.runtime, layout)
+    load = load_student if student else load_ensemble
+    ensemble = load(params.runtime, layout)
     typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
     paths, problems = recordings(files)
     unusable = len(problems)

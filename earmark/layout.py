@@ -111,6 +111,11 @@ class Layout:
         return self.all_learning_curves / f"{member}-{fold}.csv"
 
     @property
+    def student(self) -> Path:
+        """What its training leaves beside models/student: among what evaluate reads whole."""
+        return self.all_learning_curves / "student"
+
+    @property
     def scratch_folder(self) -> Path:
         """For temporary files of one process that may be as large as a recording.
 

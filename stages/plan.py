@@ -1,7 +1,7 @@
 """Name the members of the ensemble, and delete what belongs to none of them any more.
 
 Writes: data/plan.json; removes stray folders of data/predictions/ and files of data/training/
-Params: models, extractors, folds
+Params: models, extractors, folds, student (to leave its files there)
 """
 
 import shutil
@@ -11,6 +11,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import baselines_of, members_of
 from earmark.store import write_json
+from earmark.whole_files import discard
 from stages import stage
 
 
@@ -31,6 +32,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     for path in layout.all_learning_curves.glob("*.csv"):
         if path not in curves:
             path.unlink()
+    if not params.student:
+        discard(layout.student)
     write_json(layout.plan, plan)
     return plan
 

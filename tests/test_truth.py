@@ -18,7 +18,7 @@ from earmark.code_digests.keys import EXCLUDED
 from earmark.layout import Layout
 from earmark.params import Params, Section
 from earmark.params.reading import flattened, parse_params, read_yaml
-from earmark.params.roster import member_name, members_of
+from earmark.params.roster import ALL, STUDENT, member_name, members_of
 from earmark.settings import profiles
 from earmark.tracking.parents import NO_RESULT
 from tests.source_graph import (
@@ -214,7 +214,7 @@ def test_outs_of_dvc_yaml_are_the_paths_of_the_layout():
         *(layout.code, layout.demo("C"), layout.clips, layout.decoded, layout.trimmed),
         *(layout.augmented, layout.class_mixed, layout.audit, layout.audit_sound, layout.folds),
         *(layout.features("K"), layout.embeddings("E", "F"), layout.plan, layout.ensemble),
-        layout.report,
+        *(layout.report, layout.student, layout.model(STUDENT, ALL)),
     }
     for member in ("M", "E", of_extractor):
         known |= {layout.model(member, "F"), layout.learning_curve(member, "F")}
@@ -300,6 +300,7 @@ READ_WITHOUT_EFFECT = {
     "train": {"finetune", "extractors", "fusion"},
     "finetune": {"model"},
     "predict": {"fusion"},
+    "student": {"finetune"},
 }
 
 

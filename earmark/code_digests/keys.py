@@ -48,7 +48,7 @@ REGISTRIES = {
     FEATURE_TYPES: "earmark/features/__init__.py",
     ADAPTERS: "earmark/corpora/adapters/__init__.py",
 }
-# One key each; `audit` is another such stage, which reads through the adapter.
+# One key each; so have `audit`, which reads through the adapter, and `student`, with its network.
 PLAIN_STAGES = ["demo", "trim", "split", "class_mixing", "plan", "ensemble", "evaluate"]
 PLAIN_STAGES += ["audit_sound"]
 PER_MODEL, PER_EXTRACTOR = ("train", "predict"), ("finetune", "embed")
@@ -197,6 +197,7 @@ class Code:
         adapter = params["corpus"]["adapter"]
         reading = frozenset({self._entry(ADAPTERS, adapter)})
         yield Key("decode", adapter, reading)
+        yield Key("student", entries=frozenset(self._entries_of_student()))
         yield Key("audit", entries=reading)  # asks the adapter what a synthetic corpus knows
         yield from (Key("augment", effect) for effect in params["augment"])
         for name in params["features"]:
@@ -208,6 +209,10 @@ class Code:
             for name, model in models.items():
                 entries = frozenset(self._entries_of_model(group, name, model))
                 yield from (Key(stage, name, entries) for stage in PER_MODEL)
+
+    def _entries_of_student(self) -> Iterator[str]:
+        for feature, student in self.params.get("student", {}).items():
+            yield from (self._network(student), self._feature(feature))
 
     def _entries_of_model(self, group: str, name: str, model: Mapping[str, Any]) -> Iterator[str]:
         yield self._network(model)

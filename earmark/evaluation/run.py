@@ -21,6 +21,7 @@ from earmark.evaluation.predictions import (
     read_predictions,
 )
 from earmark.evaluation.scores import best_member, score_member, shown_metrics, summarise
+from earmark.evaluation.student import DESCRIPTION, student_scores
 from earmark.evaluation.tables import aggregation_table, predicted_tags, tag_tables
 from earmark.layout import Layout
 from earmark.params import Params
@@ -67,6 +68,11 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
     metrics = shown_metrics(metric, ensemble.task)
     curves = _learning_curves(layout)
     scores = _scores(predictions, given, metadata, curves, params)
+    if (layout.student / DESCRIPTION).exists():
+        student = student_scores(
+            layout.student, ungrouped[ENSEMBLE], ensemble, groups, metadata, params
+        )
+        scores |= {"student": student}
     n_quarantined = len(read_table(layout.decoded / "quarantine.parquet", "clip", "reason"))
     calibration = calibration_report(
         ungrouped[ENSEMBLE],

@@ -112,6 +112,8 @@ def summarise(
     summary["out_of_fold"]["ece"] = rounded(error)
     members = scores["models"].items()
     summary["members"] = {name: rounded(one["out_of_fold"][metric]) for name, one in members}
+    if "test" in scores.get("student", {}):
+        summary["student"] = {metric: rounded(scores["student"]["test"][metric])}
     n_clips = {key: estimates["n_clips"] for key, estimates in sets.items()}
     return {**summary, "clips": {**n_clips, "quarantined": n_quarantined}}
 

@@ -5,7 +5,6 @@ Shapes: T samples, C crops, K tags.
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +15,14 @@ from numpy.typing import NDArray
 
 from earmark.corpora.stored_tables import read_plan
 from earmark.ensemble.combining import combine, mean_over_folds
-from earmark.ensemble.crops import ClipProbabilities, aggregate_clip
+from earmark.ensemble.tagging import tag_clip
 from earmark.errors import UserError
 from earmark.evaluation.calibration import verdict
 from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Runtime
+from earmark.params.roster import ALL, STUDENT
 from earmark.sound.decoding import decode
 from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording, name_of
 from earmark.sound.trimming import trim
@@ -30,7 +30,6 @@ from earmark.sound.unusable import UnusableAudio
 from earmark.spool import Scratch
 from earmark.store import read_json
 from earmark.taggers.device import Device
-from earmark.taggers.input import crop_rng, crops_of
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
 from earmark.wording import counted, printable, shortened
@@ -157,20 +156,23 @@ class Ensemble:
             UnusableAudio: the file cannot be used.
         """
         preparation = self.metadata["preparation"]  # as it was when the members were scored
-        sample_rate = preparation["sample_rate"]
-        scratch = Scratch(self.layout.scratch_folder)
-        decoded = decode(path, sample_rate=sample_rate, scratch=scratch)
-        waveform, options = np.asarray(decoded.waveform), preparation["trim"]
-        trimmed = trim(waveform, sample_rate=sample_rate, scratch=scratch, **options)
-        del decoded, waveform  # gigabytes on the disk, if it is hours long
-        features = WaveformFeatures(np.asarray(trimmed.waveform), scratch=scratch)
+        features, sha256 = prepared(path, preparation, Scratch(self.layout.scratch_folder))
         rule = {key: self.metadata[key] for key in ("fold_mean", "is_multi_label")}
         members, n_crops = {}, 0
         for member, folds in self.networks.items():
             by_fold = {}
             for fold, (tagger, extractor) in folds.items():
                 rows = rows_read(features, tagger, extractor, self.device)
-                probabilities, n_used = self._clip(tagger, rows, member, fold, trimmed.sha256)
+                probabilities, n_used = tag_clip(
+                    tagger,
+                    rows,
+                    aggregation=self.metadata["aggregation"][member],
+                    preparation=preparation,
+                    member=member,
+                    fold=fold,
+                    sha256=sha256,
+                    device=self.device,
+                )
                 by_fold[fold] = probabilities[np.newaxis]
                 n_crops += n_used
             members[member] = mean_over_folds(by_fold, **rule)
@@ -178,26 +180,77 @@ class Ensemble:
         combined = combine(members, weights, is_multi_label=self.metadata["is_multi_label"])
         return Prediction.of(combined[0], self.metadata, clip=name_of(path), n_crops=n_crops)
 
-    def _clip(
-        self, tagger: Tagger, rows: Any, member: str, fold: str, sha256: str
-    ) -> ClipProbabilities:
-        """Aggregate the crops of a clip; none is computed after a confident one."""
-        inference, seed = (self.metadata["preparation"][key] for key in ("inference", "seed"))
-        aggregation, stack = self.metadata["aggregation"][member], tagger.input.stack
-        crops = tagger.input.prediction_segments(
-            rows,
-            crops=crops_of(aggregation)[0],
-            n_crops=inference["n_crops"],
-            rng=crop_rng(seed, member=member, fold=fold, sha256=sha256),
+
+@dataclass(frozen=True)
+class StudentTagger:
+    """The student alone, one network with all that it takes to answer, in models/student/all.
+
+    It is confident as the calibrated ensemble is; how right that is on labelled test clips, which
+    neither has seen, stage evaluate says.
+    """
+
+    runtime: Runtime
+    layout: Layout
+
+    @cached_property
+    def device(self) -> Device:
+        return Device.choose(self.runtime)
+
+    @cached_property
+    def tagger(self) -> Tagger:
+        return Tagger.load(self.layout.model(STUDENT, ALL), self.device)
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What is answered, and how; see `Prediction.of`."""
+        return {"tags": self.tagger.tags, **self.tagger.metadata["answering"]}
+
+    def calibration(self) -> str:
+        """One line: what was measured of its probabilities, if anything."""
+        path = self.layout.metrics / "scores.json"
+        student = read_json(path).get(STUDENT, {}) if path.exists() else {}
+        is_this = student.get("temperature") == self.metadata["temperature"]
+        if not (is_this and "calibration" in student):
+            return "of the student, not measured: no labelled clip is left that it has not seen"
+        judged = student["calibration"]
+        n_clips = counted(judged["n_clips"], "test clip")
+        return f"of the student, on {n_clips}, {verdict(judged)}"
+
+    def tag(self, path: Path) -> Prediction:
+        """Decode, trim and tag one recording.
+
+        Raises:
+            UnusableAudio: the file cannot be used.
+        """
+        preparation = self.metadata["preparation"]
+        features, sha256 = prepared(path, preparation, Scratch(self.layout.scratch_folder))
+        probabilities, n_crops = tag_clip(
+            self.tagger,
+            rows_read(features, self.tagger, None, self.device),
+            aggregation=self.metadata["aggregation"],
+            preparation=preparation,
+            member=STUDENT,
+            fold=ALL,
+            sha256=sha256,
+            device=self.device,
         )
-        probabilities: Iterable[Floats]
-        if aggregation != "confident_crop":
-            probabilities = tagger.clip_probabilities(crops, self.device, batch_size=32)
-        else:
-            probabilities = (tagger.probabilities(stack([c]), self.device)[0] for c in crops)
-        return aggregate_clip(
-            probabilities, aggregation=aggregation, confidence=inference["confidence"]
-        )
+        return Prediction.of(probabilities, self.metadata, clip=name_of(path), n_crops=n_crops)
+
+
+def prepared(
+    path: Path, preparation: dict[str, Any], scratch: Scratch
+) -> tuple[WaveformFeatures, str]:
+    """Decode and trim a recording; returns its features and the sha256 of its trimmed waveform.
+
+    Raises:
+        UnusableAudio: the file cannot be used.
+    """
+    sample_rate = preparation["sample_rate"]
+    decoded = decode(path, sample_rate=sample_rate, scratch=scratch)
+    waveform, options = np.asarray(decoded.waveform), preparation["trim"]
+    trimmed = trim(waveform, sample_rate=sample_rate, scratch=scratch, **options)
+    del decoded, waveform  # gigabytes on the disk, if it is hours long
+    return WaveformFeatures(np.asarray(trimmed.waveform), scratch=scratch), trimmed.sha256
 
 
 def recordings(paths: list[Path]) -> tuple[list[Path], list[str]]:
@@ -252,3 +305,21 @@ def load_ensemble(runtime: Runtime, layout: Layout) -> Ensemble:
     if not is_known or "normalise" not in preparation.get("trim", {}):
         raise UserError("the ensemble here was made by an older earmark; run `dvc repro`")
     return ensemble
+
+
+def load_student(runtime: Runtime, layout: Layout) -> StudentTagger:
+    """The student of the last `dvc repro`.
+
+    Args:
+        runtime: where and how precisely its network computes.
+
+    Raises:
+        UserError: none was trained here yet.
+    """
+    student = StudentTagger(runtime, layout)
+    if not layout.model(STUDENT, ALL).is_dir():
+        fix = "give params.yaml one (docs/training.md), then run `dvc repro`"
+        raise UserError(f"there is no trained student here; {fix}")
+    if "answering" not in student.tagger.metadata:
+        raise UserError("the student here was made by another earmark; run `dvc repro`")
+    return student

@@ -5,7 +5,15 @@ default that decides a result and compute nothing, because the values of params.
 the code of its declarations is not. The module roster computes on params.
 """
 
-from earmark.params.models import Extractor, Model, ModelInput, Network, Padding, Standardisation
+from earmark.params.models import (
+    Extractor,
+    Model,
+    ModelInput,
+    Network,
+    Padding,
+    Standardisation,
+    Student,
+)
 from earmark.params.params import Params
 from earmark.params.preparation import (
     CrossValidation,
@@ -46,5 +54,6 @@ __all__ = [
     "Scheme",
     "Section",
     "Standardisation",
+    "Student",
     "Trim",
 ]

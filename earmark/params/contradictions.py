@@ -10,11 +10,13 @@ from earmark.params.roster import (
     EMBEDDING,
     FUSION,
     PATCHES,
+    STUDENT,
     entries_of,
     folds_of,
     members_of,
     recipe_of,
     recipe_values,
+    student_of,
 )
 from earmark.wording import first_of, shown
 
@@ -29,6 +31,7 @@ def contradictions(params: Params) -> list[str]:
         *_group_problems(params),
         *_filter_problems(params),
         *_recipe_problems(params),
+        *_student_problems(params),
         *_ensemble_problems(params),
     ]
 
@@ -52,7 +55,7 @@ def _name_problems(params: Params) -> list[str]:
     if not models:
         return ["models: there is no model; add at least one under a feature"]
     names = [name for _, name in models]
-    reserved = {"ensemble", "clips"} & {*params.extractors, *names}
+    reserved = {"ensemble", "clips", STUDENT} & {*params.extractors, *names}
     problems = [f"models: {name} is a name of earmark's; take another" for name in sorted(reserved)]
     problems += [
         f"models.{group}.{name}: the name is taken; give every model and extractor its own"
@@ -89,8 +92,8 @@ def _features_read(params: Params, group: str) -> list[str]:
     return [PATCHES if group == EMBEDDING else group]
 
 
-def _feature_fix(params: Params, feature: str) -> str:
-    groups = [*params.features, EMBEDDING, FUSION]
+def _feature_fix(params: Params, feature: str, *, but: tuple[str, ...] = ()) -> str:
+    groups = [name for name in (*params.features, EMBEDDING, FUSION) if name not in but]
     near = difflib.get_close_matches(feature, groups, n=1)
     return f"did you mean {near[0]}? If not, add it" if near else "add it"
 
@@ -127,6 +130,26 @@ def _recipe_problems(params: Params) -> list[str]:
             values = recipe_values(params, entry)
             section = Recipe if isinstance(entry, Extractor) else ModelRecipe
             problems += explain(error, values, section, prefix=f"{key}.training")
+    return problems
+
+
+def _student_problems(params: Params) -> list[str]:
+    """What an entry of `models` may ask for, and a student may not: it has no validation clips."""
+    if (student := student_of(params)) is None:
+        return []
+    if len(params.student) > 1:
+        there = first_of(list(params.student), limit=MANY_FOLDS)
+        return [f"{STUDENT}: there is one student, and this names {there}; keep one of them"]
+    feature, entry = student
+    key, problems = f"{STUDENT}.{feature}", []
+    if feature not in params.features:
+        fix = _feature_fix(params, feature, but=(EMBEDDING, FUSION))
+        problems.append(f"{key}: there is no feature {feature} in features; {fix}")
+    none = "it is trained on all clips, and none is left to choose on"
+    if entry.training.overrides.get("epoch_choice", "last") != "last":
+        problems.append(f"{key}.training.epoch_choice: {none}; set it to last")
+    if entry.prediction.aggregation == "best_out_of_fold":
+        problems.append(f"{key}.prediction.aggregation: {none}; set it to mean")
     return problems
 
 

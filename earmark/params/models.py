@@ -11,6 +11,7 @@ from earmark.params.section import (
     OpenSection,
     Section,
     SegmentSeconds,
+    Share,
     Text,
     check_pin,
 )
@@ -74,6 +75,16 @@ class Model(Section):
     input: ModelInput
     training: ModelTraining
     prediction: ModelPrediction
+
+
+class Student(Model):
+    """A network that learns what the ensemble answers for its own training clips.
+
+    The `teacher_weight` is the share of the ensemble's answer in what is learned of a clip; the
+    rest is the label given.
+    """
+
+    teacher_weight: Share
 
 
 class Extractor(Section):

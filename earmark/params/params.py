@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from earmark.params.models import Extractor, Model
+from earmark.params.models import Extractor, Model, Student
 from earmark.params.preparation import (
     ClassMixing,
     Corpus,
@@ -27,7 +27,8 @@ class Params(Section):
     """All sections; `models` are grouped by the feature that they read.
 
     Two groups are not features: models of `embedding` read what extractors make of patches, and
-    models of `fusion` combine two trained backbones.
+    models of `fusion` combine two trained backbones. The `student` stands under the feature that it
+    reads, too; there is none or one.
     """
 
     seed: Seed
@@ -49,6 +50,7 @@ class Params(Section):
     extensions: FilledText
     inference: Inference
     ensemble: Ensemble
+    student: dict[Name, Student]
     evaluate: Evaluate
 
     @property

@@ -3,12 +3,14 @@
 from typing import Any
 
 from earmark.errors import UserError
-from earmark.params.models import Extractor, Model, Network
+from earmark.params.models import Extractor, Model, Network, Student
 from earmark.params.params import Params
 from earmark.params.preparation import CrossValidation
 from earmark.params.recipe import ModelRecipe, Recipe
 
 EMBEDDING, FUSION = "embedding", "fusion"  # the groups of models that are no features
+STUDENT = "student"  # the section of params.yaml, and its name among the models
+ALL = "all"  # the clips that a student trains on, in the place of a fold's name
 SPECTRAL_POOLINGS = ("statistics", "modulation")  # what `linear` and `mlp` pool spectra by
 PATCHES = "patches"  # the feature that extractors read
 
@@ -40,14 +42,15 @@ def model_of(params: Params, group: str, name: str) -> Model:
 
 
 def entries_of(params: Params) -> dict[str, Model | Extractor]:
-    """Every model and extractor by its key path in params.yaml."""
+    """Every model, extractor and student by its key path in params.yaml."""
     models = {
         f"models.{group}.{name}": model
         for group, models in params.models.items()
         for name, model in models.items()
     }
     extractors = {f"extractors.{name}": entry for name, entry in params.extractors.items()}
-    return {**models, **extractors}
+    students = {f"{STUDENT}.{feature}": entry for feature, entry in params.student.items()}
+    return {**models, **extractors, **students}
 
 
 def overrides_of(entry: Model | Extractor) -> dict[str, Any]:
@@ -58,7 +61,10 @@ def overrides_of(entry: Model | Extractor) -> dict[str, Any]:
 def recipe_values(params: Params, entry: Model | Extractor) -> dict[str, Any]:
     """The shared recipe with the entry's own values laid over it; these may be unsound."""
     shared = params.finetune if isinstance(entry, Extractor) else params.model
-    return {**shared.model_dump(), **overrides_of(entry)}
+    own = overrides_of(entry)
+    if isinstance(entry, Student):  # it trains on every clip, so none is left to choose an epoch on
+        own = {"epoch_choice": "last", **own}
+    return {**shared.model_dump(), **own}
 
 
 def recipe_of(params: Params, entry: Model | Extractor) -> Recipe:
@@ -69,6 +75,11 @@ def recipe_of(params: Params, entry: Model | Extractor) -> Recipe:
     """
     section = Recipe if isinstance(entry, Extractor) else ModelRecipe
     return section.model_validate(recipe_values(params, entry))
+
+
+def student_of(params: Params) -> tuple[str, Student] | None:
+    """The feature that the student reads, and its entry; None where there is no student."""
+    return next(iter(params.student.items()), None)
 
 
 def weights_of(params: Params, entry: Model | Extractor) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from earmark.reports.figures import (
 )
 from earmark.reports.parts import details, page, paragraphs, picture, section, table
 from earmark.reports.report_calibration import calibration_section
+from earmark.reports.report_student import student_section
 from earmark.reports.score_tables import score_tables
 from earmark.reports.summary import summary_of
 from earmark.wording import counted
@@ -55,7 +56,8 @@ def render_report(
         scores: `{"models": {name: {"folds": {"mean", "std"}, "out_of_fold", "test"}}, "ensemble",
             "gain"}`. out_of_fold and each split of test (all, public, private) are as
             `Scores.to_json()` returns them. folds, test and gain (see `summary_of`) may be
-            absent, and the ensemble has no folds. Every model is a member, whatever its weight.
+            absent, and the ensemble has no folds. `metric` and `student`, where there is one: see
+            `student_section`. Every model is a member, whatever its weight.
         by_tag: one row per tag, of the ensemble, out of fold.
         confusion: (K, K), likewise; None where clips may have several tags.
         tags: the K tags.
@@ -78,8 +80,10 @@ def render_report(
         f'<p class="{style}">{escape(summary.sentence)}</p>',
         paragraphs(*notes),
         section("Scores", paragraphs(*_folds(split)), score_tables(scores, weights, metrics)),
-        section("Tags", _by_tag(by_tag)),
     ]
+    if "student" in scores:
+        sections.append(section("Student", student_section(scores)))
+    sections.append(section("Tags", _by_tag(by_tag)))
     if confusion is not None:
         sections.append(section("Confusions", _confusions(confusion, tags)))
     if calibration is not None and reliability is not None and coverage is not None:

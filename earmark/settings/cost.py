@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.synthetic.corpus import DemoOptions
@@ -22,7 +23,7 @@ from earmark.layout import Layout
 from earmark.networks import Network, build, find
 from earmark.params import Params
 from earmark.params.models import Extractor, Model
-from earmark.params.roster import EMBEDDING, FUSION, PATCHES, members_of, recipe_of
+from earmark.params.roster import EMBEDDING, FUSION, PATCHES, members_of, recipe_of, student_of
 from earmark.processes import duration
 from earmark.seeding import rng_for
 from earmark.settings.built import embedding_of, feature_of
@@ -92,13 +93,14 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
         return None
     n_folds, n_features = len(params.folds), len(params.features)
     n_trained = n_folds * (len(params.extractors) + len(members_of(params)))
-    n_stages = SINGLE_STAGES + len(params.demo) + n_features + 2 * n_trained
+    n_stages = SINGLE_STAGES + len(params.demo) + n_features + 2 * n_trained + len(params.student)
     sound = _sound_cost(params, corpus)
     networks = list(_network_costs(params, corpus))
-    training = n_folds * sum(one.training for one in networks)
-    predicting = n_folds * sum(one.predicting for one in networks)
-    starting = START_SECONDS * (2 * n_trained + 4)
-    n_bytes = sound.n_bytes + n_folds * sum(one.n_bytes for one in networks)
+    student = _student_cost(params, corpus)
+    training = n_folds * sum(one.training for one in networks) + student.training
+    predicting = n_folds * sum(one.predicting for one in networks) + student.predicting
+    starting = START_SECONDS * (2 * n_trained + 4 + len(params.student))
+    n_bytes = sound.n_bytes + n_folds * sum(one.n_bytes for one in networks) + student.n_bytes
     return Cost(n_stages, sound.seconds + training + predicting + starting, training, n_bytes)
 
 
@@ -163,8 +165,7 @@ class _Network(NamedTuple):
 
 def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
     device = Device.choose(params.runtime)
-    times, seconds_measured = _scaled(corpus.seconds)
-    waveform = np.zeros(int(seconds_measured * params.decode.sample_rate), np.int16)
+    times, waveform = _silence(params, corpus)
     for extractor in params.extractors.values():
         patches = feature_of(params, PATCHES)
         n_rows = min(round(times * len(extract(waveform, patches))), extractor.max_patches)
@@ -174,17 +175,40 @@ def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
         for name, entry in models.items():
             if group == FUSION:
                 continue
-            rows_of = feature = feature_of(params, PATCHES if group == EMBEDDING else group)
-            if group == EMBEDDING:  # of the first extractor
-                feature = embedding_of(params, next(iter(params.extractors.values())))
-            n_rows = round(times * len(extract(waveform, rows_of)))
-            length = max(lengths_in_rows(entry.input, feature)) or n_rows  # 0: of whole clips
             copies = len(params.extractors) if group == EMBEDDING else 1
-            seen[name] = _network_cost(params, corpus, entry, feature, n_rows, length, device)
+            seen[name] = _model_cost(params, corpus, entry, group, device)
             yield from [seen[name]] * copies
     for name in params.models.get(FUSION, {}):  # both backbones are computed again, side by side
         audio, spec = seen[f"{name}_audio"], seen[f"{name}_spec"]
         yield _Network(*(a + b for a, b in zip(audio, spec, strict=True)))
+
+
+def _student_cost(params: Params, corpus: Corpus) -> _Network:
+    """Of its one training, on all clips."""
+    if (student := student_of(params)) is None:
+        return _Network(0, 0, 0)
+    feature, entry = student
+    of_fold = _model_cost(params, corpus, entry, feature, Device.choose(params.runtime))
+    n_folds = max(params.cv.k, 2)
+    return of_fold._replace(training=of_fold.training * n_folds / (n_folds - 1))
+
+
+def _model_cost(
+    params: Params, corpus: Corpus, entry: Model, group: str, device: Device
+) -> _Network:
+    times, waveform = _silence(params, corpus)
+    rows_of = feature = feature_of(params, PATCHES if group == EMBEDDING else group)
+    if group == EMBEDDING:  # of the first extractor
+        feature = embedding_of(params, next(iter(params.extractors.values())))
+    n_rows = round(times * len(extract(waveform, rows_of)))
+    length = max(lengths_in_rows(entry.input, feature)) or n_rows  # 0: of whole clips
+    return _network_cost(params, corpus, entry, feature, n_rows, length, device)
+
+
+def _silence(params: Params, corpus: Corpus) -> tuple[float, NDArray[np.int16]]:
+    """How often what is measured goes into a clip, and as many samples."""
+    times, seconds_measured = _scaled(corpus.seconds)
+    return times, np.zeros(int(seconds_measured * params.decode.sample_rate), np.int16)
 
 
 def _network_cost(

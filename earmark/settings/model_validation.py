@@ -18,11 +18,13 @@ from earmark.params.roster import (
     EMBEDDING,
     FUSION,
     PATCHES,
+    STUDENT,
     entries_of,
     is_baseline,
     overrides_of,
     reads_all,
     recipe_of,
+    student_of,
     weights_of,
 )
 from earmark.settings.built import embedding_of, feature_of, without_values
@@ -57,6 +59,29 @@ def model_problems(entry: Model, params: Params, group: str, name: str) -> list[
     key = f"models.{group}.{name}"
     if group == FUSION:
         return _augmentation_problems(entry, FUSION, key) + fusion_problems(entry, params, name)
+    return _entry_problems(entry, params, group, key)
+
+
+def student_problems(params: Params) -> list[str]:
+    """What is wrong with the student, if there is one: what may be wrong with any model, and more.
+
+    A network that is fitted at once has no loss that could learn a share of an answer.
+    """
+    if (student := student_of(params)) is None:
+        return []
+    feature, entry = student
+    key = f"{STUDENT}.{feature}"
+    if feature not in params.features:  # reported with the contradictions of params
+        return []
+    if problems := _entry_problems(entry, params, feature, key):
+        return problems
+    if find(entry.network.name).is_fitted_at_once:
+        fix = "take one that is trained by epochs, such as compact_cnn"
+        return [f"{key}.network.name: {entry.network.name} is fitted at once; {fix}"]
+    return []
+
+
+def _entry_problems(entry: Model, params: Params, group: str, key: str) -> list[str]:
     type_ = EMBEDDING if group == EMBEDDING else params.features[group].type
     if wrong := _network_problems(entry.network, type_, f"{key}.network"):
         return wrong

@@ -14,7 +14,11 @@ from earmark.params import Params
 from earmark.params.roster import EMBEDDING, FUSION
 from earmark.settings.dvc_files import graph_problems
 from earmark.settings.feature_validation import feature_problems
-from earmark.settings.model_validation import extractor_problems, model_problems
+from earmark.settings.model_validation import (
+    extractor_problems,
+    model_problems,
+    student_problems,
+)
 from earmark.settings.objections import objections
 from earmark.settings.option_limits import DEMO_LIMITS, limit_problems
 from earmark.sound import sox
@@ -42,6 +46,7 @@ def option_problems(params: Params, source: str = "params.yaml") -> list[str]:
             for name, entry in models.items():
                 if group in params.features or group in (EMBEDDING, FUSION):
                     problems += model_problems(entry, params, group, name)
+        problems += student_problems(params)
     for name, extractor in params.extractors.items():
         problems += extractor_problems(extractor, params, f"extractors.{name}")
     problems += objections(Device.choose, params.runtime)

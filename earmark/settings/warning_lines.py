@@ -9,7 +9,7 @@ from earmark.features.vggish import HOP_LENGTH, PATCH_FRAMES
 from earmark.features.vggish import SAMPLE_RATE as PATCH_RATE
 from earmark.layout import Layout
 from earmark.params import Model, Params
-from earmark.params.roster import EMBEDDING, FUSION
+from earmark.params.roster import EMBEDDING, FUSION, STUDENT
 from earmark.settings.corpus_validation import corpus_warnings
 from earmark.settings.feature_validation import feature_warnings
 from earmark.settings.model_validation import memory_warnings, weight_warnings
@@ -70,6 +70,8 @@ def header_warnings(params: Params, layout: Layout) -> list[str]:
         for name, entry in models.items()
         if group != FUSION
     }
+    for feature, student in params.student.items():
+        segments[f"{STUDENT}.{feature}.input"] = segment_seconds(student, params, feature)
     root = layout.root / params.corpus.root
     if not root.is_dir():
         return []

@@ -67,6 +67,9 @@ def metrics_of(scores: Mapping[str, Any]) -> dict[str, float]:
     for name, entry in scores["models"].items():
         one = _values(entry, only=scores["metric"])
         found |= {f"{name}/{key}": value for key, value in one.items()}
+    if "test" in scores.get("student", {}):
+        estimate = scores["student"]["test"][scores["metric"]]
+        found |= {f"student/test.{scores['metric']}": float(estimate["value"])}
     return found | {f"weight/{name}": value for name, value in scores["weights"].items()}
 
 

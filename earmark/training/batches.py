@@ -87,7 +87,7 @@ class Sampler:
             for crop in self._crops(len(rows), length or len(rows), segment, rng):
                 segments.append(self.input.cut(rows, crop, length))
                 positions.append(position)
-        targets, unverified = self.examples.targets, self.examples.unverified
+        targets, unverified = self.examples.learned_targets, self.examples.unverified
         stack = self.input.stack(segments)
         return Batch(stack, targets[positions], unverified[positions], n_rows)
 

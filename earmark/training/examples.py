@@ -34,6 +34,7 @@ class Examples:
         entries: for each clip the numbers of its rows in the store's index: the original first,
             then its augmented variants.
         unverified: 1 where nobody verified the label, else 0.
+        soft_targets: what a network learns instead of `targets`, where a teacher answered too.
     """
 
     store: Store | FusionStore
@@ -42,6 +43,7 @@ class Examples:
     entries: list[list[int]]
     targets: NDArray[np.float32]  # (N, K + A)
     unverified: NDArray[np.float32]  # (N,)
+    soft_targets: NDArray[np.float32] | None = None  # (N, K + A)
 
     @classmethod
     def select(
@@ -101,12 +103,18 @@ class Examples:
             entries=[self.entries[i] for i in positions],
             targets=self.targets[positions],
             unverified=self.unverified[positions],
+            soft_targets=None if self.soft_targets is None else self.soft_targets[positions],
         )
 
     @property
     def tag_targets(self) -> NDArray[np.float32]:
         """Return `(N, K)`, the targets of the tags alone."""
         return self.targets[:, : len(self.task.tags)]
+
+    @property
+    def learned_targets(self) -> NDArray[np.float32]:
+        """Return `(N, K + A)`, what the loss is of; a balanced sampler goes by `targets`."""
+        return self.targets if self.soft_targets is None else self.soft_targets
 
     def original(self, position: int) -> Any:
         """The features of a clip as it was recorded."""

@@ -31,7 +31,7 @@ class Job:
         member, fold: the model is kept in models/<member>/<fold>/; both key the random draws.
         recipe: `model` or `finetune` of params.yaml, with the entry's own values.
         tagger: the network as it starts, and its input.
-        train, validation: the clips of the fold.
+        train, validation: the clips of the fold; there are no validation clips where all train.
         inner: training clips that are held out to choose the epoch; None where the recipe's
             `epoch_choice` is not inner_split.
         device: where and how precisely the network is computed.
@@ -144,5 +144,5 @@ def job_key(job: Job, code: str) -> dict[str, Any]:
 
 
 def _labels_digest(examples: Examples) -> str:
-    labels = examples.targets.tobytes() + examples.unverified.tobytes()
+    labels = examples.learned_targets.tobytes() + examples.unverified.tobytes()
     return hashlib.blake2b(labels, digest_size=16).hexdigest()

@@ -38,8 +38,11 @@ class EpochProgress:
         """Show the last row of a training's history; patience may end it before the time left."""
         by_loss = self._recipe.monitor == "loss"
         name, choose = ("validation_loss", min) if by_loss else (self._recipe.monitor, max)
-        last, best = history[-1][name], choose(row[name] for row in history)
-        self._bar.set_postfix({f"best {name}": f"{best:.3f}"})
+        score = ""  # where no clip is left to validate on
+        if name in history[-1]:
+            last, best = history[-1][name], choose(row[name] for row in history)
+            self._bar.set_postfix({f"best {name}": f"{best:.3f}"})
+            score = f"{name} {last:.3f} (best {best:.3f}), "
         self._bar.update()
         if not self._bar.disable:
             return
@@ -50,6 +53,6 @@ class EpochProgress:
             left = f"at most {left}"  # patience may end training sooner
         logger.info(
             f"{self._name}: epoch {n_done}/{n_epochs}, loss {history[-1]['train_loss']:.2f}, "
-            f"{name} {last:.3f} (best {best:.3f}), {duration(seconds)} an epoch, "
+            f"{score}{duration(seconds)} an epoch, "
             f"{left} left"
         )

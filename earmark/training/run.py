@@ -1,8 +1,9 @@
 """A training from start to finish: its job is built, trained, tracked and kept."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ def train_model(
         UserError: the model is unknown, does not fit its feature or the corpus, or diverges.
     """
     job = model_job(params, layout, group, model, fold, extractor)
-    return _train(job, params, layout, stage=f"train_{group}", code=code)
+    return train_job(job, params, layout, stage=f"train_{group}", code=code)
 
 
 def train_extractor(
@@ -82,7 +83,7 @@ def train_extractor(
     Arguments and errors are those of `train_model`.
     """
     job = extractor_job(params, layout, extractor, fold)
-    return _train(job, params, layout, stage="finetune", code=code)
+    return train_job(job, params, layout, stage="finetune", code=code)
 
 
 def model_job(
@@ -98,40 +99,81 @@ def model_job(
     recipe = applicable(recipe, supported)
     member = member_name(model, extractor)
     device = Device.choose(params.runtime)
-    _seed_weights(recipe.seed, member, fold)
+    seed_weights(recipe.seed, member, fold)
     store = _open_features(params, layout, group, fold, extractor)
     train, inner, validation = fold_examples(layout, store, fold, recipe)
-    metadata = {"extractor": extractor} if extractor else {}
-    if start := store.metadata.get("random_start"):  # the extractor's
-        metadata["random_start"] = start
-    head = frozenset[str]()
     if group == FUSION:
-        tagger = fusion_tagger(layout, model, fold)
+        start = Start(fusion_tagger(layout, model, fold), frozenset(), _origin(store, extractor))
     else:
-        input_ = _model_input(params, entry, group, store, train)
-        tagger = new_tagger(entry.network, train.task, input_, f"models.{group}.{model}")
-        path, sha256 = weights_of(params, entry)
-        if path:
-            head = tagger.network.tag_tensors()
-            head = frozenset(load_weights(tagger.network, layout.root / path, sha256, fresh=head))
-            metadata["weights_from"] = path
-        else:
-            metadata |= _random_start(tagger, member)
+        key = f"models.{group}.{model}"
+        start = new_start(params, layout, entry, group, store, train, key=key, name=member)
+        start = start._replace(metadata=_origin(store, extractor) | start.metadata)
     return Job(
         member=member,
         fold=fold,
         recipe=recipe,
-        tagger=tagger,
+        tagger=start.tagger,
         train=train,
         validation=validation,
         inner=inner,
         device=device,
         checkpoint_seconds=params.runtime.checkpoint_seconds,
         frozen=tuple(entry.training.frozen),
-        head=head,
+        head=start.head,
         splits=splits_within(layout, fold, train) if at_once else [],
-        metadata=metadata,
+        metadata=start.metadata,
     )
+
+
+class Start(NamedTuple):
+    """An untrained network with its input, and where its weights come from.
+
+    `head` and `metadata` are those of `Job`.
+    """
+
+    tagger: Tagger
+    head: frozenset[str]
+    metadata: dict[str, Any]
+
+
+def new_start(
+    params: Params,
+    layout: Layout,
+    entry: Model,
+    group: str,
+    store: Store | FusionStore,
+    train: Examples,
+    *,
+    key: str,
+    name: str,
+) -> Start:
+    """Build the network of an entry, with the weights that it starts from.
+
+    Random ones are drawn from torch's generator, see `seed_weights`.
+
+    Args:
+        group: the feature that it reads, or "embedding".
+        store: of that feature.
+        train: the clips that its input is standardised on.
+        key: of the entry in params.yaml, for messages.
+        name: of the model, likewise.
+    """
+    input_ = _model_input(params, entry, group, store, train)
+    tagger = new_tagger(entry.network, train.task, input_, key)
+    path, sha256 = weights_of(params, entry)
+    if not path:
+        return Start(tagger, frozenset(), _random_start(tagger, name))
+    head = tagger.network.tag_tensors()
+    head = frozenset(load_weights(tagger.network, layout.root / path, sha256, fresh=head))
+    return Start(tagger, head, {"weights_from": path})
+
+
+def _origin(store: Store | FusionStore, extractor: str | None) -> dict[str, Any]:
+    """What model.json says of the extractor behind a store of embeddings."""
+    origin = {"extractor": extractor} if extractor else {}
+    if start := store.metadata.get("random_start"):
+        origin["random_start"] = start
+    return origin
 
 
 def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> Job:
@@ -153,7 +195,7 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
         mean=[0.0],
         std=[1.0],
     )
-    _seed_weights(recipe.seed, extractor, fold)
+    seed_weights(recipe.seed, extractor, fold)
     tagger = new_tagger(entry.network, train.task, input_, f"extractors.{extractor}")
     if entry.weights:
         fresh = load_weights(tagger.network, layout.root / entry.weights, entry.weights_sha256)
@@ -176,12 +218,21 @@ def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> 
     )
 
 
-def _train(job: Job, params: Params, layout: Layout, *, stage: str, code: str) -> Fitted:
+def train_job(
+    job: Job,
+    params: Params,
+    layout: Layout,
+    *,
+    stage: str,
+    code: str,
+    write: Callable[[Job, Fitted, Layout], None] | None = None,
+) -> Fitted:
     """Fit, then write models/<member>/<fold>/ and the learning curve under data/training/.
 
     Args:
         stage: as the tracked run names it.
         code: as in `train_model`.
+        write: writes other outputs instead.
     """
     tags = _run_tags(job, code)
     # The run ends last: it is FINISHED only if its outputs are there.
@@ -194,20 +245,23 @@ def _train(job: Job, params: Params, layout: Layout, *, stage: str, code: str) -
         at_once = job.tagger.network.is_fitted_at_once
         fitted = fit_at_once(job, run) if at_once else fit(job, checkpoint, run)
         _track_result(job, fitted, run)
-        _write_outputs(job, fitted, layout)  # before the block ends, which drops the checkpoint
+        # before the block ends, which drops the checkpoint
+        (write or _write_outputs)(job, fitted, layout)
     shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor
+    clips, key = ("validation", shown) if shown in fitted.kept else ("training", f"train_{shown}")
     logger.info(
-        "%s: kept epoch %d of %d, validation %s %.3f",
+        "%s: kept epoch %d of %d, %s %s %.3f",
         job.name,
         fitted.kept["epoch"],
         len(fitted.history),
+        clips,
         shown,
-        fitted.kept[shown],
+        fitted.kept[key],
     )
     return fitted
 
 
-def _seed_weights(seed: int, member: str, fold: str) -> None:
+def seed_weights(seed: int, member: str, fold: str) -> None:
     """Key the initial weights of the network that is built next; torch takes 63 bits."""
     torch.manual_seed(seed_for(seed, "weights", member, fold) >> 1)
 
@@ -281,18 +335,27 @@ def new_tagger(network: Network, task: Task, input_: Input, key: str) -> Tagger:
 
 
 def _write_outputs(job: Job, fitted: Fitted, layout: Layout) -> None:
+    fitted.tagger.save(layout.model(job.member, job.fold), description(job, fitted))
+    write_table(layout.learning_curve(job.member, job.fold), learning_curve(job, fitted))
+
+
+def description(job: Job, fitted: Fitted) -> dict[str, Any]:
+    """What model.json says of a training."""
     kept = {
         **fitted.kept,
         "epochs_trained": len(fitted.history),
         "epoch_choice": job.recipe.epoch_choice,
     }
-    metadata = {**job.metadata, "member": job.member, "fold": job.fold, "kept": kept}
-    fitted.tagger.save(layout.model(job.member, job.fold), metadata)
+    return {**job.metadata, "member": job.member, "fold": job.fold, "kept": kept}
+
+
+def learning_curve(job: Job, fitted: Fitted) -> pd.DataFrame:
+    """Return one row per epoch, which says of which training it is."""
     curve = pd.DataFrame(fitted.history)
     curve.insert(0, "fold", job.fold)
     curve.insert(0, "model", job.member)
     curve.insert(2, "epoch_choice", job.recipe.epoch_choice)
-    write_table(layout.learning_curve(job.member, job.fold), curve)
+    return curve
 
 
 def _run_tags(job: Job, code: str) -> dict[str, str]:
@@ -303,6 +366,8 @@ def _run_tags(job: Job, code: str) -> dict[str, str]:
 
 def _track_result(job: Job, fitted: Fitted, run: TrackedRun) -> None:
     run.log_kept(fitted.kept)
+    if not len(job.validation):
+        return
     task, confusion = job.validation.task, None
     if not task.is_multi_label:  # else no tag is taken for another
         labels = job.validation.tag_targets.argmax(axis=1)

@@ -29,6 +29,8 @@ def validate(
     tagger: Tagger, examples: Examples, device: Device, recipe: Recipe
 ) -> NDArray[np.float32]:
     """Return probabilities `(V, K)`: the mean over a few evenly spaced segments of each clip."""
+    if not len(examples):
+        return np.empty((0, len(tagger.tags)), dtype=np.float32)
     segments, counts = [], []
     for position in range(len(examples)):
         of_clip = tagger.input.even_segments(examples.original(position), recipe.validation_crops)
@@ -100,11 +102,12 @@ def close_epoch(job: Job, state: State) -> None:
     """Validate, keep the weights if the recipe chooses them, and decide whether to stop.
 
     With `epoch_choice: last` the curve is for the eye alone: each epoch replaces the one before it,
-    nothing ends training early, and no plateau lowers the rate.
+    nothing ends training early, and no plateau lowers the rate. There may be no validation clips
+    then, and no curve.
     """
     recipe, progress = job.recipe, state.progress
     with state.averaged():  # what is validated is what is kept
-        scores = _scores(job, state, job.validation)
+        scores = _scores(job, state, job.validation) if len(job.validation) else {}
         inner = _scores(job, state, job.inner) if job.inner else {}
         guide = {"last": None, "inner_split": inner, "scored_fold": scores}[recipe.epoch_choice]
         _keep_best(state, monitored(guide, recipe.monitor) if guide else float(progress.epoch))

@@ -180,9 +180,10 @@ def test_the_networks_of_the_folds_are_joined_as_when_they_were_scored(
         predict, "trim", lambda *_, **__: SimpleNamespace(waveform=np.zeros(9), sha256="")
     )
     monkeypatch.setattr(predict, "rows_read", lambda *_: None)
-    monkeypatch.setattr(predict.Ensemble, "_clip", lambda _, tagger, *__: (by_fold[tagger], 1))
+    monkeypatch.setattr(predict, "tag_clip", lambda tagger, *_, **__: (by_fold[tagger], 1))
     preparation = {"sample_rate": 44_100, "trim": {}, "rejection_threshold": 0.0}
     known = metadata(weights={"m": 1.0}, fold_mean=fold_mean, preparation=preparation)
+    known["aggregation"] = {"m": "mean"}
     ensemble = predict.Ensemble(None, Layout(tmp_path))
     ensemble.__dict__.update(
         metadata=known, device=None, networks={"m": {fold: (fold, None) for fold in by_fold}}
@@ -231,3 +232,49 @@ def test_paths_that_name_no_recording_do_not_stop_the_others(tmp_path, monkeypat
     assert line.startswith(f"{tmp_path}/xxx")
     assert line.count("x") < 70
     assert ": unreadable: File name too long; " in line
+
+
+def student_in(layout, monkeypatch) -> predict.StudentTagger:
+    """One that answers as COMBINED says."""
+    monkeypatch.setattr(predict, "prepared", lambda *_: (None, "sha"))
+    monkeypatch.setattr(predict, "rows_read", lambda *_: None)
+    asked = predict.StudentTagger(None, layout)
+    answering = {"aggregation": "mean", **metadata(temperature=2.0)}
+    tagger = SimpleNamespace(tags=TAGS, metadata={"answering": answering})
+    asked.__dict__.update(tagger=tagger, device=None)
+    return asked
+
+
+def test_the_student_alone_answers_at_its_own_temperature(monkeypatch, tmp_path):
+    student = student_in(Layout(tmp_path), monkeypatch)
+    keys = []
+
+    def tag_clip(tagger, *_, member, fold, sha256, **__):
+        keys.append((tagger, member, fold, sha256))
+        return COMBINED, 4
+
+    monkeypatch.setattr(predict, "tag_clip", tag_clip)
+    prediction = student.tag(tmp_path / "a.wav")
+    expected = np.sqrt([0.64, 0.26, 0.1]) / np.sqrt([0.64, 0.26, 0.1]).sum()
+    assert prediction.probabilities == pytest.approx(expected)
+    assert (prediction.answer, prediction.n_crops) == (["bell"], 4)
+    assert keys == [(student.tagger, "student", "all", "sha")]
+
+
+def test_what_is_claimed_of_the_students_probabilities_was_measured_of_this_student(
+    monkeypatch, tmp_path
+):
+    layout = Layout(tmp_path)
+    student = student_in(layout, monkeypatch)
+    assert "not measured" in student.calibration()
+    scores = {"student": {"temperature": 2.0, "calibration": judged(0.9)}}
+    write_json(layout.metrics / "scores.json", scores)
+    assert student.calibration().startswith("of the student, on 80 test clips, overconfident by")
+    scores["student"]["temperature"] = 1.0  # of a past run
+    write_json(layout.metrics / "scores.json", scores)
+    assert "not measured" in student.calibration()
+
+
+def test_a_student_that_is_not_there_says_how_to_have_one(tmp_path):
+    with pytest.raises(UserError, match=r"no trained student here; give params\.yaml one"):
+        predict.load_student(None, Layout(tmp_path))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from earmark.params.roster import recipe_of
 from tests.params.raw_params import (
     ATTENTION,
     DENSENET,
@@ -9,6 +10,7 @@ from tests.params.raw_params import (
     assert_one_problem,
     changed,
     problems_with,
+    sound,
 )
 
 FUSION_ENTRY = {
@@ -70,7 +72,7 @@ def test_a_model_may_not_have_the_name_of_another_or_of_an_extractor(demo):
     assert [line.split(": ")[1] for line in twice] == [DENSENET, "models.wave16k.densenet_logmel"]
 
 
-@pytest.mark.parametrize("name", ["ensemble", "clips"])
+@pytest.mark.parametrize("name", ["ensemble", "clips", "student"])
 def test_names_of_earmarks_own_are_refused(demo, name):
     entry = demo["models"]["wave16k"]["samplecnn"]
     raw = changed(demo, {f"models.wave16k.{name}": entry})
@@ -92,3 +94,43 @@ def test_a_fusion_model_needs_its_two_backbones_and_their_features(demo):
 def test_the_peak_of_cycles_does_not_bound_a_constant_rate(demo):
     raw = changed(demo, {"model.schedule": "constant", "model.base_lr": 0.1})
     assert problems_with(raw) == []
+
+
+def student(demo, **changes):
+    return {**demo["models"]["logmel"]["densenet_logmel"], "teacher_weight": 0.7, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training": {"epoch_choice": "inner_split"}}, ["epoch_choice: ", "set it to last"]),
+        (
+            {"prediction": {"aggregation": "best_out_of_fold"}},
+            ["prediction.aggregation: ", "set it to mean"],
+        ),
+        ({"training": {"epoch": 3}}, ["training.epoch:", "mean epochs?"]),
+        ({"training": {"schedule": "multistep"}}, ["training: schedule multistep"]),
+        ({"teacher_weight": 1.5}, ["teacher_weight"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_student_may_ask_for_nothing_that_takes_validation_clips(demo, changes, words):
+    assert problems_with(changed(demo, {"student": {"logmel": student(demo)}})) == []
+    raw = changed(demo, {"student": {"logmel": student(demo, **changes)}})
+    assert_one_problem(raw, "student.logmel", *words)
+
+
+def test_there_is_one_student_and_it_reads_a_feature(demo):
+    two = {"logmel": student(demo), "mfcc": student(demo)}
+    assert_one_problem(changed(demo, {"student": two}), "student: there is one", "logmel, mfcc")
+    raw = changed(demo, {"student": {"logmell": student(demo)}})
+    assert_one_problem(raw, "student.logmell: there is no feature logmell", "did you mean logmel?")
+    raw = changed(demo, {"student": {"fusion": student(demo)}})
+    assert_one_problem(raw, "student.fusion: there is no feature fusion", "add it")
+
+
+def test_a_student_is_trained_to_the_last_epoch_whatever_models_do(demo):
+    raw = changed(demo, {"student": {"logmel": student(demo)}, "model.epoch_choice": "inner_split"})
+    params = sound(raw)
+    assert recipe_of(params, params.student["logmel"]).epoch_choice == "last"
+    assert recipe_of(params, params.models["logmel"]["densenet_logmel"]).epoch_choice != "last"

@@ -40,7 +40,8 @@ NEW_KEYS = {
         "links_outside",
     ),
     *("band_gain_db", "band_shift", "time_stretch", "weight_decay"),
-    *("drop_test_copies", "mixup_draw", "normalise", "seed", "training", "type"),
+    *("drop_test_copies", "mixup_draw", "normalise", "seed", "student", "training"),
+    "type",
 }
 
 

@@ -254,3 +254,23 @@ def test_a_fault_in_a_network_of_ones_own_is_one_line(demo, tmp_path, monkeypatc
     network = {"name": f"{package}.net:Own"}
     raw = changed(demo, {f"{DENSENET}.network": network, "extensions": package})
     assert_one_problem(raw, f"{DENSENET}.", *words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": {"name": "densent"}}, [".network.name", "densenet"]),
+        ({"network": {"name": "samplecnn"}}, [".network.name: samplecnn does not read logmel"]),
+        ({"input": {"segment_samples": 88200}}, [".input.segment_samples", "needs segment_sec"]),
+        ({"training": {"frozen": ["stem"]}}, [".training.frozen", "features.0"]),
+        (
+            {"network": {"name": "linear", "n_inputs": 80, "pooling": "statistics"}},
+            [".network.name: linear is fitted at once; take one", "compact_cnn"],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_student_is_checked_as_any_model_is(demo, changes, words):
+    entry = {**demo["models"]["logmel"]["densenet_logmel"], "teacher_weight": 0.7, **changes}
+    raw = changed(demo, {"student": {"logmel": entry}})
+    assert_one_problem(raw, f"student.logmel{words[0]}", *words[1:])

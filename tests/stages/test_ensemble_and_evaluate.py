@@ -267,3 +267,50 @@ def test_the_same_predictions_give_the_same_bytes(tmp_path):
         paths = sorted([*layout.metrics.iterdir(), layout.ensemble / "ensemble.json"])
         outs.append([path.read_bytes() for path in [*paths, layout.report / "index.html"]])
     assert outs[0] == outs[1]
+
+
+COST = {"networks": 4, "parameters": 2_000_000, "multiply_adds": 90_000_000}
+SMALL = {"networks": 1, "parameters": 100_000, "multiply_adds": 3_000_000}
+
+
+def leave_student(layout: Layout, n_clips: int) -> None:
+    """What its training leaves: it answers TAGS[0] for every test clip."""
+    costs = {"clip_seconds": 10.0, "ensemble": COST, "student": SMALL}
+    known = {"teacher_weight": 0.7, "n_clips": 60, "n_answered": 60, "temperature": 1.0}
+    write_json(layout.student / "student.json", {**known, "costs": costs})
+    table = pd.DataFrame(np.tile([0.7, 0.1, 0.1, 0.1], (n_clips, 1)), columns=TAGS)
+    write_table(layout.student / "test.parquet", table)
+
+
+@pytest.mark.parametrize("n_tags_per_clip", [1, 3])
+def test_a_student_stands_beside_the_ensemble_on_test_clips_alone(tmp_path, n_tags_per_clip):
+    layout = make(tmp_path, n_tags_per_clip=n_tags_per_clip)
+    ensemble.run(params(), layout)
+    metric = "accuracy" if n_tags_per_clip == 1 else "mean_average_precision"
+    before = evaluate.run(params(metric=metric), layout)
+    assert "student" not in before
+    assert "<h2>Student</h2>" not in (layout.report / "index.html").read_text()
+    leave_student(layout, 20)
+    scores = evaluate.run(params(metric=metric), layout)
+    student = scores.pop("student")
+    assert scores == before
+    assert "out_of_fold" not in student
+    difference = student["gain"]["difference"]["value"]
+    value = student["test"][metric]["value"]
+    assert difference == value - scores["ensemble"]["test"]["all"][metric]["value"]
+    page = (layout.report / "index.html").read_text()
+    assert "Neither it nor any of its teachers has seen a test clip." in page
+    assert f"<td>student</td><td>{value:.3f} " in page
+    assert "30 times as many for the ensemble" in page
+    summary = read_json(layout.metrics / "summary.json")
+    assert summary["student"] == {metric: round(value, 6)}
+
+
+def test_without_test_clips_the_page_says_that_nothing_unseen_is_left(tmp_path):
+    layout = make(tmp_path, n_tags_per_clip=1)
+    clips = read_table(layout.clips)
+    write_table(layout.clips, clips[clips["split"] == "train"])
+    ensemble.run(params(), layout)
+    leave_student(layout, 0)
+    assert "test" not in evaluate.run(params(), layout)["student"]
+    assert "Nothing unseen is left to score it on" in (layout.report / "index.html").read_text()
