@@ -233,7 +233,7 @@ class Fake:
         # Seeds and levers differ in their noise, but for what changes nothing.
         noise = int(seed) + (0 if self.right[lever] == self.right["base"] else 10)
         one = predictions(name, self.right[lever], seed=noise)
-        return one if int(seed) == 0 else one.take(np.arange(len(one))[::-1])  # in any order
+        return one if lever == "base" else one.take(np.arange(len(one))[::-1])  # in any order
 
 
 def measured(root: Path, *names: str, right: dict[str, float], **options: Any):
@@ -281,7 +281,7 @@ def test_a_confirmation_shows_the_folds_that_chose_nothing_apart(root, tmp_path)
     class Four(Fake):
         def predictions(self, name: str, member: str) -> Predictions:
             one = super().predictions(name, member)
-            one.clips["fold"] = [str(1 + row % 4) for row in range(len(one))]
+            one.clips["fold"] = [str(1 + int(clip) % 4) for clip in one.clips["clip"]]
             return one
 
     ready = planned(root, "adam", confirm=True)
