@@ -281,7 +281,7 @@ def test_a_confirmation_shows_the_folds_that_chose_nothing_apart(root, tmp_path)
     class Four(Fake):
         def predictions(self, name: str, member: str) -> Predictions:
             one = super().predictions(name, member)
-            one.clips["fold"] = [str(1 + row % 4) for row in range(len(one))]
+            one.clips["fold"] = [str(1 + int(clip) % 4) for clip in one.clips["clip"]]
             return one
 
     ready = planned(root, "adam", confirm=True)
