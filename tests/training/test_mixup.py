@@ -101,9 +101,10 @@ def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised() -> 
     raw = input_.raw(segments, "cpu")
     themselves = input_.standardise(input_.mix(raw, mix_of(1.0, [1, 0]), "waveform"))
     torch.testing.assert_close(themselves, input_.tensor(segments, "cpu"))
-    batch = Batch(segments, np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    flags, weights = np.zeros(2, np.float32), np.ones(2, np.float32)
+    batch = Batch(segments, np.eye(2, dtype=np.float32), flags, weights)
     recipe = recipe_with(mixup_alpha=0.4, mixup_at="waveform")
-    x, _, _ = mixup(batch, input_, recipe, device="cpu", rng=rng_for(1, "mixup"))
+    x, *_ = mixup(batch, input_, recipe, device="cpu", rng=rng_for(1, "mixup"))
     mix = draw_mix(2, recipe, rng_for(1, "mixup"))
     assert mix is not None
     assert 0.05 < mix.share < 0.95
