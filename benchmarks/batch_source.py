@@ -42,6 +42,8 @@ def source(config: PaperConfig, batch_size: int) -> Sampler:
         entries=[[i % len(store)] for i in range(n_clips)],
         targets=np.eye(config.n_tags, dtype=np.float32)[np.arange(n_clips) % config.n_tags],
         unverified=np.zeros(n_clips, dtype=np.float32),
+        weights=np.ones(n_clips, dtype=np.float32),
+        is_corrected=np.zeros(n_clips, dtype=bool),
     )
     return Sampler(examples=examples, input=input_, recipe=base_recipe(batch_size=batch_size))
 

@@ -59,6 +59,21 @@ class Layout:
     def folds(self) -> Path:
         return self.data / "folds.parquet"
 
+    @property
+    def rounds(self) -> Path:
+        return self.data / "rounds"
+
+    def labels_before(self, round_: str) -> Path:
+        """What the round of self-verification before this one decided; nothing before the first."""
+        return self.rounds / f"before_{round_}.parquet"
+
+    @property
+    def all_checks(self) -> Path:
+        return self.data / "checks"
+
+    def check(self, round_: str, fold: str) -> Path:
+        return self.all_checks / round_ / fold
+
     def features(self, name: str) -> Path:
         return self.data / "features" / name
 

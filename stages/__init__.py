@@ -37,7 +37,8 @@ class Stage:
     log: logging.Logger
 
 
-_GROUPS = ("group", "corpus")  # code is the same for all of a group, and for all demo corpora
+_GROUPS = ("group", "corpus")  # what a title leaves out, or says in another way
+_NAMES_OF_CODE = ("model", "extractor", "feature")  # the first that is there has a key of its own
 
 
 @contextmanager
@@ -50,8 +51,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         name: of the stage, which is its key in code.json.
         takes: what the command line says as `--NAME VALUE`; all must be there, but of an extractor
             beside a group, which models on embeddings alone have.
-            Messages begin with the stage and these. A feature, extractor or model comes first
-            after its group, and has a key of its own in code.json.
+            Messages begin with the stage and these. A feature, extractor or model has a key of its
+            own in code.json, and so has the model that checks labels.
 
     Raises:
         SystemExit: 1 with the problems on stderr; 130 after Ctrl-C.
@@ -70,7 +71,10 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         if "DVC_STAGE" in os.environ:
             die_with_parent()
         _check_networks(layout, params.extensions)
-        code = check(layout.root, raw, name, *items[:1]) if name != "code" else ""
+        named = [arguments[key] for key in _NAMES_OF_CODE if key in arguments][:1]
+        if name == "check_labels":
+            named = [params.label_rounds.model]
+        code = check(layout.root, raw, name, *named) if name != "code" else ""
         log = logging.getLogger(f"earmark.{title}")
         yield Stage(params, layout, arguments, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))
@@ -96,6 +100,7 @@ def _arguments(params: Params, takes: tuple[str, ...]) -> dict[str, str]:
         "feature": params.features,
         "fold": params.fold_names,
         "group": params.models,
+        "round": params.rounds,
         "model": params.models.get(given.get("group", ""), ()),
     }
     for name, value in given.items():

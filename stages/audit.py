@@ -1,9 +1,10 @@
 """Report the problems of the corpus: duplicates, label issues, licences, sound, balance.
 
-Reads: data/clips.parquet, data/folds.parquet, data/ensemble/, data/audit_sound/, corpus.root (the
-    true labels of a synthetic corpus), corpus.label_corrections
+Reads: data/clips.parquet, data/folds.parquet, data/ensemble/, data/audit_sound/, data/rounds,
+    corpus.root (the true labels of a synthetic corpus), corpus.label_corrections
 Writes: metrics/audit.json, data/audit/
-Params: corpus.name, corpus.adapter, corpus.root, corpus.label_corrections, corpus.synthetic, seed
+Params: rounds, corpus.name, corpus.adapter, corpus.root, corpus.label_corrections,
+    corpus.synthetic, seed
 """
 
 from earmark.audit.result import Audit

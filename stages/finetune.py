@@ -1,8 +1,8 @@
 """Fine-tune a VGGish on the patches of one fold's training clips (Xu et al., section 2.2).
 
-Reads: data/features/patches/, data/folds.parquet
+Reads: data/features/patches/, data/folds.parquet, data/rounds
 Writes: models/<extractor>/<fold>/, data/training/<extractor>-<fold>.csv
-Params: finetune, extractors.<extractor>, features.patches, runtime
+Params: finetune, rounds, extractors.<extractor>, features.patches, runtime
 """
 
 from earmark.layout import Layout

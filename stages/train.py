@@ -1,9 +1,9 @@
 """Train one model of the roster on one fold.
 
-Reads: data/features/<feature>/ or data/embeddings/<extractor>/<fold>/, data/folds.parquet; for
-    fusion both data/features/ of its backbones, and models/<backbone>/<fold>/
+Reads: data/features/<feature>/ or data/embeddings/<extractor>/<fold>/, data/folds.parquet,
+    data/rounds; for fusion both data/features/ of its backbones, and models/<backbone>/<fold>/
 Writes: models/<member>/<fold>/, data/training/<member>-<fold>.csv
-Params: model, models.<group>.<model>, features.<feature>, runtime
+Params: model, rounds, models.<group>.<model>, features.<feature>, runtime
 """
 
 from earmark.layout import Layout

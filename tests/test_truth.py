@@ -177,6 +177,7 @@ def key_of(module: str) -> list[str]:
         "features": "${item.feature}",
         **dict.fromkeys(("finetune", "embed"), "${item.extractor}"),
         **dict.fromkeys(("train", "predict"), "${item.model}"),
+        "check_labels": "${label_rounds.model}",
     }
     if module == "code":
         return []
@@ -200,7 +201,7 @@ def test_stage_code_depends_on_all_sources_and_no_other_stage_on_any():
         assert deps == ({"earmark", "stages"} if name == "code" else set()), name
 
 
-SAMPLE = {"model": "M", "extractor": "E", "fold": "F", "feature": "K", "corpus": "C"}
+SAMPLE = {"model": "M", "extractor": "E", "fold": "F", "feature": "K", "corpus": "C", "round": "i"}
 
 
 def instantiated(template: str) -> str:
@@ -214,7 +215,8 @@ def test_outs_of_dvc_yaml_are_the_paths_of_the_layout():
         *(layout.code, layout.demo("C"), layout.clips, layout.decoded, layout.trimmed),
         *(layout.augmented, layout.class_mixed, layout.audit, layout.audit_sound, layout.folds),
         *(layout.features("K"), layout.embeddings("E", "F"), layout.plan, layout.ensemble),
-        *(layout.report, layout.student, layout.model(STUDENT, ALL)),
+        *(layout.report, layout.student, layout.model(STUDENT, ALL), layout.check("i", "F")),
+        *(layout.labels_before("i"), layout.labels_before("ii")),
     }
     for member in ("M", "E", of_extractor):
         known |= {layout.model(member, "F"), layout.learning_curve(member, "F")}
@@ -228,6 +230,8 @@ def test_every_dep_is_an_out_a_setting_or_a_folder_of_several_outs():
     given = {"earmark", "stages", "requirements.txt", "${extensions}"}
     given |= {"${corpus.root}", "${corpus.label_corrections}"}
     whole_folders = {"data/predictions", "data/training"}
+    whole_folders |= {"data/rounds", "data/checks/${item.round}"}
+    given |= {"data/rounds/before_${item.round}.parquet"}  # of split, or the round before
     outs = {out for stage in dvc_stages().values() for out in outs_of(stage)}
     made = [re.escape(re.sub(r"\$\{.*?\}", "*", out)).replace(r"\*", r"[^/]+") for out in outs]
     for name, stage in dvc_stages().items():
@@ -298,6 +302,7 @@ COMES_WITH_THE_DATA = {"decode.sample_rate"}
 READ_WITHOUT_EFFECT = {
     "decode": {"cv", "folds"},
     "train": {"finetune", "extractors", "fusion"},
+    "check_labels": {"finetune", "extractors", "fusion"},
     "finetune": {"model"},
     "predict": {"fusion"},
     "student": {"finetune"},

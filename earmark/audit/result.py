@@ -48,6 +48,7 @@ class Audit:
         sound: one row per usable clip, with its measurements, label and source.
         shortcut_baselines: by property of the clips; empty where clips may have several tags.
         class_sizes: one row per tag.
+        rounds: of self-verification, see `label_decisions.rounds_table`; without a row if none ran.
     """
 
     findings: list[Finding]
@@ -60,3 +61,4 @@ class Audit:
     sound: pd.DataFrame
     shortcut_baselines: dict[str, ShortcutBaseline]
     class_sizes: pd.DataFrame
+    rounds: pd.DataFrame

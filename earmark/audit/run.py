@@ -5,6 +5,7 @@ import pandas as pd
 from earmark.audit import (
     balance,
     duplicate_groups,
+    label_decisions,
     label_issues,
     licences,
     shortcuts,
@@ -43,6 +44,7 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
         if multi_label
         else shortcuts.shortcut_baselines(train, list(train["source"]), seed=params.seed)
     )
+    rounds = label_decisions.rounds_table(params, layout)
     licence_table, sizes = licences.describe(clips), balance.class_sizes(clips)
     findings = by_severity(
         [
@@ -61,6 +63,7 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
         },
         "duplicates": duplicate_groups.metrics(duplicates, measurements.search),
         "labels": label_issues.metrics(labels),
+        **label_decisions.metrics(rounds),
         "licences": licences.metrics(licence_table),
         "sound": sound_faults.metrics(sound),
         "shortcut_baseline": shortcuts.metrics(baselines),
@@ -77,6 +80,7 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
         sound=sound,
         shortcut_baselines=baselines,
         class_sizes=sizes,
+        rounds=rounds,
     )
 
 

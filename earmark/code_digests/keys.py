@@ -50,9 +50,10 @@ REGISTRIES = {
 }
 # One key each; so have `audit`, which reads through the adapter, and `student`, with its network.
 PLAIN_STAGES = ["demo", "trim", "split", "class_mixing", "plan", "ensemble", "evaluate"]
-PLAIN_STAGES += ["audit_sound"]
+PLAIN_STAGES += ["audit_sound", "decide_labels"]
 PER_MODEL, PER_EXTRACTOR = ("train", "predict"), ("finetune", "embed")
-NAMED_STAGES = ("decode", "augment", "features", *PER_EXTRACTOR, *PER_MODEL)
+CHECK = "check_labels"  # of the model that checks, whose group is a feature
+NAMED_STAGES = ("decode", "augment", "features", *PER_EXTRACTOR, CHECK, *PER_MODEL)
 CODE_JSON = "code.json"
 # What may be expected where the digests are equal, for who reads code.json.
 EQUALITY = {
@@ -209,6 +210,8 @@ class Code:
             for name, model in models.items():
                 entries = frozenset(self._entries_of_model(group, name, model))
                 yield from (Key(stage, name, entries) for stage in PER_MODEL)
+                if [group, name] == [params["label_rounds"][key] for key in ("feature", "model")]:
+                    yield Key(CHECK, name, entries)
 
     def _entries_of_student(self) -> Iterator[str]:
         for feature, student in self.params.get("student", {}).items():

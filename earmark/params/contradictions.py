@@ -1,11 +1,13 @@
 """Keys of params.yaml that are each well formed and contradict one another."""
 
 import difflib
+from typing import get_args
 
 from pydantic import ValidationError
 
 from earmark.params import Extractor, ModelRecipe, Params, Recipe
 from earmark.params.explanations import explain
+from earmark.params.preparation import Round
 from earmark.params.roster import (
     EMBEDDING,
     FUSION,
@@ -29,6 +31,7 @@ def contradictions(params: Params) -> list[str]:
         *_fold_problems(params),
         *_name_problems(params),
         *_group_problems(params),
+        *_round_problems(params),
         *_filter_problems(params),
         *_recipe_problems(params),
         *_student_problems(params),
@@ -107,6 +110,25 @@ def _backbone_problems(params: Params, name: str) -> list[str]:
         for backbone, feature in backbones.items()
         if f"{name}_{backbone}" not in params.models.get(feature, {})
     ]
+
+
+def _round_problems(params: Params) -> list[str]:
+    """Rounds follow one another, and a model of the roster that reads a feature checks labels."""
+    rounds, (group, model) = params.rounds, (params.label_rounds.feature, params.label_rounds.model)
+    if not rounds:
+        return []
+    problems = []
+    if rounds != list(get_args(Round))[: len(rounds)]:
+        choices = "[], [i], [i, ii] or [i, ii, iii]"
+        problems.append(f"rounds: {shown(rounds)}: they follow one another; write {choices}")
+    if group not in params.features:
+        fix = f"choose from {first_of(list(params.features), limit=20)}"
+        problems.append(f"label_rounds.feature: there is no feature {group}; {fix}")
+    elif model not in params.models.get(group, {}):
+        models = [f"{g}.{m}" for g in params.features for m in params.models.get(g, {})]
+        fix = f"choose from {first_of(models, limit=20)}" if models else "add one"
+        problems.append(f"label_rounds.model: there is no model models.{group}.{model}; {fix}")
+    return problems
 
 
 def _filter_problems(params: Params) -> list[str]:

@@ -12,6 +12,8 @@ from earmark.params.preparation import (
     Decode,
     Feature,
     Fusion,
+    LabelRounds,
+    Round,
     Runtime,
     Trim,
 )
@@ -39,6 +41,8 @@ class Params(Section):
     trim: Trim
     cv: CrossValidation
     folds: Annotated[list[FoldNumber | Name], Field(min_length=1)]
+    rounds: list[Round]
+    label_rounds: LabelRounds
     augment: dict[Name, dict[str, Any]]
     class_mixing: ClassMixing
     features: dict[Name, Feature]

@@ -19,6 +19,7 @@ from earmark.params.section import (
 )
 
 Scheme = Literal["stratified", "grouped", "official", "first_last"]
+Round = Literal["i", "ii", "iii"]  # DVC can put an i before a name, but cannot count
 
 
 class Runtime(Section):
@@ -75,6 +76,16 @@ class CrossValidation(Section):
     verified_validation_only: bool
     inner_share: Annotated[float, Field(gt=0, le=0.5)]
     drop_test_copies: bool
+
+
+class LabelRounds(Section):
+    """Which model of the roster checks labels, and what its answers decide about them."""
+
+    feature: Name
+    model: Name
+    correct_above: Share
+    correct_precision: Share
+    doubt_weight: Share
 
 
 class SameClass(Section):

@@ -26,6 +26,7 @@ def render_page(audit: Audit, *, title: str) -> str:
         section("Findings", _findings(audit.findings)),
         section("Duplicates", *_duplicates(audit)),
         section("Labels", *_labels(audit)),
+        *_rounds(audit),
         section("Sound", *_sound(audit)),
         section("Balance", *_balance(audit)),
         section("Licences", table(audit.licences)),
@@ -85,6 +86,27 @@ def _labels(audit: Audit) -> list[str]:
     figure = noise_figure(noise.given_to_suggested, audit.labels.tags)
     matrix = picture(figure, "Number of listed labels by given and by suggested tag")
     return [paragraphs(noise_sentence(noise), text), _first_rows(issues), matrix, by_tag]
+
+
+def _rounds(audit: Audit) -> list[str]:
+    if audit.rounds.empty:
+        return []
+    text = (
+        "Of the labels that nobody verified, how many each round accepted (they count as "
+        "verified), corrected, doubted (they weigh less), or left as they are. "
+        "data/rounds/before_ii.parquet has the decisions of round i, clip by clip, and so on. "
+        "Decisions are for training alone: scores are against the corpus' own labels. Your own "
+        "decision in corpus.label_corrections wins."
+    )
+    if "accept_precision" in audit.rounds:
+        text += (
+            " The true labels of this synthetic corpus are known: precision is the share of "
+            "accepted labels that are right, of corrections that are, and of doubted labels that "
+            "are wrong; recall the share of right labels that are accepted, and of wrong ones that "
+            "are corrected."
+        )
+    shown = audit.rounds.astype(object).where(audit.rounds.notna(), "")
+    return [section("Rounds of self-verification", paragraphs(text), table(shown))]
 
 
 def _sound(audit: Audit) -> list[str]:

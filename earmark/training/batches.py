@@ -27,6 +27,7 @@ class Batch:
     segments: Any  # (B, S, ...) as stored, or a pair of such arrays
     targets: NDArray[np.float32]  # (B, K + A)
     unverified: NDArray[np.float32]  # (B,): 1 where nobody verified the label
+    weights: NDArray[np.float32]  # (B,): of the clips' losses
     n_rows: int = 0  # S, where what is cut is longer, to be read at another tempo; 0 is what is cut
 
 
@@ -87,9 +88,9 @@ class Sampler:
             for crop in self._crops(len(rows), length or len(rows), segment, rng):
                 segments.append(self.input.cut(rows, crop, length))
                 positions.append(position)
-        targets, unverified = self.examples.learned_targets, self.examples.unverified
-        stack = self.input.stack(segments)
-        return Batch(stack, targets[positions], unverified[positions], n_rows)
+        stack, clips = self.input.stack(segments), self.examples
+        targets, unverified = clips.learned_targets[positions], clips.unverified[positions]
+        return Batch(stack, targets, unverified, clips.weights[positions], n_rows)
 
     def _crops(
         self, n_rows: int, length: int, segment: int, rng: np.random.Generator

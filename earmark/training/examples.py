@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from earmark.corpora.label_rounds import with_decisions
 from earmark.corpora.split_names import fold_columns
 from earmark.corpora.stored_tables import read_folds
 from earmark.labels import SEPARATOR, Task
@@ -21,6 +22,8 @@ from earmark.store import Store
 from earmark.taggers.input import FusionStore
 
 _BLOCK_VALUES = 1 << 24  # that are in memory as float64 at a time: half an hour of a log-mel
+
+_UNDECIDED = {"weight": 1.0, "is_corrected": False}  # where no round decided about a clip
 
 # Variants that are clips of their own, made by stage class_mixing; all others replace their clip.
 CLASS_MIXED = frozenset({"same_class", "pitch_fill"})
@@ -34,6 +37,8 @@ class Examples:
         entries: for each clip the numbers of its rows in the store's index: the original first,
             then its augmented variants.
         unverified: 1 where nobody verified the label, else 0.
+        weights: how much the loss of each clip counts; below 1 where a round doubts its label.
+        is_corrected: whether a round gave the clip a label that is not the corpus' own.
         soft_targets: what a network learns instead of `targets`, where a teacher answered too.
     """
 
@@ -43,6 +48,8 @@ class Examples:
     entries: list[list[int]]
     targets: NDArray[np.float32]  # (N, K + A)
     unverified: NDArray[np.float32]  # (N,)
+    weights: NDArray[np.float32]  # (N,)
+    is_corrected: NDArray[np.bool_]  # (N,)
     soft_targets: NDArray[np.float32] | None = None  # (N, K + A)
 
     @classmethod
@@ -58,38 +65,50 @@ class Examples:
 
         Args:
             store: features with columns clip and, where they have them, variant and partner.
-            clips: columns clip, label, verified (bool) and, in some corpora, aux_label.
+            clips: columns clip, label, verified (bool) and, in some corpora, aux_label; also
+                weight and is_corrected, if rounds of self-verification decided.
             task: what the targets are made for.
             with_class_mixed: also take what stage class_mixing made of these clips, as examples of
-                their own after all others.
+                their own after all others. A mixture of two clips of one class is left out if a
+                round gave one of them another label, and counts as little as the lesser of them.
         """
+        clips = clips.assign(**{n: clips.get(n, v) for n, v in _UNDECIDED.items()})
+        by_clip = clips.set_index("clip")
+        corrected = set(clips.loc[clips["is_corrected"].astype(bool), "clip"])
+        weight_of = dict(by_clip["weight"])
         aux_label_of = dict(
             zip(clips["clip"], clips.get("aux_label", [""] * len(clips)), strict=True)
         )
         entries_of: dict[str, list[int]] = {clip: [] for clip in aux_label_of}
-        mixed: list[tuple[str, int, str]] = []  # clip, entry, auxiliary labels
+        mixed: list[tuple[str, int, str, float]] = []  # clip, entry, auxiliary labels, weight
         for entry, (clip, variant, partner) in enumerate(_index_rows(store.index)):
             if clip not in entries_of:
                 continue
             if variant in CLASS_MIXED:
                 if partner and partner not in entries_of:
                     continue  # held out of training since it was mixed
+                if partner and corrected & {clip, partner}:
+                    continue
                 of_both = {aux_label_of[clip], aux_label_of.get(partner, "")}
-                mixed.append((clip, entry, SEPARATOR.join(sorted(of_both - {""}))))
+                weight = min(weight_of[clip], weight_of.get(partner, 1.0))
+                mixed.append((clip, entry, SEPARATOR.join(sorted(of_both - {""})), weight))
             else:
                 entries = entries_of[clip]
                 entries.insert(0 if variant == "" else len(entries), entry)
         mixed = mixed if with_class_mixed else []
-        names = [*aux_label_of, *(clip for clip, _, _ in mixed)]
-        table = clips.set_index("clip").loc[names]
-        aux_labels = [*aux_label_of.values(), *(of_both for _, _, of_both in mixed)]
+        names = [*aux_label_of, *(clip for clip, *_ in mixed)]
+        table = by_clip.loc[names]
+        aux_labels = [*aux_label_of.values(), *(of_both for _, _, of_both, _ in mixed)]
+        weights = [*weight_of.values(), *(weight for *_, weight in mixed)]
         return cls(
             store=store,
             task=task,
             clips=names,
-            entries=[*entries_of.values(), *([entry] for _, entry, _ in mixed)],
+            entries=[*entries_of.values(), *([entry] for _, entry, *_ in mixed)],
             targets=task.targets(list(table["label"]), aux_labels),
             unverified=1 - table["verified"].to_numpy(np.float32),
+            weights=np.array(weights, np.float32),
+            is_corrected=table["is_corrected"].to_numpy(bool),
         )
 
     def __len__(self) -> int:
@@ -103,6 +122,8 @@ class Examples:
             entries=[self.entries[i] for i in positions],
             targets=self.targets[positions],
             unverified=self.unverified[positions],
+            weights=self.weights[positions],
+            is_corrected=self.is_corrected[positions],
             soft_targets=None if self.soft_targets is None else self.soft_targets[positions],
         )
 
@@ -144,11 +165,17 @@ class FoldExamples(NamedTuple):
 
 
 def fold_examples(
-    layout: Layout, store: Store | FusionStore, fold: str, recipe: Recipe
+    layout: Layout,
+    store: Store | FusionStore,
+    fold: str,
+    recipe: Recipe,
+    decisions: pd.DataFrame | None = None,
 ) -> FoldExamples:
     """The examples of a fold; class-mixed clips are trained on alone.
 
     The task is that of all training clips, so that the tags are the same in every fold.
+    `decisions` of rounds of self-verification are for the clips that are trained on: what
+    is scored, or chooses an epoch, keeps the corpus' own labels.
     """
     folds = read_folds(layout, [fold])
     task = Task.of(folds[folds["split"] == "train"])
@@ -158,6 +185,8 @@ def fold_examples(
         is_inner = train[f"inner_{fold}"]
         inner = Examples.select(store, train[is_inner], task)
         train = train[~is_inner]
+    if decisions is not None:
+        train = with_decisions(train, decisions)
     return FoldExamples(
         Examples.select(store, train, task, with_class_mixed=recipe.class_mixed_clips),
         inner,

@@ -144,5 +144,6 @@ def job_key(job: Job, code: str) -> dict[str, Any]:
 
 
 def _labels_digest(examples: Examples) -> str:
-    labels = examples.learned_targets.tobytes() + examples.unverified.tobytes()
+    arrays = (examples.learned_targets, examples.unverified, examples.weights)
+    labels = b"".join(array.tobytes() for array in arrays)
     return hashlib.blake2b(labels, digest_size=16).hexdigest()

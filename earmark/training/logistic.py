@@ -1,8 +1,9 @@
 """Networks that are fitted at once: logistic regression on the vectors that they pool of clips.
 
 Of the recipe three keys count. `noisy_label_weight` is the weight of a clip whose label nobody
-verified. `augmented_share` s stands for the draws of an epoch by their expectation: a clip itself
-weighs 1 - s, and its variants share the rest. `class_mixed_clips` are clips of their own.
+verified, beside that of rounds of self-verification. `augmented_share` s stands for the draws of an
+epoch by their expectation: a clip itself weighs 1 - s, and its variants share the rest.
+`class_mixed_clips` are clips of their own.
 Shapes: N clips, R rows, one for each segment of a clip or variant, P values of a vector, K tags.
 """
 
@@ -175,6 +176,7 @@ def _rows_of(job: Job) -> Rows:
     """The vectors of all training clips and their variants, those of weight 0 left out."""
     examples, input_, recipe = job.train, job.tagger.input, job.recipe
     of_clip = 1 - (1 - recipe.noisy_label_weight) * examples.unverified.astype(np.float64)
+    of_clip *= examples.weights
     vectors, clips, weights, is_original = [], [], [], []
     for position, entries in enumerate(examples.entries):
         shares = _shares(len(entries), recipe.augmented_share) * of_clip[position]

@@ -104,15 +104,16 @@ def _train_step(job: Job, state: State, units: Units) -> float:
     optimizers.set_learning_rate(state.optimizer, job.learning_rate(progress))
 
     batch = job.sampler.gather(units, rng)
-    x, targets, unverified = mixup(batch, tagger.input, recipe, device=job.device.name, rng=rng)
-    x = masked(x, recipe, rng)
+    mixed = mixup(batch, tagger.input, recipe, device=job.device.name, rng=rng)
+    x = masked(mixed.x, recipe, rng)
+    targets = mixed.targets
     targets = smoothed(targets, n_tags=n_tags, activation=activation, amount=recipe.label_smoothing)
 
     with job.device.autocast():  # the forward pass alone: losses are computed in float32
         logits = state.network(x)  # (B, K + A)
     weight = recipe.aux_weight
     losses = clip_losses(logits, targets, n_tags=n_tags, activation=activation, aux_weight=weight)
-    loss = batch_loss(losses, unverified, recipe)
+    loss = batch_loss(losses, mixed.unverified, recipe, clip_weights=mixed.weights)
 
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -51,14 +51,17 @@ def smoothed(targets: Tensor, *, n_tags: int, activation: str, amount: float) ->
     return (1 - amount) * targets + amount * even
 
 
-def batch_loss(losses: Tensor, unverified: Tensor, recipe: Recipe) -> Tensor:
+def batch_loss(
+    losses: Tensor, unverified: Tensor, recipe: Recipe, *, clip_weights: Tensor | float = 1.0
+) -> Tensor:
     """The mean of a batch's losses `(B,)`, in which unverified clips count for less.
 
     `unverified` is 1 where nobody verified the label, else 0, and between them for a mixture. Of
     those above 0.5 the share `noisy_label_drop` with the highest loss is dropped: a network learns
-    what is right before it learns what is wrong (Han et al., "Co-teaching", 2018).
+    what is right before it learns what is wrong (Han et al., "Co-teaching", 2018). `clip_weights`
+    `(B,)` are further factors, those of rounds of self-verification.
     """
-    weights = 1 - (1 - recipe.noisy_label_weight) * unverified
+    weights = (1 - (1 - recipe.noisy_label_weight) * unverified) * clip_weights
     n_dropped = int(recipe.noisy_label_drop * int((unverified > 0.5).sum()))
     if n_dropped:
         ranked = losses.detach().masked_fill(unverified <= 0.5, -torch.inf)

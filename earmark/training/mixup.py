@@ -61,21 +61,25 @@ class Mixed(NamedTuple):
     x: Any  # (B, ...), or a pair of such tensors
     targets: Tensor  # (B, K + A)
     unverified: Tensor  # (B,)
+    weights: Tensor  # (B,)
 
 
 def mixup(
     batch: Batch, input_: Input, recipe: Recipe, *, device: str, rng: np.random.Generator
 ) -> Mixed:
     """Move a batch to the device, augment it, and mix inputs, targets and flags by one draw."""
-    targets, unverified = (
-        torch.from_numpy(array).to(device) for array in (batch.targets, batch.unverified)
+    targets, unverified, weights = (
+        torch.from_numpy(array).to(device)
+        for array in (batch.targets, batch.unverified, batch.weights)
     )
     mix = draw_mix(len(targets), recipe, rng)
     raw = augmented(input_.raw(batch.segments, device), batch.n_rows, input_, recipe, rng)
     if mix is not None:
         raw = input_.mix(raw, mix, recipe.mixup_at)
         targets, unverified = mix(targets), mix(unverified)
-    return Mixed(input_.standardise(raw), targets, unverified)
+        # Of equal weights the mixture has the same to the last bit.
+        weights = weights + mix.like(weights).rest * (weights[mix.partner] - weights)
+    return Mixed(input_.standardise(raw), targets, unverified, weights)
 
 
 def draw_mix(size: int, recipe: Recipe, rng: np.random.Generator) -> Mix | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from earmark.corpora.label_rounds import next_round, read_decisions
 from earmark.errors import UserError
 from earmark.evaluation.points import confusion_matrix
 from earmark.features import build as build_feature
@@ -71,7 +72,8 @@ def train_model(
     Raises:
         UserError: the model is unknown, does not fit its feature or the corpus, or diverges.
     """
-    job = model_job(params, layout, group, model, fold, extractor)
+    decisions = _last_decisions(params, layout)
+    job = model_job(params, layout, group, model, fold, extractor, decisions=decisions)
     return train_job(job, params, layout, stage=f"train_{group}", code=code)
 
 
@@ -82,14 +84,27 @@ def train_extractor(
 
     Arguments and errors are those of `train_model`.
     """
-    job = extractor_job(params, layout, extractor, fold)
+    decisions = _last_decisions(params, layout)
+    job = extractor_job(params, layout, extractor, fold, decisions=decisions)
     return train_job(job, params, layout, stage="finetune", code=code)
 
 
+def _last_decisions(params: Params, layout: Layout) -> pd.DataFrame | None:
+    """What the last round of self-verification decided about labels; None without rounds."""
+    return read_decisions(layout, next_round(params.rounds)) if params.rounds else None
+
+
 def model_job(
-    params: Params, layout: Layout, group: str, model: str, fold: str, extractor: str | None
+    params: Params,
+    layout: Layout,
+    group: str,
+    model: str,
+    fold: str,
+    extractor: str | None,
+    *,
+    decisions: pd.DataFrame | None = None,
 ) -> Job:
-    """The training of a model of the roster, ready to start."""
+    """The training of a model of the roster, ready to start; `decisions` as for the examples."""
     entry = model_of(params, group, model)
     recipe, at_once = recipe_of(params, entry), find(entry.network.name).is_fitted_at_once
     if at_once:  # there is no epoch to choose, so no clips are held out for it
@@ -101,7 +116,7 @@ def model_job(
     device = Device.choose(params.runtime)
     seed_weights(recipe.seed, member, fold)
     store = _open_features(params, layout, group, fold, extractor)
-    train, inner, validation = fold_examples(layout, store, fold, recipe)
+    train, inner, validation = fold_examples(layout, store, fold, recipe, decisions)
     if group == FUSION:
         start = Start(fusion_tagger(layout, model, fold), frozenset(), _origin(store, extractor))
     else:
@@ -176,13 +191,20 @@ def _origin(store: Store | FusionStore, extractor: str | None) -> dict[str, Any]
     return origin
 
 
-def extractor_job(params: Params, layout: Layout, extractor: str, fold: str) -> Job:
+def extractor_job(
+    params: Params,
+    layout: Layout,
+    extractor: str,
+    fold: str,
+    *,
+    decisions: pd.DataFrame | None = None,
+) -> Job:
     """The fine-tuning of an extractor, ready to start (Xu et al., section 2.2)."""
     entry = params.extractors[extractor]
     recipe = applicable(recipe_of(params, entry), VggishPatches.augmentations)
     device = Device.choose(params.runtime)
     store = Store.open(layout.features(PATCHES), in_memory=True)
-    train, inner, validation = fold_examples(layout, store, fold, recipe)
+    train, inner, validation = fold_examples(layout, store, fold, recipe, decisions)
     feature = params.features[PATCHES]
     input_ = Input(
         feature=PATCHES,

@@ -68,10 +68,12 @@ def training_scores(tagger: Tagger, job: Job) -> dict[str, float]:
 
     Beside the validation's they tell a network that learned its clips from one that learned too
     little. They are of the clips as they were recorded, and of labels that may be as wrong as those
-    of validation: of verified ones alone where these are.
+    of validation: of verified ones alone where these are. Clips that a round of self-verification
+    gave another label do not count, so that scores are of the corpus' own labels.
     """
     examples = job.train
     is_first = ~np.asarray(pd.Index(examples.clips).duplicated())  # others are of class_mixing
+    is_first &= ~examples.is_corrected
     is_alike = (examples.unverified == 0) | job.validation.unverified.any()
     chosen = np.flatnonzero(is_first & is_alike if is_alike.any() else is_first)
     sample = examples.at(chosen[even_starts(len(chosen), 1, MOST_TRAINING_CLIPS)])

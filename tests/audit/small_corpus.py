@@ -33,7 +33,10 @@ def audit_params(**corpus: object) -> Params:
         "synthetic": False,
     }
     params = SimpleNamespace(
-        seed=1, corpus=SimpleNamespace(**(section | corpus)), runtime=SimpleNamespace(workers=1)
+        seed=1,
+        rounds=[],
+        corpus=SimpleNamespace(**(section | corpus)),
+        runtime=SimpleNamespace(workers=1),
     )
     return cast("Params", params)
 

@@ -19,6 +19,7 @@ FUSION_ENTRY = {
     "training": {},
     "prediction": {"aggregation": "mean"},
 }
+CHECKED = {"label_rounds.feature": "logmel", "label_rounds.model": "densenet_logmel"}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,16 @@ FUSION_ENTRY = {
         ({"features.patches": MISSING, "models.embedding": {}}, ["add `patches: {type: patches}`"]),
         ({"ensemble.weights": {"densenet_logmel": 1.0}}, ["no weight for attention-vggish, samp"]),
         ({"extractors.vggish.training": {"epoch": 3}}, ["vggish.training.epoch:", "mean epochs?"]),
+        (
+            {**CHECKED, "rounds": ["ii"]},
+            ["rounds: ['ii']", "[i, ii] or [i, ii, iii]"],
+        ),
+        ({**CHECKED, "rounds": ["i", "i"]}, ["rounds: ['i', 'i']", "follow one another"]),
+        ({**CHECKED, "rounds": ["i"], "label_rounds.feature": "mel"}, ["no feature mel", "logmel"]),
+        (
+            {**CHECKED, "rounds": ["i"], "label_rounds.model": "dense"},
+            ["no model models.logmel.dense", "logmel.densenet_logmel"],
+        ),
         ({f"{DENSENET}.training.epoch": 3}, [f"{DENSENET}.training.epoch:", "mean epochs?"]),
         ({f"{DENSENET}.training.epochs": "x"}, [f"{DENSENET}.training.epochs:", "integer", "'x'"]),
         ({f"{DENSENET}.training.stages": 2}, ["training.stages", "now called multistep_stages"]),

@@ -46,6 +46,25 @@ def test_class_mixed_clips_are_examples_of_their_own_and_share_both_auxiliary_la
     assert Examples.select(store, clips, task).clips == ["b", "a"]
 
 
+def test_a_mixture_with_a_corrected_clip_is_left_out_and_one_with_a_doubted_clip_weighs_less(
+    tmp_path: Path,
+) -> None:
+    entries = [("a", "", ""), ("b", "", ""), ("c", "", ""), ("a", "same_class", "b")]
+    entries += [("b", "same_class", "c"), ("c", "same_class", "a"), ("b", "pitch_fill", "")]
+    with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as out:
+        for clip, variant, partner in entries:
+            out.append(np.zeros(3, np.int16), clip=clip, variant=variant, partner=partner)
+    clips = clip_table(0, 3).assign(clip=["a", "b", "c"], label=["Bark", "Flute", "Bark"])
+    clips = clips.assign(weight=[1.0, 1.0, 0.25], is_corrected=[False, True, False])
+    store = Store.open(tmp_path / "f")
+    examples = Examples.select(store, clips, TASK, with_class_mixed=True)
+    assert examples.clips == ["a", "b", "c", "c", "b"]
+    assert examples.entries == [[0], [1], [2], [5], [6]]
+    assert examples.weights.tolist() == [1, 1, 0.25, 0.25, 1]
+    assert examples.is_corrected.tolist() == [False, True, False, False, True]
+    assert examples.at(np.array([2, 1])).weights.tolist() == [0.25, 1]
+
+
 def test_the_original_comes_first_wherever_it_stands_in_the_store(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "f", row_shape=(), dtype="int16") as out:
         for i, variant in enumerate(["tempo", "", "pitch"]):

@@ -148,6 +148,16 @@ def test_half_weight_is_half_of_a_clip(store) -> None:
     np.testing.assert_allclose(fitted(job).validation_probabilities, reference, atol=2e-4)
 
 
+def test_a_clip_that_a_round_gives_no_weight_is_as_if_it_were_not_there(store) -> None:
+    job, other = (linear_job(store, augmented_share=0.0) for _ in range(2))
+    weights = np.where(np.arange(12) == 5, 0, 1).astype(np.float32)
+    doubted = fitted(replace(job, train=replace(job.train, weights=weights)))
+    without = fitted(replace(other, train=other.train.at(np.flatnonzero(weights))))
+    np.testing.assert_allclose(
+        doubted.validation_probabilities, without.validation_probabilities, atol=1e-5
+    )
+
+
 def test_no_clip_that_counts_is_one_line(store) -> None:
     clips = clip_table(0, 18).assign(verified=False)
     with pytest.raises(UserError, match="tiny-0: with this noisy_label_weight no training clip"):

@@ -69,6 +69,16 @@ def test_unverified_clips_weigh_less() -> None:
     assert loss.item() == pytest.approx((1 + 1 + 4 + 4) / 4)
 
 
+def test_clips_that_a_round_doubts_weigh_less_beside() -> None:
+    recipe, weights = recipe_with(noisy_label_weight=0.5), torch.tensor([1.0, 0.5, 1.0, 1.0])
+    loss = batch_loss(LOSSES, UNVERIFIED, recipe, clip_weights=weights)
+    assert loss.item() == pytest.approx((1 + 0.5 + 4 + 4) / 4)
+    dropped = batch_loss(
+        LOSSES, UNVERIFIED, recipe_with(noisy_label_drop=0.5), clip_weights=weights
+    )
+    assert dropped.item() == pytest.approx((1 + 1 + 4) / 3), "ranked by loss, not by weight"
+
+
 def test_of_unverified_clips_those_of_highest_loss_are_dropped() -> None:
     loss = batch_loss(LOSSES, UNVERIFIED, recipe_with(noisy_label_drop=0.5))
     assert loss.item() == pytest.approx((1 + 2 + 4) / 3), "the 8, though a verified 4 is kept"

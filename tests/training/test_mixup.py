@@ -32,12 +32,22 @@ def test_a_mix_has_one_share_and_for_each_clip_one_partner() -> None:
     assert sum(shares) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_weights_are_mixed_as_the_clips_are() -> None:
+    weights = np.array([1.0, 0.0, 1.0, 0.25], np.float32)
+    segments, eye = np.zeros((4, 4, 3), np.float32), np.eye(4, dtype=np.float32)
+    batch = Batch(segments, eye, np.zeros(4, np.float32), weights)
+    for draw in ("batch", "clip"):
+        recipe = recipe_with(mixup_alpha=0.4, mixup_draw=draw)
+        mixed = mixup(batch, logmel_input(), recipe, device="cpu", rng=rng_for(3, "mixup"))
+        torch.testing.assert_close(mixed.weights, mixed.targets @ torch.from_numpy(weights))
+
+
 def test_inputs_targets_and_flags_are_mixed_by_the_same_draw() -> None:
     eye = np.eye(6, dtype=np.float32)
     segments = np.zeros((6, 4, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None]
-    batch = Batch(segments, eye, np.arange(6, dtype=np.float32))
+    batch = Batch(segments, eye, np.arange(6, dtype=np.float32), np.ones(6, np.float32))
     recipe = recipe_with(mixup_alpha=0.4)
-    x, targets, unverified = mixup(
+    x, targets, unverified, weights = mixup(
         batch, logmel_input(), recipe, device="cpu", rng=rng_for(3, "mixup")
     )
     mix = draw_mix(6, recipe, rng_for(3, "mixup"))
@@ -45,14 +55,16 @@ def test_inputs_targets_and_flags_are_mixed_by_the_same_draw() -> None:
     torch.testing.assert_close(targets, mix(torch.from_numpy(eye)))
     torch.testing.assert_close(unverified, mix(torch.arange(6.0)))
     torch.testing.assert_close(x[:, 0, 0], unverified)
+    assert weights.tolist() == [1.0] * 6  # to the last bit, whatever the shares are
     assert not torch.equal(unverified, torch.arange(6.0))
 
 
 def test_a_batch_that_is_not_mixed_stays_as_it_is() -> None:
     segments = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
-    batch = Batch(segments, np.eye(2, dtype=np.float32), np.array([0, 1], np.float32))
+    flags = np.array([0, 1], np.float32)
+    batch = Batch(segments, np.eye(2, dtype=np.float32), flags, np.ones(2, np.float32))
     recipe = recipe_with(mixup_alpha=0.0)
-    x, targets, unverified = mixup(batch, logmel_input(), recipe, device="cpu", rng=rng_for(0))
+    x, targets, unverified, _ = mixup(batch, logmel_input(), recipe, device="cpu", rng=rng_for(0))
     torch.testing.assert_close(x, torch.from_numpy(segments))
     torch.testing.assert_close(targets, torch.eye(2))
     assert unverified.tolist() == [0, 1]
@@ -89,9 +101,10 @@ def test_a_waveform_mix_of_stored_log_mel_reaches_the_network_standardised() -> 
     raw = input_.raw(segments, "cpu")
     themselves = input_.standardise(input_.mix(raw, mix_of(1.0, [1, 0]), "waveform"))
     torch.testing.assert_close(themselves, input_.tensor(segments, "cpu"))
-    batch = Batch(segments, np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    flags, weights = np.zeros(2, np.float32), np.ones(2, np.float32)
+    batch = Batch(segments, np.eye(2, dtype=np.float32), flags, weights)
     recipe = recipe_with(mixup_alpha=0.4, mixup_at="waveform")
-    x, _, _ = mixup(batch, input_, recipe, device="cpu", rng=rng_for(1, "mixup"))
+    x, *_ = mixup(batch, input_, recipe, device="cpu", rng=rng_for(1, "mixup"))
     mix = draw_mix(2, recipe, rng_for(1, "mixup"))
     assert mix is not None
     assert 0.05 < mix.share < 0.95
@@ -167,9 +180,10 @@ def test_the_share_is_drawn_from_beta_of_alpha_and_alpha(alpha: float, draw: str
 
 def test_drawn_by_clip_targets_and_flags_have_the_share_of_their_clip() -> None:
     segments = np.zeros((6, 4, 3), np.float32) + np.arange(6, dtype=np.float32)[:, None, None]
-    batch = Batch(segments, np.eye(6, dtype=np.float32), np.arange(6, dtype=np.float32))
+    flags = np.arange(6, dtype=np.float32)
+    batch = Batch(segments, np.eye(6, dtype=np.float32), flags, np.ones(6, np.float32))
     recipe = recipe_with(mixup_alpha=1.0, mixup_draw="clip")
-    x, targets, unverified = mixup(batch, logmel_input(), recipe, device="cpu", rng=rng_for(3))
+    x, targets, unverified, _ = mixup(batch, logmel_input(), recipe, device="cpu", rng=rng_for(3))
     torch.testing.assert_close(targets @ torch.arange(6.0), unverified)
     torch.testing.assert_close(x[:, 0, 0], unverified)
     assert not torch.equal(unverified, torch.arange(6.0))
