@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 from tqdm import tqdm
 
 from earmark.workers import Pool
@@ -76,7 +77,7 @@ def one_thread() -> Iterator[None]:
     """Let the libraries that are loaded compute with one thread until the block ends."""
     torch = sys.modules.get("torch")
     n_torch = torch.get_num_threads() if torch else 1
-    with threadpool_limits(limits=1):
+    with _libraries(len(sys.modules)).limit(limits=1):
         if torch:
             torch.set_num_threads(1)
         try:
@@ -84,6 +85,15 @@ def one_thread() -> Iterator[None]:
         finally:
             if torch:
                 torch.set_num_threads(n_torch)
+
+
+@lru_cache(maxsize=1)
+def _libraries(n_modules: int) -> ThreadpoolController:  # noqa: ARG001
+    """The BLAS and OpenMP libraries that are loaded: found anew where modules have come since.
+
+    To look for them takes longer than a short clip.
+    """
+    return ThreadpoolController()
 
 
 def die_with_parent() -> None:
