@@ -41,6 +41,9 @@ features:
   patches: {type: patches}
   backbone: {type: mn, width: 0.4, weights: mn.safetensors}
 fusion: {audio: wave44k, spec: logmel}
+rounds: []
+label_rounds: {feature: logmel, model: dense, doubt_weight: 0.3}
+student: {}
 model: {optimizer: adam, seed: 1}
 finetune: {optimizer: adam, seed: 1}
 models:
@@ -418,6 +421,7 @@ def test_excluded_modules_and_registries_are_there():
 
 
 def test_a_stage_that_looks_into_a_registry_says_what_it_reads_there(world):
+    world.params["student"] = {"logmel": {"network": {"name": "densenet"}}}
     code = Code(world.root, world.params, version_of=lambda _: "1")
     for key in code.keys:
         for home in REGISTRIES.values():
