@@ -21,7 +21,8 @@ from earmark.sound import sox
 VERSIONS = {"torch": "2.11.0", "numpy": "2.4.6", "sox": "14.4.2"}
 
 OTHERS = ["demo", "decode", "trim", "split", "class_mixing", "features", "finetune", "embed"]
-OTHERS += ["predict", "plan", "ensemble", "evaluate", "audit_sound", "audit"]
+OTHERS += ["predict", "plan", "ensemble", "evaluate", "audit_sound", "audit", "student"]
+OTHERS += ["check_labels", "decide_labels"]
 
 TREE = {
     "earmark/__init__.py": '"""The library."""\n',
@@ -77,6 +78,7 @@ PARAMS = {
     "models": {
         "logmel": {"one": {"network": {"name": "small"}}, "two": {"network": {"name": "large"}}}
     },
+    "label_rounds": {"feature": "logmel", "model": "none"},
 }
 
 
