@@ -201,6 +201,29 @@ def test_stage_code_depends_on_all_sources_and_no_other_stage_on_any():
         assert deps == ({"earmark", "stages"} if name == "code" else set()), name
 
 
+class Asked(dict[str, Any]):
+    """Params that remember which of their sections somebody asked for."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self.sections: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.sections.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.sections.add(key)
+        return super().get(key, default)
+
+
+def test_stage_code_tracks_the_sections_that_keys_are_made_of():
+    params = Asked(read_yaml(ROOT / "params.yaml"))
+    assert Code(ROOT, params, version_of=lambda _: "1").keys
+    tracked = {place.split(".")[0] for place in dvc_stages()["code"]["params"]}
+    assert params.sections - tracked == set()  # fusion is asked for where a model needs it
+
+
 SAMPLE = {"model": "M", "extractor": "E", "fold": "F", "feature": "K", "corpus": "C", "round": "i"}
 
 
