@@ -86,7 +86,7 @@ def test_a_round_trains_on_the_labels_as_the_one_before_left_them(layout: Layout
     is_chosen = folds["clip"] == chosen["clip"]
     write_table(layout.folds, folds.assign(label=folds["label"].where(~is_chosen, other)))
     begin_rounds(layout, ["i"], ["0"])
-    assert answers_of(layout, params) == corrected  # as if the corpus had said so
+    assert answers_of(layout, params) == corrected  # as if the corpus had it so
 
 
 def test_the_last_round_reaches_the_trainings_of_members_but_not_what_they_are_scored_on(
