@@ -125,18 +125,10 @@ def plan(
     chosen = _chosen(names)
     if not root:
         raise UserError(f"{RECIPES}: say where recordings are with --root DIR [--table FILE]")
-    params = read_yaml(layout.root / "profiles" / f"{BASE_PROFILE}.yaml")
-    overlay(params, read_yaml(layout.root / "profiles" / f"{PROFILE}.yaml"))
-    overlay(params, corpus_settings(layout, params, root=root, table=csv, cwd=cwd))
-    folder = (cwd / Path(root).expanduser()).resolve()
-    params["corpus"]["root"] = str(folder)  # an experiment runs in a folder of its own
-    fit_sample_rate(params, folder)
-    folds = list(params["folds"])
-    params["folds"] = folds if confirm else folds[:N_FOLDS]
-    params["evaluate"]["n_resamples"] = 10  # no row shows what they are for
-    entry = params["models"][GROUP][NETWORK]
-    params["model"] |= entry["training"]
-    entry["training"] = {}
+    params = _base(layout, root=root, csv=csv, cwd=cwd)
+    folder = Path(params["corpus"]["root"]).name
+    if not confirm:
+        params["folds"] = params["folds"][:N_FOLDS]
     for change in [*(SMALL if small else ()), *changes]:  # one by one: the wrong one is named
         params = composed(params, [change])
     settings = {lever.name: lever.settings_on(params) for lever in chosen}
@@ -164,10 +156,24 @@ def plan(
         is_small=small,
         is_confirming=confirm,
         is_part=bool(names),
-        command=_command(
-            folder.name, csv, small=small, confirm=confirm, names=names, changes=changes
-        ),
+        command=_command(folder, csv, small=small, confirm=confirm, names=names, changes=changes),
     )
+
+
+def _base(layout: Layout, *, root: str, csv: str, cwd: Path) -> dict[str, Any]:
+    """The params of the profile on a folder of recordings, with the recipe under `model`."""
+    params: dict[str, Any] = read_yaml(layout.root / "profiles" / f"{BASE_PROFILE}.yaml")
+    overlay(params, read_yaml(layout.root / "profiles" / f"{PROFILE}.yaml"))
+    overlay(params, corpus_settings(layout, params, root=root, table=csv, cwd=cwd))
+    folder = (cwd / Path(root).expanduser()).resolve()
+    params["corpus"]["root"] = str(folder)  # an experiment runs in a folder of its own
+    fit_sample_rate(params, folder)
+    params["folds"] = list(params["folds"])
+    params["evaluate"]["n_resamples"] = 10  # no row shows what they are for
+    entry = params["models"][GROUP][NETWORK]
+    params["model"] |= entry["training"]
+    entry["training"] = {}
+    return params
 
 
 def measure(
