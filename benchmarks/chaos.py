@@ -86,10 +86,7 @@ def _disturbed(clone: Clone, rng: np.random.Generator, seconds: float) -> str:
         process.communicate(timeout=60 + 6 * clone.seconds)
     except subprocess.TimeoutExpired:
         raise Lost(f"{description}: the run hangs") from None
-    deadline = time.monotonic() + SECONDS_TO_END
-    while clone.processes() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if others := clone.processes():
+    if others := clone.left(SECONDS_TO_END):
         names = ", ".join(f"{p.pid} {' '.join(p.cmdline()[:4])}" for p in others)
         raise Lost(f"{description}: processes are left: {names}")
     return f"{description} after {delay:.1f} s" if description else ""

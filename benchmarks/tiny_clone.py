@@ -110,6 +110,13 @@ class Clone:
                     found.append(process)
         return found
 
+    def left(self, seconds: float) -> list[psutil.Process]:
+        """What has not ended after `seconds`: a killed process takes a while to be gone."""
+        deadline = time.monotonic() + seconds
+        while (others := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return others
+
     def target(self, name: str, dvc: int) -> psutil.Process | None:
         """DVC itself, a stage, or a process that a stage started, if there is one now."""
         try:

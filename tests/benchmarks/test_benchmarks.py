@@ -124,4 +124,4 @@ def test_a_signal_finds_stages_and_workers_and_whatever_goes_on_is_seen(clone: C
             with suppress(psutil.NoSuchProcess):
                 one.kill()
         process.communicate(timeout=90)
-    assert not clone.processes()
+    assert not clone.left(90)
