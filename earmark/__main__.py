@@ -14,6 +14,7 @@ import earmark.interrupts  # first, for Ctrl-C while the others are imported # n
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.exits import clean_exit
+from earmark.inference.commands import Recordings, export, predict
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
@@ -22,11 +23,11 @@ from earmark.wording import printable
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
-# One file that cannot be read does not stop the others.
-_RECORDINGS = typer.Argument(help="Recordings, or folders of them.", readable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
+for command in (predict, export):
+    app.command()(command)
 
 
 @app.command()
@@ -161,51 +162,6 @@ def download(
 
 
 @app.command()
-def predict(
-    files: Annotated[list[Path], _RECORDINGS],
-    top: Annotated[int, typer.Option(min=1, help="How many tags to name.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One json object a line.")] = False,
-    student: Annotated[
-        bool, typer.Option("--student", help="By the student alone, in a fraction of the time.")
-    ] = False,
-) -> None:
-    """Tag recordings with the trained ensemble, and say how confident it is.
-
-    The answer comes first, the next likely tags after a bar. Probabilities are tempered on clips
-    that no network had seen; how well they are calibrated comes first. Below
-    evaluate.rejection_threshold the answer is "unknown".
-    """
-    from earmark.processes import set_up_process
-
-    layout = Layout.here()
-    params = load_params(layout.params)
-    set_up_process(threads=params.runtime.threads)  # before torch is imported
-    from earmark.inference.predict import load_ensemble, load_student, recordings, unusable_line
-    from earmark.sound.unusable import UnusableAudio
-
-    load = load_student if student else load_ensemble
-    ensemble = load(params.runtime, layout)
-    typer.echo(f"probabilities: {ensemble.calibration()}", err=True)
-    paths, problems = recordings(files)
-    unusable = len(problems)
-    for problem in problems:
-        typer.echo(printable(problem), err=True)
-    for path in paths:
-        try:
-            prediction = ensemble.tag(path)
-        except UnusableAudio as error:
-            unusable += 1
-            typer.echo(unusable_line(path, error), err=True)
-            continue
-        as_text = (
-            json.dumps(prediction.to_json(top)) if as_json else printable(prediction.line(top))
-        )
-        typer.echo(as_text)
-    if unusable:
-        raise UserError(f"{unusable} of the recordings could not be used; see above")
-
-
-@app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="Published weights; `download` has them.")],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
@@ -237,7 +193,7 @@ def verify_weights(
 
 @app.command()
 def embed(
-    files: Annotated[list[Path], _RECORDINGS],
+    files: Recordings,
     weights: Annotated[Path, typer.Option(help="VGGish's, as `convert` writes them.")],
     out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")],
     pca: Annotated[Path | None, typer.Option(help="Post-process to uint8 with these.")] = None,
@@ -245,7 +201,7 @@ def embed(
 ) -> None:
     """Embed recordings with VGGish: 128 values for each 0.96 s."""
     from earmark.inference.embed import Embedder, as_table
-    from earmark.inference.predict import recordings, unusable_line
+    from earmark.inference.recordings import recordings, unusable_line
     from earmark.sound.recordings import name_of
     from earmark.sound.unusable import UnusableAudio
     from earmark.store import write_table

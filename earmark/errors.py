@@ -16,12 +16,26 @@ class UserError(Exception):
     """A problem in params.yaml, the corpus or the machine that the user can fix.
 
     `problems` holds all problems found, one line each: where it is, what is wrong, how to fix it.
-    What a terminal would obey in a name is written out.
+    What a terminal would obey in a name is written out. A command ends with `exit_code`.
     """
+
+    exit_code = 1
 
     def __init__(self, *problems: str) -> None:
         self.problems = tuple(printable(problem, keep="\n\t") for problem in problems)
         super().__init__("\n".join(self.problems))
+
+
+class WrongUse(UserError):  # noqa: N818 -- it says what the user did
+    """Arguments that do not fit one another, or name what is not there."""
+
+    exit_code = 2
+
+
+class SomeFailed(UserError):  # noqa: N818 -- it says how far a command came
+    """Some of many items failed, each of which was named; the others are done."""
+
+    exit_code = 3
 
 
 def how_it_ended(code: int) -> str:

@@ -48,7 +48,8 @@ def clean_exit(title: str = "", *, lower: str = "runtime.workers") -> Iterator[N
         lower: the key of params.yaml that takes less memory if it is lower.
 
     Raises:
-        SystemExit: 1 with the problems on stderr; 130 after Ctrl-C, 141 if nobody reads the output.
+        SystemExit: 1, or the `exit_code` of a UserError, with the problems on stderr; 130 after
+            Ctrl-C, 141 if nobody reads the output.
     """
     _prepare_streams()
     _prepare_collector()
@@ -64,7 +65,11 @@ def clean_exit(title: str = "", *, lower: str = "runtime.workers") -> Iterator[N
             raise
         sys.stdout.flush()  # here a full disk or a closed pipe can still be told
     except UserError as error:
-        sys.exit("\n".join(prefix + problem for problem in error.problems))
+        text = "\n".join(prefix + problem for problem in error.problems)
+        if error.exit_code == 1:
+            sys.exit(text)
+        print(text, file=sys.stderr)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print(f"{prefix}stopped; run it again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)

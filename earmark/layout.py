@@ -99,6 +99,11 @@ class Layout:
         return self.data / "ensemble"
 
     @property
+    def timeline(self) -> Path:
+        """What was predicted for segments of validation clips, and the estimator fitted on it."""
+        return self.data / "timeline"
+
+    @property
     def report(self) -> Path:
         return self.data / "report"
 

@@ -172,7 +172,7 @@ def model(network: str) -> dict[str, Any]:
 NOTHING: set[str] = set()
 TRAIN, PREDICT = {"train_*"}, {"predict_*"}
 TRAINED = {*TRAIN, "finetune@*"}
-USES_NETWORKS = {*TRAINED, *PREDICT, "embed@*"}
+USES_NETWORKS = {*TRAINED, *PREDICT, "embed@*", "timeline"}
 USES_BACKBONES = {*USES_NETWORKS, "features@backbone"}
 USES_SOX = {"augment"}
 USES_TORCH = {*USES_NETWORKS, "features@*"}
@@ -213,7 +213,7 @@ TABLE = [
     Row(
         "a network with its entry and a model",
         both(NEW_NETWORK, entry("new"), set_param("models.logmel.fresh", model("new"))),
-        {"train_logmel@fresh", "predict_logmel@fresh", "plan"},
+        {"train_logmel@fresh", "predict_logmel@fresh", "plan", "timeline"},
     ),
     Row(
         "a model of a network that is there",
@@ -223,21 +223,26 @@ TABLE = [
     Row(
         "a changed network",
         append("earmark/networks/densenet.py"),
-        {f"{s}@{m}" for s in ("train_*", "predict_*") for m in ("dense", "dense_mfcc")},
+        {f"{s}@{m}" for s in ("train_*", "predict_*") for m in ("dense", "dense_mfcc")}
+        | {"timeline"},
     ),
     Row(
         "a network of backbones",
         append("earmark/networks/fusion_cnn.py"),
-        {f"{s}@joint*" for s in ("train_*", "predict_*")},
+        {f"{s}@joint*" for s in ("train_*", "predict_*")} | {"timeline"},
     ),
     Row("what all networks share", append("earmark/networks/layers.py"), USES_BACKBONES),
     Row(
         "the network of a backbone",
         append("earmark/networks/mobilenet.py"),
-        {"features@backbone", "*_backbone@head"},
+        {"features@backbone", "*_backbone@head", "timeline"},
     ),
     Row("a network in no model", append("earmark/networks/lstm.py"), NOTHING),
-    Row("the extractors' network", append("earmark/networks/vggish.py"), {"finetune@*", "embed@*"}),
+    Row(
+        "the extractors' network",
+        append("earmark/networks/vggish.py"),
+        {"finetune@*", "embed@*", "timeline"},
+    ),
     Row("the optimiser", append("earmark/training/optimizers.py"), TRAINED),
     Row("the losses", append("earmark/training/losses.py"), TRAINED),
     Row("the loop", append("earmark/training/loop.py"), TRAINED),
@@ -278,7 +283,7 @@ TABLE = [
     Row(
         "a type of feature",
         append("earmark/features/waveform.py"),
-        {"features@wave*"}
+        {"features@wave*", "timeline"}
         | {f"{s}_{g}@*" for s in ("train", "predict") for g in ("wave44k", "wave16k", "fusion")},
     ),
     Row(
@@ -326,13 +331,13 @@ TABLE = [
     Row(
         "a user's own network and its model",
         set_param("models.logmel.own", model("extensions.own:Own")),
-        {"train_logmel@own", "predict_logmel@own", "plan"},
+        {"train_logmel@own", "predict_logmel@own", "plan", "timeline"},
         before=OWN_NETWORK,
     ),
     Row(
         "a change of a user's own network",
         append("extensions/own.py"),
-        {"train_logmel@own", "predict_logmel@own"},
+        {"train_logmel@own", "predict_logmel@own", "timeline"},
         before=both(OWN_NETWORK, set_param("models.logmel.own", model("extensions.own:Own"))),
     ),
 ]

@@ -19,7 +19,7 @@ DECLARATIONS = ("__init__", "section", "preparation", "models", "recipe", "scori
 
 # No output can depend on these: they are neither digested nor followed.
 EXCLUDED = {
-    "earmark/__init__.py": "a docstring",
+    "earmark/__init__.py": "what `import earmark` offers; nothing of ours goes through it",
     "earmark/errors.py": "messages alone",
     "earmark/layout.py": "where artifacts lie, not what they hold",
     **dict.fromkeys(
@@ -48,7 +48,8 @@ REGISTRIES = {
     FEATURE_TYPES: "earmark/features/__init__.py",
     ADAPTERS: "earmark/corpora/adapters/__init__.py",
 }
-# One key each; so have `audit`, which reads through the adapter, and `student`, with its network.
+# One key each; so have `audit`, which reads through the adapter, `student`, with its network, and
+# `timeline`, with all networks.
 PLAIN_STAGES = ["demo", "trim", "split", "class_mixing", "plan", "ensemble", "evaluate"]
 PLAIN_STAGES += ["audit_sound", "decide_labels"]
 PER_MODEL, PER_EXTRACTOR = ("train", "predict"), ("finetune", "embed")
@@ -203,15 +204,19 @@ class Code:
         yield from (Key("augment", effect) for effect in params["augment"])
         for name in params["features"]:
             yield Key("features", name, frozenset({self._feature(name)}))
+        every: set[str] = set()
         for name, extractor in params["extractors"].items():
             entries = frozenset({self._network(extractor), self._feature("patches")})
+            every |= entries
             yield from (Key(stage, name, entries) for stage in PER_EXTRACTOR)
         for group, models in params["models"].items():
             for name, model in models.items():
                 entries = frozenset(self._entries_of_model(group, name, model))
+                every |= entries
                 yield from (Key(stage, name, entries) for stage in PER_MODEL)
                 if [group, name] == [params["label_rounds"][key] for key in ("feature", "model")]:
                     yield Key(CHECK, name, entries)
+        yield Key("timeline", entries=frozenset(every))
 
     def _entries_of_student(self) -> Iterator[str]:
         for feature, student in self.params.get("student", {}).items():

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from earmark.inference.predict import Ensemble, load_ensemble
+from earmark.inference.recording_tagger import RecordingTagger
+from earmark.inference.workspace import load_ensemble
 from earmark.layout import Layout
 from earmark.params.reading import load_params
 
 
-class RecordingTagger:
+class TableTagger:
     """Tags the recordings of a table."""
 
-    def __init__(self, ensemble: Ensemble) -> None:
-        self._ensemble = ensemble
+    def __init__(self, tagger: RecordingTagger) -> None:
+        self._tagger = tagger
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
         """Tag recordings as `python -m earmark predict` does.
@@ -33,12 +34,12 @@ class RecordingTagger:
         """
         rows = []
         for path in table["path"]:
-            prediction = self._ensemble.tag(Path(path))
+            prediction = self._tagger.tag(Path(path))
             rows.append(dict(zip(prediction.tags, prediction.probabilities, strict=True)))
-        return pd.DataFrame(rows, columns=self._ensemble.metadata["tags"])
+        return pd.DataFrame(rows, columns=self._tagger.tags)
 
 
-def _load_pyfunc(folder: str) -> RecordingTagger:
+def _load_pyfunc(folder: str) -> TableTagger:
     """What MLflow calls, by this name."""
     layout = Layout(Path(folder))
-    return RecordingTagger(load_ensemble(load_params(layout.params).runtime, layout))
+    return TableTagger(load_ensemble(load_params(layout.params).runtime, layout))

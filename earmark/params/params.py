@@ -18,7 +18,7 @@ from earmark.params.preparation import (
     Trim,
 )
 from earmark.params.recipe import ModelRecipe, Recipe
-from earmark.params.scoring import Ensemble, Evaluate, Inference
+from earmark.params.scoring import Ensemble, Evaluate, Inference, Timeline
 from earmark.params.section import FilledText, Name, Section, Seed
 
 # Official folds may have any number, such as a year.
@@ -55,6 +55,7 @@ class Params(Section):
     inference: Inference
     ensemble: Ensemble
     student: dict[Name, Student]
+    timeline: Timeline
     evaluate: Evaluate
 
     @property

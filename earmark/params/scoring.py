@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from earmark.params.section import Count, FilledText, Section, Share, Text
+from earmark.params.section import Count, FilledText, Section, SegmentSeconds, Share, Text
 
 # They are divided by their sum, so that no weight has to be large.
 MemberWeight = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -41,6 +41,13 @@ class Ensemble(Section):
 
     fold_mean: Literal["arithmetic", "geometric"]
     weights: Literal["learned", "equal"] | dict[Text, MemberWeight]
+
+
+class Timeline(Section):
+    """The segments of a timeline: their length, and from the start of one to that of the next."""
+
+    window_seconds: SegmentSeconds
+    hop_seconds: SegmentSeconds
 
 
 class Evaluate(Section):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earmark.sound.samples import Float32, Int16, as_float
 from earmark.spool import IN_MEMORY, FileRows, Scratch, Spool, blocks_of
@@ -90,6 +91,23 @@ def trim_ends(
     Raises:
         ValueError: an empty waveform, or frames whose half is no multiple of the hop.
     """
+    loud = loud_frames(waveform, top_db=top_db, frame_length=frame_length, hop_length=hop_length)
+    if not len(loud):  # only where top_db is not positive
+        return Ends(0, 0)
+    return Ends(int(loud[0]), min(len(waveform), int(loud[-1]) + hop_length))
+
+
+def loud_frames(
+    waveform: Float32 | Int16, *, top_db: float, frame_length: int = 2048, hop_length: int = 512
+) -> NDArray[np.int64]:
+    """The samples `(L,)` at which the frames within `top_db` of the loudest are centred, in order.
+
+    Args:
+        waveform: (T,), T at least 1; int16 is measured as its float32 counterpart.
+
+    Raises:
+        ValueError: an empty waveform, or frames whose half is no multiple of the hop.
+    """
     if frame_length % (2 * hop_length):
         raise ValueError(
             f"half of frame_length {frame_length} must be a multiple of hop_length {hop_length}"
@@ -98,9 +116,7 @@ def trim_ends(
         raise ValueError(f"expected a waveform of shape (T,), T > 0, got {waveform.shape}")
     power = _frame_powers(waveform, frame_length, hop_length)  # (N,)
     loud = np.flatnonzero(_level_db(power) - _level_db(power.max()) > -top_db)
-    if not len(loud):  # only where top_db is not positive
-        return Ends(0, 0)
-    return Ends(int(loud[0]) * hop_length, min(len(waveform), (int(loud[-1]) + 1) * hop_length))
+    return loud.astype(np.int64) * hop_length
 
 
 def peak_normalise(waveform: AnyWaveform) -> AnyWaveform:

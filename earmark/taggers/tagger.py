@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 from earmark.errors import UserError, reading
 from earmark.networks import Network, build
 from earmark.spool import release
-from earmark.store import read_json, write_json
+from earmark.store import Record, read_json, write_json
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input
 from earmark.weights import save_tensors, sha256_of
 from earmark.whole_files import whole_folder
 
 FORMAT = 4
+DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 _BATCHES_HELD = 16  # of a long clip, before the memory of its mapped rows is given back
 
 
@@ -164,10 +165,10 @@ class Tagger:
             UserError: the files cannot be written, as when the disk is full.
         """
         with whole_folder(folder) as part:
-            save_tensors(part / "weights.safetensors", self.network.state_dict())
+            save_tensors(part / WEIGHTS, self.network.state_dict())
             description = {
                 "format": FORMAT,
-                "weights_sha256": sha256_of(part / "weights.safetensors"),
+                "weights_sha256": sha256_of(part / WEIGHTS),
                 "network": {"name": self.network_name, **self.network_options},
                 "tags": self.tags,
                 "aux_labels": self.aux_labels,
@@ -175,7 +176,7 @@ class Tagger:
                 "input": asdict(self.input),
                 **metadata,
             }
-            write_json(part / "model.json", description)
+            write_json(part / DESCRIPTION, description)
 
     @classmethod
     def load(cls, folder: Path, device: Device) -> "Tagger":
@@ -186,12 +187,8 @@ class Tagger:
             DamagedError: a file of it is cut short, or does not fit the other; any byte of the
                 weights is another one.
         """
-        path, weights = folder / "model.json", folder / "weights.safetensors"
-        metadata = read_json(path)
-        if metadata["format"] != FORMAT:
-            age = "an older" if metadata["format"] in range(FORMAT) else "another"
-            formats = f"format {metadata['format']}, not {FORMAT}"
-            raise UserError(f"{folder}: made by {age} earmark ({formats}); run `dvc repro`")
+        path, weights = folder / DESCRIPTION, folder / WEIGHTS
+        metadata = read_description(folder)
         with reading(path):
             options = dict(metadata["network"])
             tagger = cls.new(
@@ -208,6 +205,21 @@ class Tagger:
             tagger.network.load_state_dict(load_file(weights))
         device.place(tagger.network)
         return replace(tagger, metadata=metadata)
+
+
+def read_description(folder: Path) -> Record:
+    """What `Tagger.save` wrote of a tagger beside its weights.
+
+    Raises:
+        UserError: another version of earmark wrote it.
+        DamagedError: it is cut short.
+    """
+    metadata = read_json(folder / DESCRIPTION)
+    if metadata["format"] != FORMAT:
+        age = "an older" if metadata["format"] in range(FORMAT) else "another"
+        formats = f"format {metadata['format']}, not {FORMAT}"
+        raise UserError(f"{folder}: made by {age} earmark ({formats}); run `dvc repro`")
+    return metadata
 
 
 def _input_of(metadata: dict[str, Any]) -> Input:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from earmark.evaluation.temperature import temper
-from earmark.inference.predict import load_ensemble
+from earmark.inference.workspace import load_ensemble
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml

@@ -1,12 +1,13 @@
 """What reads embeddings in a fold reads those of the fold's own extractor."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from earmark.inference.predict import Ensemble
+from earmark.inference.recording_tagger import RecordingTagger
 from earmark.layout import Layout
-from earmark.store import Store, read_table, write_json, write_table
+from earmark.store import Store, read_table, write_table
 from stages import embed, finetune, predict, train
 from tests.training.test_run import tiny_params, write_features
 
@@ -28,7 +29,6 @@ def test_a_fold_needs_nothing_of_another_folds_extractor(
     predict.run(params, layout, "embedding", "attention", "1", "vggish")
     assert not (layout.root / "models" / "vggish" / "0").exists()
 
-    write_json(layout.plan, {"members": {"attention-vggish": "embedding"}, "folds": ["1"]})
-    ensemble = Ensemble(params.runtime, layout)
-    vars(ensemble)["metadata"] = {"weights": {"attention-vggish": 1.0}}
+    rules = SimpleNamespace(members={"attention-vggish": ["1"]})
+    ensemble = RecordingTagger(rules, layout.model, params.runtime, tmp_path, digest="")
     assert ensemble.networks["attention-vggish"]["1"][1] is not None

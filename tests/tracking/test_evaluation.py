@@ -13,7 +13,7 @@ import soundfile
 import torch
 from mlflow import MlflowClient
 
-from earmark.inference.predict import load_ensemble
+from earmark.inference.workspace import load_ensemble
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json

@@ -1,0 +1,126 @@
+"""A recording as segments of equal length, each of which is tagged as a clip of its own.
+
+Shapes: T samples, L loud frames, S segments, K tags.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.ensemble.combining import combine, mean_over_folds
+from earmark.ensemble.crops import mean_over_crops
+from earmark.ensemble.rules import Rules, Windows
+from earmark.ensemble.tagging import BATCH
+from earmark.sound.samples import Int16
+from earmark.sound.trimming import loud_frames, peak_normalise
+from earmark.taggers.device import Device
+from earmark.taggers.rows import WaveformFeatures, rows_read
+from earmark.taggers.tagger import Tagger
+
+Floats = NDArray[np.floating[Any]]
+# Member -> fold -> its network, and the extractor that it reads embeddings of.
+Networks = Mapping[str, Mapping[str, tuple[Tagger, Tagger | None]]]
+
+_CHUNK_SECONDS = 120.0  # of segments whose features are in memory together
+
+
+class Segment(NamedTuple):
+    """A part waveform[start:end] of a recording."""
+
+    start: int
+    end: int
+
+
+def segments_of(n_samples: int, windows: Windows, *, sample_rate: int) -> list[Segment]:
+    """Cut a recording into segments of one length; one begins at every hop.
+
+    The last one ends with the recording, so it may begin less than a hop after the one before. A
+    recording that is no longer than the window is one segment.
+
+    >>> windows = Windows(window_seconds=3.0, hop_seconds=2.0)
+    >>> [tuple(segment) for segment in segments_of(8, windows, sample_rate=1)]
+    [(0, 3), (2, 5), (4, 7), (5, 8)]
+    """
+    window, hop = windows.samples(sample_rate)
+    last = max(0, n_samples - window)
+    return [
+        Segment(start, min(start + window, n_samples)) for start in [*range(0, last, hop), last]
+    ]
+
+
+def with_sound(waveform: Int16, segments: Sequence[Segment], *, top_db: float) -> list[bool]:
+    """Whether something is to be heard in each segment of a recording `(T,)`.
+
+    By the rule that trims clips: a frame counts that is within `top_db` of the loudest one. In a
+    recording of silence all segments do.
+    """
+    loud = loud_frames(waveform, top_db=top_db)  # (L,)
+    ends = [(segment.start, segment.end) for segment in segments]
+    first, last = np.searchsorted(loud, np.array(ends, dtype=np.int64).reshape(-1, 2)).T
+    is_loud: list[bool] = (first < last).tolist()
+    return is_loud
+
+
+def prepared_segment(waveform: Int16, segment: Segment, preparation: Mapping[str, Any]) -> Int16:
+    """The samples of a segment, as loud as a clip is made; its ends are not trimmed."""
+    samples = np.array(waveform[segment.start : segment.end])
+    return peak_normalise(samples) if preparation["trim"]["normalise"] else samples
+
+
+def tag_segments(
+    networks: Networks,
+    waveform: Int16,
+    segments: Sequence[Segment],
+    rules: Rules,
+    device: Device,
+) -> Iterator[Floats]:
+    """Yield what the networks together give for segments `(S, K)`, some of them at a time.
+
+    Every network gives the mean over the crops that cover a segment, whatever its aggregation of
+    clips: a rule that draws crops has little to draw from in a second or three.
+    """
+    if not segments:
+        return
+    longest = max(segment.end - segment.start for segment in segments)
+    n_at_once = max(1, int(_CHUNK_SECONDS * rules.sample_rate / longest))
+    for first in range(0, len(segments), n_at_once):
+        chosen = segments[first : first + n_at_once]
+        features = [
+            WaveformFeatures(prepared_segment(waveform, one, rules.preparation)) for one in chosen
+        ]
+        yield combined(networks, features, rules, device)
+
+
+def combined(
+    networks: Networks, features: Sequence[WaveformFeatures], rules: Rules, device: Device
+) -> Floats:
+    """The ensemble `(S, K)` of the mean over the covering crops of some waveforms."""
+    is_multi_label = rules.is_multi_label
+    members = {}
+    for member, folds in networks.items():
+        by_fold = {
+            fold: _mean_of_crops(tagger, extractor, features, device)
+            for fold, (tagger, extractor) in folds.items()
+        }
+        members[member] = mean_over_folds(
+            by_fold, fold_mean=rules.fold_mean, is_multi_label=is_multi_label
+        )
+    weights = {name: rules.weights[name] for name in members}
+    return combine(members, weights, is_multi_label=is_multi_label)
+
+
+def _mean_of_crops(
+    tagger: Tagger,
+    extractor: Tagger | None,
+    features: Sequence[WaveformFeatures],
+    device: Device,
+) -> Floats:
+    crops: list[Any] = []
+    starts = []
+    for one in features:
+        starts.append(len(crops))
+        crops += tagger.input.covering_segments(rows_read(one, tagger, extractor, device))
+    probabilities = tagger.clip_probabilities(crops, device, batch_size=BATCH)
+    return mean_over_crops(probabilities.astype(np.float64), np.array(starts, dtype=np.int64))

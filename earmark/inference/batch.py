@@ -1,0 +1,182 @@
+"""Tag many recordings into a table: going on after a break, with every failure told."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from earmark.csv_files import write_csv
+from earmark.errors import WrongUse
+from earmark.inference.journal import Journal
+from earmark.inference.recording_tagger import RecordingTagger
+from earmark.inference.recordings import unusable_line
+from earmark.inference.tables import LABELS, TABLES, Naming, Row, label_text, table_writer
+from earmark.processes import LINE_SECONDS, duration
+from earmark.sound.unusable import UnusableAudio
+from earmark.store import write_json
+from earmark.whole_files import whole_file
+
+logger = logging.getLogger(__name__)
+
+
+def refuse_output(out: Path, form: str, *, overwrite: bool) -> None:
+    """Refuse an output that could not be written in the end, before any work.
+
+    Raises:
+        WrongUse: its name does not say its form, it is in the way, or its folder is missing.
+    """
+    if form in LABELS:
+        if out.exists() and not out.is_dir():
+            raise WrongUse(f"{out}: is a file; name a folder for the labels of each recording")
+    elif out.suffix not in TABLES:
+        raise WrongUse(f"{out}: let the name end in {', '.join(TABLES)}, or pass --format")
+    elif out.exists() and not (overwrite or journal_of(out).exists()):
+        raise WrongUse(f"{out}: is there; name another file, or pass --overwrite")
+    if not out.absolute().parent.is_dir():
+        raise WrongUse(f"{out}: the folder {out.absolute().parent} is missing; make it")
+
+
+def journal_of(out: Path) -> Path:
+    """The file beside an output that says how far it is; a break may leave it after the output."""
+    return out.with_name(f"{out.name}.journal")
+
+
+def rows_of(
+    tagger: RecordingTagger, path: Path, settings: dict[str, Any], naming: Naming
+) -> tuple[list[Row], float]:
+    """The rows of the table for a recording, and its seconds; raises UnusableAudio."""
+    model = tagger.rules.name
+    if settings["timeline"]:
+        lengths = {key: settings[key] for key in ("window_seconds", "hop_seconds")}
+        timeline = tagger.timeline(path, **lengths)
+        return naming.of_timeline(timeline, model=model), timeline.seconds
+    prediction = tagger.tag(path)
+    return naming.of_clip(prediction, model=model), prediction.seconds
+
+
+def tag_into(
+    out: Path,
+    paths: list[Path],
+    tagger: RecordingTagger,
+    settings: dict[str, Any],
+    naming: Naming,
+    *,
+    form: str,
+    say: Callable[[str], None],
+) -> int:
+    """Tag recordings into `out`, beside it the settings and the recordings that failed.
+
+    What is done stands in a journal beside `out` until all is; the same call goes on after it.
+
+    Args:
+        out: a file of one of TABLES, or the folder for the label files of LABELS.
+        paths: recordings, each once.
+        settings: on which answers depend; `Naming` is made of them.
+        say: is given a line for each recording that failed.
+
+    Returns:
+        how many recordings failed.
+    """
+    with Journal(journal_of(out), settings) as journal:
+        left = [path for path in paths if not journal.is_done(path)]
+        if len(left) < len(paths):
+            say(f"{len(paths) - len(left)} of {len(paths)} recordings are done already")
+        speed = _Speed(len(left))
+        for path in left:
+            try:
+                rows, seconds = rows_of(tagger, path, settings, naming)
+            except UnusableAudio as error:
+                line = unusable_line(path, error)
+                say(line)
+                journal.add(path, {"error": {"reason": error.reason, "message": line}})
+                speed.add(0.0)
+                continue
+            journal.add(path, {"rows": rows})
+            speed.add(seconds)
+        speed.close()
+        errors = _write(out, journal, paths, form)
+    failed = out.with_name(f"{out.stem}.errors.csv")
+    if errors:
+        with whole_file(failed) as part:
+            write_csv(part, pd.DataFrame(errors))
+    else:
+        failed.unlink(missing_ok=True)
+    write_json(out.with_name(f"{out.name}.settings.json"), settings)
+    journal_of(out).unlink()
+    return len(errors)
+
+
+def _write(out: Path, journal: Journal, paths: list[Path], form: str) -> list[Row]:
+    """Write what the journal holds; returns the recordings that failed."""
+    errors: list[Row] = []
+    if form in LABELS:
+        out.mkdir(exist_ok=True)
+        names = label_names(paths)
+        for entry in journal.entries(paths):
+            if "error" in entry:
+                errors.append({"file": entry["path"], **entry["error"]})
+            else:
+                with whole_file(out / names[entry["path"]]) as part:
+                    part.write_text(label_text(entry["rows"], form), encoding="utf-8")
+        return errors
+    with whole_file(out) as part, table_writer(part, out.suffix) as write:
+        for entry in journal.entries(paths):
+            if "error" in entry:
+                errors.append({"file": entry["path"], **entry["error"]})
+            else:
+                write(entry["rows"])
+    return errors
+
+
+def label_names(paths: list[Path]) -> dict[str, str]:
+    """The label file of each recording, by its path; those of equal name get a number."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        name, number = f"{path.stem}.txt", 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{path.stem}-{number}.txt"
+        taken.add(name.lower())
+        names[str(path)] = name
+    return names
+
+
+class _Speed:
+    """Progress in files and hours of audio a minute: a bar, or lines in a log."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._n_done, self._hours = total, 0, 0.0
+        self._start = self._last = time.monotonic()
+        is_screen = sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc="predict", unit="file") if is_screen else None
+
+    def add(self, seconds: float) -> None:
+        self._n_done += 1
+        self._hours += seconds / 3600
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._rate(now))
+            self._bar.update()
+        elif now - self._last >= LINE_SECONDS and self._n_done < self._total:
+            self._last = now
+            left = (now - self._start) / self._n_done * (self._total - self._n_done)
+            done = f"{self._n_done} of {self._total} files"
+            logger.info("predict: %s, %s, %s left", done, self._rate(now), duration(left))
+
+    def _rate(self, now: float) -> str:
+        minutes = max(now - self._start, 1e-9) / 60
+        return f"{self._hours / minutes:.2f} h of audio a minute"
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        now = time.monotonic()
+        if self._n_done:
+            taken = duration(now - self._start)
+            logger.info("predict: %d files in %s, %s", self._n_done, taken, self._rate(now))

@@ -1,0 +1,260 @@
+"""The commands that use a trained tagger: `python -m earmark predict` and `export`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from earmark.errors import SomeFailed, WrongUse
+from earmark.layout import Layout
+from earmark.wording import printable
+
+if TYPE_CHECKING:
+    from earmark.inference.recording_tagger import RecordingTagger
+    from earmark.inference.tables import Naming
+
+# One file that cannot be read does not stop the others.
+Recordings = Annotated[
+    list[Path], typer.Argument(help="Recordings, or folders of them.", readable=False)
+]
+_SETTINGS_VERSION = 1
+_DEFAULTS: dict[str, Any] = {
+    "timeline": False, "window_seconds": None, "hop_seconds": None, "top": 3,
+    "threshold": None, "thresholds": None, "merge": False,
+}  # fmt: skip
+
+
+def predict(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings, or folders; an exported tagger first.", readable=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv, .jsonl or .parquet to write.")
+    ] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Tag segments, not the whole recording.")
+    ] = False,
+    window: Annotated[float | None, typer.Option(help="Seconds of a segment.")] = None,
+    hop: Annotated[float | None, typer.Option(help="Seconds from one to the next.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="How many tags to name; 3.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Answer all tags from here upwards.")
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(help="A csv with columns tag and threshold, instead.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Join equal neighbours.")] = False,
+    settings: Annotated[
+        Path | None, typer.Option(help="As OUTPUT.settings.json has them; options go first.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="audacity or raven: labels into the folder -o.")
+    ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One json object a line.")] = False,
+    student: Annotated[
+        bool, typer.Option("--student", help="By the student alone, in a fraction of the time.")
+    ] = False,
+) -> None:
+    """Tag recordings with the trained ensemble, or an exported tagger, and say how confident it is.
+
+    The answer comes first, the next likely tags after a bar. Probabilities are tempered on clips
+    that no network had seen; how well they are calibrated comes first. Below a rejection threshold
+    the answer is "unknown". With --timeline each segment has an answer.
+
+    Exit codes: 0; 3 where some recordings failed; 2 for wrong use; 1 for all else.
+    """
+    from earmark.inference.bundle_files import is_bundle
+    from earmark.inference.recordings import recordings
+
+    bundle, paths = (paths[0], paths[1:]) if is_bundle(paths[0]) else (None, paths)
+    if not paths:
+        raise WrongUse(f"{bundle}: is a tagger; name recordings or folders after it")
+    given = {
+        "timeline": timeline or None, "window_seconds": window, "hop_seconds": hop, "top": top,
+        "threshold": threshold, "thresholds": _read_thresholds(thresholds), "merge": merge or None,
+    }  # fmt: skip
+    chosen = _settings(settings, given)
+    if form not in ("", "audacity", "raven"):
+        raise WrongUse(f"--format {form}: there are audacity and raven")
+    if form and out is None:
+        raise WrongUse(f"--format {form}: name a folder for the labels by -o FOLDER")
+    if out is not None:
+        from earmark.inference.batch import refuse_output
+
+        refuse_output(out, form, overwrite=overwrite)
+    found, problems = recordings(paths)
+    for problem in problems:
+        typer.echo(printable(problem), err=True)
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise WrongUse("there is no recording to tag")
+    tagger = _tagger(bundle, student=student)
+    chosen |= {"tagger": tagger.digest, "table": _SETTINGS_VERSION}
+    if chosen["timeline"]:
+        windows = tagger.windows(chosen["window_seconds"], chosen["hop_seconds"])
+        chosen |= {"window_seconds": windows.window_seconds, "hop_seconds": windows.hop_seconds}
+    typer.echo(f"probabilities: {tagger.calibration(timeline=chosen['timeline'])}", err=True)
+    naming = _naming(chosen, tagger)
+    if out is None:
+        n_failed = _print_all(tagger, found, chosen, naming, as_json=as_json)
+    else:
+        from earmark.inference.batch import tag_into
+
+        n_failed = tag_into(
+            out,
+            found,
+            tagger,
+            chosen,
+            naming,
+            form=form,
+            say=lambda line: typer.echo(line, err=True),
+        )
+        typer.echo(f"{out}: {len(found) - n_failed} recordings", err=True)
+    if n_failed := n_failed + len(problems):
+        raise SomeFailed(f"{n_failed} of the recordings could not be used; see above")
+
+
+def _settings(path: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The defaults, over them what a file of settings has, over it the options."""
+    chosen = dict(_DEFAULTS)
+    if path is not None:
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WrongUse(f"--settings {path}: cannot be read ({error})") from None
+        if not isinstance(read, dict) or read.get("table") != _SETTINGS_VERSION:
+            raise WrongUse(
+                f"--settings {path}: not settings of this earmark; `predict -o` writes them"
+            )
+        chosen |= {key: read[key] for key in _DEFAULTS if key in read}
+    chosen |= {key: value for key, value in given.items() if value is not None}
+    if not chosen["timeline"]:
+        for key in ("window_seconds", "hop_seconds", "merge"):
+            if given[key] is not None:
+                raise WrongUse(f"--{key.split('_')[0]}: is of a timeline; add --timeline")
+    return chosen
+
+
+def _read_thresholds(path: Path | None) -> dict[str, float] | None:
+    if path is None:
+        return None
+    from earmark.store import read_table
+
+    table = read_table(path, "tag", "threshold", dtype=str)
+    try:
+        return {str(tag): float(value) for tag, value in table[["tag", "threshold"]].to_numpy()}
+    except ValueError as error:
+        raise WrongUse(f"--thresholds {path}: {error}; give numbers from 0 to 1") from None
+
+
+def _naming(settings: dict[str, Any], tagger: "RecordingTagger") -> "Naming":
+    from earmark.inference.tables import Naming
+
+    thresholds = settings["thresholds"]
+    if thresholds is not None and (unknown := sorted(set(thresholds) - set(tagger.tags))):
+        raise WrongUse(f"thresholds: {unknown[0]!r} is no tag of this tagger")
+    if settings["threshold"] is not None:
+        thresholds = dict.fromkeys(tagger.tags, settings["threshold"]) | (thresholds or {})
+    return Naming(top=settings["top"], thresholds=thresholds, merge=settings["merge"])
+
+
+def _tagger(bundle: Path | None, *, student: bool) -> "RecordingTagger":
+    """The exported tagger, or that of this workspace."""
+    from earmark.processes import set_up_process
+
+    if bundle is not None:
+        from earmark.inference.bundle_files import open_bundle
+
+        if student:
+            raise WrongUse(
+                "--student: an exported tagger is what it is; `export --student` makes one"
+            )
+        opened = open_bundle(bundle)
+        set_up_process(threads=opened.runtime.threads)  # before torch is imported
+        from earmark.inference.bundle import load
+
+        return load(opened)
+    layout = Layout.here()
+    if not layout.params.exists():
+        fix = "name an exported tagger first, or run this in the folder of dvc.yaml"
+        raise WrongUse(f"no params.yaml in {layout.root}; {fix}")
+    from earmark.params.reading import load_params
+
+    params = load_params(layout.params)
+    set_up_process(threads=params.runtime.threads)
+    from earmark.inference.workspace import load_ensemble, load_student
+
+    return (load_student if student else load_ensemble)(params.runtime, layout)
+
+
+def _print_all(
+    tagger: "RecordingTagger",
+    paths: list[Path],
+    settings: dict[str, Any],
+    naming: "Naming",
+    *,
+    as_json: bool,
+) -> int:
+    """Print what is answered for each recording; returns how many failed."""
+    from earmark.inference.batch import rows_of
+    from earmark.inference.recordings import unusable_line
+    from earmark.inference.tables import timeline_lines
+    from earmark.sound.unusable import UnusableAudio
+
+    n_failed = 0
+    for path in paths:
+        try:
+            if settings["timeline"] or naming.thresholds is not None:
+                rows, _ = rows_of(tagger, path, settings, naming)
+                lines = [json.dumps(row) for row in rows] if as_json else timeline_lines(rows)
+            else:
+                prediction, top = tagger.tag(path), settings["top"]
+                lines = [json.dumps(prediction.to_json(top)) if as_json else prediction.line(top)]
+        except UnusableAudio as error:
+            n_failed += 1
+            typer.echo(unusable_line(path, error), err=True)
+            continue
+        for line in lines:
+            typer.echo(line if as_json else printable(line))
+    return n_failed
+
+
+def export(
+    out: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
+    student: Annotated[bool, typer.Option("--student", help="The student alone.")] = False,
+    members: Annotated[
+        str, typer.Option(help="Some of the ensemble's, with commas between; with their weights.")
+    ] = "",
+    folds: Annotated[str, typer.Option(help="Some of the folds, likewise.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
+) -> None:
+    """Write the tagger into one folder that needs no workspace: `earmark predict FOLDER FILE`.
+
+    With it go its rules and calibration, scores, licences, where it is from, and a model card.
+    """
+    from earmark.params.reading import load_params
+
+    layout = Layout.here()
+    if not layout.params.exists():
+        raise WrongUse(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
+    params = load_params(layout.params)
+    from earmark.inference.bundle import export as written
+    from earmark.inference.workspace import ensemble_rules, part_of, student_rules
+
+    if student and (members or folds):
+        raise WrongUse("--student: is one network; leave --members and --folds out")
+    rules = student_rules(layout) if student else ensemble_rules(layout)
+    if members or folds:
+        rules = part_of(rules, _names(members), _names(folds))
+    content = written(rules, params, layout, out, overwrite=overwrite)
+    megabytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+    networks = sum(len(of_member) for of_member in rules.members.values())
+    typer.echo(f"{out}: {networks} networks, {len(content['files'])} files, {megabytes:.1f} MB")
+    typer.echo(f"next: earmark predict {out} FILE_OR_FOLDER (README.md in it is the model card)")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

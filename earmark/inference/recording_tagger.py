@@ -1,0 +1,290 @@
+"""Tag recordings with trained networks, by the rules that scored them.
+
+Shapes: T samples, C channels, S segments, D dims of an embedding, K tags.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from earmark.ensemble.combining import combine, mean_over_folds
+from earmark.ensemble.rules import Rules, Windows
+from earmark.ensemble.segments import (
+    Networks,
+    prepared_segment,
+    segments_of,
+    tag_segments,
+    with_sound,
+)
+from earmark.ensemble.tagging import BATCH, tag_clip
+from earmark.errors import UserError
+from earmark.inference.answers import Prediction, Timeline
+from earmark.params import Runtime
+from earmark.sound.decoding import decode
+from earmark.sound.recordings import name_of
+from earmark.sound.samples import Int16
+from earmark.sound.trimming import trim
+from earmark.spool import Scratch
+from earmark.taggers.device import Device
+from earmark.taggers.rows import WaveformFeatures, rows_read
+from earmark.taggers.tagger import Tagger
+
+Recording = Path | str | NDArray[Any]  # a file, or samples (T,) or (T, C)
+
+
+class Embeddings(NamedTuple):
+    """What the head of one network reads of each segment: `(S, D)`, and when that is."""
+
+    values: NDArray[np.float32]
+    starts: NDArray[np.float64]  # in seconds
+    ends: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RecordingTagger:
+    """An ensemble, or one network, ready to tag; networks are read when first used.
+
+    Attributes:
+        rules: of the answers.
+        folder_of: the folder of a member's, or an extractor's, network of a fold.
+        runtime: where and how precisely networks compute.
+        scratch_folder: for recordings that are too long for memory.
+        digest: of the rules and all networks.
+        published: where weights lie that features read, by the path that models name them by.
+
+    >>> tagger = earmark.load("tagger/")  # doctest: +SKIP
+    >>> tagger.tag("dog.wav").answer  # doctest: +SKIP
+    ['dog']
+    >>> tagger.timeline("street.flac").to_frame()  # doctest: +SKIP
+    """
+
+    rules: Rules
+    folder_of: Callable[[str, str], Path]
+    runtime: Runtime
+    scratch_folder: Path
+    digest: str
+    published: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> list[str]:
+        return self.rules.tags
+
+    @property
+    def sample_rate(self) -> int:
+        """That recordings are brought to, in Hz; they may have any other."""
+        return self.rules.sample_rate
+
+    def calibration(self, *, timeline: bool = False) -> str:
+        """One line: what was measured of probabilities such as these, and on which clips."""
+        estimator = self.rules.segment if timeline else self.rules.clip
+        return estimator.calibration if estimator else ""
+
+    @cached_property
+    def device(self) -> Device:
+        return Device.choose(self.runtime)
+
+    @cached_property
+    def networks(self) -> Networks:
+        """Member -> fold -> network, and the extractor that it reads embeddings of."""
+        return {
+            member: {fold: self._load(member, fold) for fold in folds}
+            for member, folds in self.rules.members.items()
+        }
+
+    def _load(self, member: str, fold: str) -> tuple[Tagger, Tagger | None]:
+        tagger = self._relocated(Tagger.load(self.folder_of(member, fold), self.device))
+        extractor = tagger.metadata.get("extractor")
+        if extractor is None:
+            return tagger, None
+        return tagger, Tagger.load(self.folder_of(extractor, fold), self.device)
+
+    def _relocated(self, tagger: Tagger) -> Tagger:
+        """The same, reading published weights where they lie here."""
+        options = tagger.input.options
+        if options.get("weights") not in self.published:
+            return tagger
+        options = options | {"weights": str(self.published[options["weights"]])}
+        return replace(tagger, input=replace(tagger.input, options=options))
+
+    def tag(self, recording: Recording, sample_rate: int | None = None) -> Prediction:
+        """Decode, trim and tag a recording as a whole.
+
+        Args:
+            recording: a file, or samples `(T,)` or `(T, C)`: int16, or floats of full scale 1.
+            sample_rate: of samples, in Hz.
+
+        Raises:
+            UnusableAudio: the recording cannot be used.
+            UserError: samples without a rate, or of another type or shape.
+        """
+        decoded, name = self._decoded(recording, sample_rate)
+        scratch, trimming = Scratch(self.scratch_folder), self.rules.preparation["trim"]
+        trimmed = trim(decoded, sample_rate=self.sample_rate, scratch=scratch, **trimming)
+        seconds = len(decoded) / self.sample_rate
+        del decoded  # gigabytes on the disk, if it is hours long
+        features = WaveformFeatures(np.asarray(trimmed.waveform), scratch=scratch)
+        members, n_crops = {}, 0
+        for member, folds in self.networks.items():
+            by_fold = {}
+            for fold, (tagger, extractor) in folds.items():
+                probabilities, n_used = tag_clip(
+                    tagger,
+                    rows_read(features, tagger, extractor, self.device),
+                    aggregation=self.rules.aggregation[member],
+                    preparation=self.rules.preparation,
+                    member=member,
+                    fold=fold,
+                    sha256=trimmed.sha256,
+                    device=self.device,
+                )
+                by_fold[fold] = probabilities[np.newaxis]
+                n_crops += n_used
+            members[member] = mean_over_folds(
+                by_fold,
+                fold_mean=self.rules.fold_mean,
+                is_multi_label=self.rules.is_multi_label,
+            )
+        weights = {name: self.rules.weights[name] for name in members}
+        combined = combine(members, weights, is_multi_label=self.rules.is_multi_label)
+        return Prediction.of(
+            combined[0],
+            self.tags,
+            self.rules.clip,
+            clip=name,
+            n_crops=n_crops,
+            seconds=seconds,
+        )
+
+    def timeline(
+        self,
+        recording: Recording,
+        sample_rate: int | None = None,
+        *,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+    ) -> Timeline:
+        """Tag the segments of a recording, each as a clip of its own.
+
+        Args:
+            recording, sample_rate: as for `tag`.
+            window_seconds, hop_seconds: of the segments; by default those that the estimator of
+                segments was fitted on. With another window its probabilities are not calibrated.
+
+        Raises:
+            UnusableAudio: the recording cannot be used.
+            UserError: no estimator of segments was fitted, or a window or hop is not positive.
+        """
+        windows = self.windows(window_seconds, hop_seconds)
+        assert self.rules.segment is not None, "windows() has seen to it"
+        waveform, name = self._decoded(recording, sample_rate)
+        segments = segments_of(len(waveform), windows, sample_rate=self.sample_rate)
+        loud = with_sound(waveform, segments, top_db=self.rules.preparation["trim"]["top_db"])
+        heard = [segment for segment, is_loud in zip(segments, loud, strict=True) if is_loud]
+        probabilities = np.full((len(segments), len(self.tags)), np.nan)
+        found = tag_segments(self.networks, waveform, heard, self.rules, self.device)
+        combined = np.concatenate([np.empty((0, len(self.tags))), *found])
+        probabilities[loud] = self.rules.segment.temper(combined) if len(combined) else combined
+        starts, ends = np.array(segments, dtype=np.float64).T / self.sample_rate
+        return Timeline(
+            clip=name,
+            seconds=len(waveform) / self.sample_rate,
+            starts=starts,
+            ends=ends,
+            tags=self.tags,
+            probabilities=probabilities,
+            estimator=self.rules.segment,
+        )
+
+    def windows(
+        self, window_seconds: float | None = None, hop_seconds: float | None = None
+    ) -> Windows:
+        """The segments of a timeline: as fitted, but for what is given; raises as `timeline`."""
+        fitted = self.rules.windows
+        if fitted is None or self.rules.segment is None:
+            fix = "run `dvc repro` with a section `timeline` in params.yaml"
+            raise UserError(f"no estimator of segments was fitted; {fix}")
+        window = fitted.window_seconds if window_seconds is None else window_seconds
+        hop = fitted.hop_seconds if hop_seconds is None else hop_seconds
+        for key, value in (("window", window), ("hop", hop)):
+            if not 0 < value < float("inf"):
+                raise UserError(f"the {key} of a timeline is {value} s; give a positive number")
+        return Windows(window_seconds=window, hop_seconds=hop)
+
+    def embed(
+        self,
+        recording: Recording,
+        sample_rate: int | None = None,
+        *,
+        member: str = "",
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+    ) -> Embeddings:
+        """What the head of one network reads of each segment of a recording.
+
+        Args:
+            recording, sample_rate, window_seconds, hop_seconds: as for `timeline`.
+            member: whose first fold's network it is; by default the one of the largest weight
+                whose features are vectors.
+
+        Raises:
+            UnusableAudio: the recording cannot be used.
+            UserError: there is no such member, or its features are no vectors.
+        """
+        tagger, extractor = self._embedder(member)
+        windows = self.windows(window_seconds, hop_seconds)
+        waveform, _ = self._decoded(recording, sample_rate)
+        segments = segments_of(len(waveform), windows, sample_rate=self.sample_rate)
+        vectors = np.empty((len(segments), tagger.embedding_dim), dtype=np.float32)
+        for number, segment in enumerate(segments):
+            samples = prepared_segment(waveform, segment, self.rules.preparation)
+            rows = rows_read(WaveformFeatures(samples), tagger, extractor, self.device)
+            crops = tagger.input.stack(tagger.input.covering_segments(rows))
+            by_crop = tagger.embeddings(crops, self.device, batch_size=BATCH)
+            vectors[number] = by_crop.mean(axis=0)
+        starts, ends = np.array(segments, dtype=np.float64).T / self.sample_rate
+        return Embeddings(vectors, starts, ends)
+
+    def _embedder(self, member: str) -> tuple[Tagger, Tagger | None]:
+        networks = {name: next(iter(folds.values())) for name, folds in self.networks.items()}
+        fit = [name for name, (one, _) in networks.items() if one.network.feature_dim is not None]
+        if not fit or (member and member not in fit):
+            has = f"there are {', '.join(fit)}" if fit else "there is none"
+            what = f"{member} gives no embeddings" if member else "no member gives embeddings"
+            raise UserError(f"{what}; of members whose features are vectors {has}")
+        chosen = member or max(fit, key=lambda name: self.rules.weights[name])
+        return networks[chosen]
+
+    def _decoded(self, recording: Recording, sample_rate: int | None) -> tuple[Int16, str]:
+        """The samples at the tagger's own rate, and the name of the recording."""
+        if isinstance(recording, np.ndarray):
+            if sample_rate is None:
+                raise UserError("samples without a rate; give sample_rate, in Hz")
+            # Through a file, so that samples take the way of recordings, to the bit.
+            with TemporaryDirectory(dir=self.scratch_folder) as folder:
+                path = Path(folder) / "samples.wav"
+                _write(path, recording, sample_rate)
+                return self._read(path), "samples"
+        path = Path(recording)
+        return self._read(path), name_of(path)
+
+    def _read(self, path: Path) -> Int16:
+        scratch = Scratch(self.scratch_folder)
+        return np.asarray(decode(path, sample_rate=self.sample_rate, scratch=scratch).waveform)
+
+
+def _write(path: Path, samples: NDArray[Any], sample_rate: int) -> None:
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi" or not samples.size:
+        what = f"samples of shape {samples.shape} and type {samples.dtype}"
+        raise UserError(f"{what}; give (T,) or (T, C), of int16 or of floats of full scale 1")
+    is_float = samples.dtype.kind == "f"
+    if not is_float and samples.dtype != np.int16:
+        raise UserError(f"samples of type {samples.dtype}; give int16, or floats of full scale 1")
+    subtype = "FLOAT" if is_float else "PCM_16"
+    soundfile.write(path, samples, sample_rate, subtype=subtype, format="WAV")

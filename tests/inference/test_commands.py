@@ -1,0 +1,191 @@
+"""`predict` and `export` as a user types them: outputs, exit codes, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from earmark.__main__ import main
+from earmark.inference import batch
+from earmark.inference.bundle import export
+from earmark.inference.workspace import ensemble_rules
+from tests.inference.workspaces import RUNTIME, make_workspace, params_of, sound
+from tests.processes import wait_until
+from tests.source_graph import ROOT
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    layout = make_workspace(tmp_path_factory.mktemp("workspace"))
+    out = tmp_path_factory.mktemp("out") / "tagger"
+    params = params_of(layout).model_copy(update={"runtime": RUNTIME})
+    export(ensemble_rules(layout), params, layout, out)
+    return out
+
+
+@pytest.fixture
+def tagger(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The exported tagger; the working directory has three recordings, one of which is none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    sound(tmp_path / "in" / "a.wav", key=1)
+    (tmp_path / "in" / "broken.wav").write_text("no sound")
+    sound(tmp_path / "in" / "c.WAV", key=2, rate=44_100)
+    return exported
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of a command in this process."""
+    monkeypatch.setattr(sys, "argv", ["earmark", *map(str, arguments)])
+    monkeypatch.setattr("earmark.processes.set_up_process", lambda **_: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    code = ended.value.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    return code if isinstance(code, int) else int(code is not None)
+
+
+def test_answers_go_into_a_table_and_failures_into_another(tagger, monkeypatch, capfd):
+    assert run(monkeypatch, "predict", tagger, "in", "-o", "tags.csv", "--top", 2) == 3
+    table = pd.read_csv("tags.csv")
+    assert table["file"].tolist() == ["in/a.wav"] * 2 + ["in/c.WAV"] * 2
+    assert table["rank"].tolist() == [1, 2, 1, 2]
+    assert table["end_seconds"].tolist() == [2.0] * 4
+    errors = pd.read_csv("tags.errors.csv")
+    assert errors["file"].tolist() == ["in/broken.wav"]
+    assert errors["reason"].tolist() == ["unreadable"]
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "in",
+        "tags.csv",
+        "tags.csv.settings.json",
+        "tags.errors.csv",
+    ]
+    said = capfd.readouterr().err
+    assert "probabilities: on 80 validation clips" in said
+    assert "1 of the recordings could not be used" in said
+
+
+def test_a_table_can_be_made_again_from_its_settings(tagger, monkeypatch):
+    options = ("--timeline", "--window", 0.5, "--hop", 0.5, "--top", 1, "--threshold", 0.3)
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "1.jsonl", *options) == 0
+    settings = "1.jsonl.settings.json"
+    assert (
+        run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "2.jsonl", "--settings", settings)
+        == 0
+    )
+    assert Path("1.jsonl").read_text() == Path("2.jsonl").read_text() != ""
+    rows = [json.loads(line) for line in Path("2.jsonl").read_text().splitlines()]
+    assert {row["end_seconds"] - row["start_seconds"] for row in rows} == {0.5}
+    assert min(row["probability"] for row in rows) >= 0.3
+
+
+def test_ones_own_thresholds_are_read_and_unknown_tags_refused(tagger, monkeypatch, capfd):
+    Path("t.csv").write_text("tag,threshold\nbark,0\nbell,2\n")
+    options = ("--thresholds", "t.csv", "--top", 4)
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "x.parquet", *options) == 0
+    assert pd.read_parquet("x.parquet")["tag"].tolist() == ["bark"]
+    Path("t.csv").write_text("tag,threshold\nmoo,0\n")
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "y.csv", *options) == 2
+    assert "'moo' is no tag of this tagger" in capfd.readouterr().err
+
+
+def test_labels_go_into_a_folder_one_file_a_recording(tagger, monkeypatch):
+    sound(Path("a.wav"), key=3)
+    options = ("--timeline", "--merge", "--threshold", 0, "--format")
+    files = ("in/a.wav", "a.wav")
+    assert run(monkeypatch, "predict", tagger, *files, "-o", "labels", *options, "audacity") == 0
+    assert sorted(path.name for path in Path("labels").iterdir()) == ["a-2.txt", "a.txt"]
+    assert Path("labels/a.txt").read_text().count("\t") >= 2
+    assert run(monkeypatch, "predict", tagger, *files, "-o", "raven", *options, "raven") == 0
+    assert Path("raven/a.txt").read_text().startswith("Selection\tView")
+
+
+WRONG = {
+    "no recording": (["{tagger}"], "is a tagger; name recordings or folders after it"),
+    "no tagger": (["in"], "no params.yaml in"),
+    "empty folder": (["{tagger}", "empty"], "there is no recording to tag"),
+    "form": (["{tagger}", "in", "-o", "x.txt"], "let the name end in .csv, .jsonl, .parquet"),
+    "exists": (["{tagger}", "in", "-o", "there.csv"], "is there; name another file"),
+    "no folder": (["{tagger}", "in", "-o", "no/x.csv"], "no is missing; make it"),
+    "format": (["{tagger}", "in", "--format", "x"], "there are audacity and raven"),
+    "format alone": (["{tagger}", "in", "--format", "raven"], "name a folder for the labels"),
+    "window alone": (["{tagger}", "in", "--window", "2"], "--window: is of a timeline"),
+    "merge alone": (["{tagger}", "in", "--merge"], "--merge: is of a timeline"),
+    "student": (["{tagger}", "in", "--student"], "an exported tagger is what it is"),
+    "settings": (["{tagger}", "in", "--settings", "there.csv"], "cannot be read"),
+    "option": (["{tagger}", "in", "--tops", "2"], "No such option"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_use_ends_with_2_in_one_line_before_any_network_is_read(
+    name, tagger, monkeypatch, capfd
+):
+    Path("empty").mkdir()
+    Path("there.csv").write_text("mine")
+    monkeypatch.setattr("earmark.taggers.tagger.Tagger.load", None)
+    arguments, message = WRONG[name]
+    given = [one.format(tagger=tagger) for one in arguments]
+    assert run(monkeypatch, "predict", *given) == 2
+    error = capfd.readouterr().err
+    assert message in error.replace("\n", " ")
+    assert "Traceback" not in error
+    assert Path("there.csv").read_text() == "mine"
+
+
+def test_a_run_that_was_killed_goes_on_at_the_next_recording(tagger, monkeypatch, capfd):
+    for i in range(40):
+        sound(Path(f"in/{i:02}.wav"), key=i, seconds=1.0)
+    command = [sys.executable, "-m", "earmark", "predict", str(tagger), "in", "-o", "tags.csv"]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    journal = Path("tags.csv.journal")
+    assert wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 3, seconds=60)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    if Path("tags.csv").exists():
+        pytest.skip("it was done before it could be killed")
+    n_done = journal.read_text().count("\n") - 1
+    tagged, rows_of = [], batch.rows_of
+
+    def counted(*arguments):
+        tagged.append(arguments[1])
+        return rows_of(*arguments)
+
+    monkeypatch.setattr(batch, "rows_of", counted)
+    assert run(monkeypatch, "predict", tagger, "in", "-o", "tags.csv") == 3
+    assert len(tagged) == 43 - n_done
+    assert pd.read_csv("tags.csv")["file"].nunique() == 42
+    assert not journal.exists()
+    assert f"{n_done} of 43 recordings are done already" in capfd.readouterr().err
+    assert run(monkeypatch, "predict", tagger, "in", "-o", "whole.csv") == 3
+    assert sorted(Path("tags.csv").read_text().splitlines()) == sorted(
+        Path("whole.csv").read_text().splitlines()
+    )
+
+
+def test_segments_are_printed_with_their_times(tagger, monkeypatch, capfd):
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "--timeline", "--top", 1) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("in/a.wav 0:00.0 to 0:00.5: ")
+    assert len(lines) == 7
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["clip"] == "in/a.wav"
+
+
+def test_export_writes_what_predict_reads(tmp_path, monkeypatch, capfd):
+    layout = make_workspace(tmp_path / "work")
+    monkeypatch.chdir(layout.root)
+    assert run(monkeypatch, "export", "-o", tmp_path / "t", "--members", "second") == 0
+    assert "t: 2 networks" in capfd.readouterr().out
+    path = sound(tmp_path / "a.wav")
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "predict", "t", path) == 0
+    assert "not measured of this part" in capfd.readouterr().err
+    assert run(monkeypatch, "export", "-o", tmp_path / "u") == 2
+    assert "run this in the folder of dvc.yaml" in capfd.readouterr().err
