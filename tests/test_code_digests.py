@@ -21,7 +21,7 @@ from earmark.sound import sox
 VERSIONS = {"torch": "2.11.0", "numpy": "2.4.6", "sox": "14.4.2"}
 
 OTHERS = ["demo", "decode", "trim", "split", "class_mixing", "features", "finetune", "embed"]
-OTHERS += ["predict", "plan", "ensemble", "evaluate", "audit_sound", "audit", "student"]
+OTHERS += ["predict", "plan", "ensemble", "evaluate", "audit_sound", "audit", "student", "timeline"]
 OTHERS += ["check_labels", "decide_labels"]
 
 TREE = {
@@ -178,7 +178,7 @@ def test_excluded_modules_are_neither_digested_nor_followed(root):
 def test_a_network_enters_the_keys_of_the_models_that_name_it(root):
     before = keys(root)
     (root / "earmark/networks/large.py").write_text("class Large:\n    x = 1\n")
-    assert stale(before, keys(root)) == {"train.two", "predict.two"}
+    assert stale(before, keys(root)) == {"train.two", "predict.two", "timeline"}
 
 
 def test_a_new_entry_of_a_registry_makes_nothing_stale(root):
@@ -192,7 +192,7 @@ def test_another_class_under_a_name_makes_its_models_stale(root):
     before = keys(root)
     path = root / "earmark/networks/__init__.py"
     path.write_text(path.read_text().replace("small:Small", "small:Twin"))
-    assert stale(before, keys(root)) == {"train.one", "predict.one"}
+    assert stale(before, keys(root)) == {"train.one", "predict.one", "timeline"}
 
 
 def test_a_users_own_network_is_tracked(root):
@@ -204,7 +204,7 @@ def test_a_users_own_network_is_tracked(root):
     before = keys(root, params)
     assert "extensions/own.py" in before["modules"]
     own.write_text("X = 1\n")
-    assert stale(before, keys(root, params)) == {"train.one", "predict.one"}
+    assert stale(before, keys(root, params)) == {"train.one", "predict.one", "timeline"}
 
 
 def test_a_network_whose_module_is_not_there_is_refused(root):
@@ -221,7 +221,7 @@ def test_an_unknown_name_is_refused_with_those_there_are(root):
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ({"torch": "3"}, {"train.one", "predict.one", "train.two", "predict.two"}),
+        ({"torch": "3"}, {"train.one", "predict.one", "train.two", "predict.two", "timeline"}),
         ({"sox": "15"}, {"augment.tempo", "augment.pitch"}),
     ],
 )
