@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-import earmark.interrupts  # first, for Ctrl-C while the others are imported # noqa: F401
+import earmark.interrupts  # first, for Ctrl-C while the others are imported
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.exits import clean_exit
@@ -20,14 +20,27 @@ from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
 from earmark.wording import printable
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
 for command in (predict, export):
     app.command()(command)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"earmark {earmark.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say it.")
+    ] = False,
+) -> None:
+    """From a labelled pile of recordings to an audio tagger that says how sure it is."""
 
 
 @app.command()
