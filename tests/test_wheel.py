@@ -68,8 +68,8 @@ def test_the_command_of_the_wheel_tags_with_a_bundle_and_imports_what_it_names(
     assert (tmp_path / "tags.csv").read_text().count("\n") == 22
     code = (
         "import json, sys, earmark; t = earmark.load(sys.argv[1]); t.timeline('a.wav')\n"
-        "ours = [m.__file__ for name, m in sys.modules.items() if name.split('.')[0] == 'earmark']\n"
-        "print(json.dumps(ours))"
+        "loaded = [(name.split('.')[0], module) for name, module in sys.modules.items()]\n"
+        "print(json.dumps([m.__file__ for name, m in loaded if name == 'earmark']))"
     )
     asked = [installed / "python", "-c", code, bundle]
     done = subprocess.run(

@@ -230,6 +230,9 @@ def export(
     ] = "",
     folds: Annotated[str, typer.Option(help="Some of the folds, likewise.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
+    push: Annotated[
+        str, typer.Option(help="OWNER/NAME at the Hugging Face Hub to upload it to, private.")
+    ] = "",
 ) -> None:
     """Write the tagger into one folder that needs no workspace: `earmark predict FOLDER FILE`.
 
@@ -242,8 +245,11 @@ def export(
         raise WrongUse(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
     params = load_params(layout.params)
     from earmark.inference.bundle import export as written
+    from earmark.inference.hub import refuse_hub, uploaded
     from earmark.inference.workspace import ensemble_rules, part_of, student_rules
 
+    if push:
+        refuse_hub(push)
     if student and (members or folds):
         raise WrongUse("--student: is one network; leave --members and --folds out")
     rules = student_rules(layout) if student else ensemble_rules(layout)
@@ -254,6 +260,8 @@ def export(
     networks = sum(len(of_member) for of_member in rules.members.values())
     typer.echo(f"{out}: {networks} networks, {len(content['files'])} files, {megabytes:.1f} MB")
     typer.echo(f"next: earmark predict {out} FILE_OR_FOLDER (README.md in it is the model card)")
+    if push:
+        typer.echo(uploaded(out, push))
 
 
 def _names(text: str) -> list[str]:
