@@ -1,5 +1,6 @@
 """The tutorial, typed line by line on a folder of recordings."""
 
+import json
 import os
 import re
 import subprocess
@@ -25,10 +26,10 @@ def lines() -> list[str]:
     return re.findall(r"^    \$ (.+)$", tutorial(), re.MULTILINE)
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone, with recordings of three classes in kitchen/ and new ones in field/."""
-    root = tmp_path / "earmark"
+    root = tmp_path_factory.mktemp("user") / "earmark"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(root)], check=True)
     for path in ROOT.glob("docs/*.md"):  # as it stands here, committed or not
         (root / "docs" / path.name).write_bytes(path.read_bytes())
@@ -52,15 +53,7 @@ def clip(hertz: float, number: int) -> np.ndarray:
 def test_every_line_of_the_tutorial_does_what_it_says(user: Path) -> None:
     typed = lines()
     assert typed[:2] == SET_UP
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "DVC_SITE_CACHE_DIR": str(user.parent / "cache")}
-    said = {}
-    for line in typed[2:]:
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=user, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        said[line] = done.stdout
+    said = {line: run(["bash", "-c", line], user) for line in typed[2:]}
     assert "params.yaml and the corpus are sound" in said["python -m earmark validate"]
     assert said["python -m earmark predict new.wav"].startswith("new.wav: ")
     for page in ("report", "audit"):
@@ -72,10 +65,29 @@ def test_every_line_of_the_tutorial_does_what_it_says(user: Path) -> None:
     )
     answers = re.search(r"^    import earmark\n.*?(?=\Z|^\S)", tutorial(), re.DOTALL | re.MULTILINE)
     code = "\n".join(line.removeprefix("    ") for line in answers[0].splitlines())
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=user, env=environment, capture_output=True, text=True
-    )
-    assert "start_seconds" in done.stdout, done.stderr
+    assert "start_seconds" in run([sys.executable, "-c", code], user)
+
+
+def test_every_cell_of_the_notebook_runs(user: Path) -> None:
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
+    lines = ["import subprocess", "import matplotlib", 'matplotlib.use("agg")']
+    for cell in cells:
+        assert not cell.get("outputs"), "what it printed once says nothing"
+        for line in "".join(cell["source"]).splitlines() if cell["cell_type"] == "code" else []:
+            command = f"subprocess.run({line[1:]!r}, shell=True, check=True)"
+            lines.append(command if line.startswith("!") else line)
+    printed = run([sys.executable, "-c", "\n".join(lines)], user)
+    assert "95 % interval" in printed
+    assert re.search(r"start_seconds +end_seconds +answer", printed)
+
+
+def run(command: list[str], folder: Path) -> str:
+    """What a command prints, which must end well."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DVC_SITE_CACHE_DIR": str(folder.parent / "cache")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
 
 
 def tutorial() -> str:
