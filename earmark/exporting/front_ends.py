@@ -74,11 +74,12 @@ def mel_bands(graph: Graph, waveform: Value, bands: Bands, front_end: FrontEnd) 
         window[: len(bands.window)] = bands.window
         # A frame ends with its window; the operator wants all of n_fft.
         padded = graph.pad(waveform, 0, bands.n_fft - len(bands.window))
+        padded = graph.cast(padded, np.float64)
         spectra = op(
             "STFT", op("Unsqueeze", padded, graph.ints([2])), graph.ints(bands.hop_length),
-            graph.floats(window), graph.ints(bands.n_fft), onesided=1,
+            graph.constant(window.astype(np.float64)), graph.ints(bands.n_fft), onesided=1,
         )  # (B, N, F, 2)  # fmt: skip
-        powers = op("ReduceSumSquare", spectra, graph.ints([3]), keepdims=0)  # (B, N, F)
+        powers = op("ReduceSumSquare", graph.cast(spectra, np.float32), graph.ints([3]), keepdims=0)
     else:
         powers, bank = _powers_by_convolution(graph, waveform, bands, bank)
     values = powers if bands.is_power else graph.op("Sqrt", powers)
