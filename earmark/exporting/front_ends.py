@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from earmark.errors import UserError
 from earmark.exporting.graph import Graph, Value
 from earmark.exporting.resampling import resampled
-from earmark.features import FeatureType, build, mn, vggish
+from earmark.features import FeatureType, mn, vggish
 from earmark.features.logmel import LogMel, Mfcc, slaney_mel_weights
 from earmark.features.spectra import POWER_FLOOR
 from earmark.features.spectrum import hann, mel_triangles
@@ -156,9 +156,7 @@ def _repeated(graph: Graph, waveform: Value, shortest: int) -> Value:
     return graph.op("Gather", waveform, graph.op("Mod", positions, n_samples), axis=1)
 
 
-def _mn_log_mel(
-    graph: Graph, waveform: Value, feature: mn.MnLogMel, front_end: FrontEnd
-) -> Value:
+def _mn_log_mel(graph: Graph, waveform: Value, feature: mn.MnLogMel, front_end: FrontEnd) -> Value:
     op, ints = graph.op, graph.ints
     at_32k = resampled(graph, waveform, from_hz=feature.sample_rate, to_hz=mn.SAMPLE_RATE)
     before = op("Slice", at_32k, ints([0]), ints([-1]), ints([1]))

@@ -19,8 +19,8 @@ class Graph:
 
     >>> graph = Graph()
     >>> doubled = graph.op("Mul", graph.input("x", np.float32, ["batch"]), graph.floats(2.0))
-    >>> model = graph.model({"y": (doubled, np.float32, ["batch"])}, metadata={})
-    >>> [node.op_type for node in model.graph.node]
+    >>> graph.output("y", doubled, np.float32, ["batch"])
+    >>> [node.op_type for node in graph.model({}).graph.node]
     ['Mul', 'Identity']
     """
 
@@ -29,6 +29,7 @@ class Graph:
         self._constants: dict[str, onnx.TensorProto] = {}
         self._by_content: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
         self._n_inlined = 0
 
     def input(self, name: str, dtype: type, shape: Sequence[str | int]) -> Value:
@@ -113,20 +114,16 @@ class Graph:
             self._nodes.append(copied)
         return names[graph.output[0].name]
 
-    def model(
-        self,
-        outputs: dict[str, tuple[Value, type, Sequence[str | int]]],
-        metadata: dict[str, str],
-    ) -> onnx.ModelProto:
+    def output(self, name: str, value: Value, dtype: type, shape: Sequence[str | int]) -> None:
+        """Declare an output."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._outputs.append(_value_info(name, dtype, shape))
+
+    def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """The model, checked, with what describes it."""
-        nodes = [*self._nodes]
-        infos = []
-        for name, (value, dtype, shape) in outputs.items():
-            nodes.append(helper.make_node("Identity", [value], [name]))
-            infos.append(_value_info(name, dtype, shape))
-        used = {name for node in nodes for name in node.input}
+        used = {name for node in self._nodes for name in node.input}
         constants = [tensor for name, tensor in self._constants.items() if name in used]
-        graph = helper.make_graph(nodes, "earmark", self._inputs, infos, constants)
+        graph = helper.make_graph(self._nodes, "earmark", self._inputs, self._outputs, constants)
         model = helper.make_model(
             graph,
             producer_name="earmark",

@@ -24,14 +24,14 @@ _LONG_ROWS = 331  # likewise, of what a network of AudioSet reads
 
 
 class _Probabilities(nn.Module):
-    """Probabilities (B, K) of segments (B, S, ...) as they are stored, as `Tagger` computes them."""
+    """Probabilities (B, K) of segments (B, S, ...) as they are stored."""
 
     def __init__(self, tagger: Tagger) -> None:
         super().__init__()
         self.tagger, self.network = tagger, tagger.network
 
     def forward(self, segments: Tensor) -> Tensor:
-        logits = self.network(self.tagger.input.standardise(segments.clone()))
+        logits: Tensor = self.network(self.tagger.input.standardise(segments.clone()))
         logits = logits[:, : len(self.tagger.tags)].float()
         is_softmax = self.tagger.activation == "softmax"
         return logits.softmax(dim=1) if is_softmax else logits.sigmoid()
@@ -45,7 +45,7 @@ class _Embeddings(nn.Module):
         self.tagger, self.network = tagger, tagger.network
 
     def forward(self, segments: Tensor) -> Tensor:
-        features = self.network.forward_features(
+        features: Tensor = self.network.forward_features(
             self.tagger.input.standardise(segments.clone())
         )
         return features.float()

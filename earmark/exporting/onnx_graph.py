@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from earmark.errors import UserError
 from earmark.exporting.cropping import covering_crops
 from earmark.exporting.front_ends import FrontEnd, rows_of, stored
 from earmark.exporting.graph import Graph, Value
@@ -26,14 +27,15 @@ from earmark.exporting.network_graph import (
     over_time_graph,
     probabilities_graph,
 )
+from earmark.exporting.pooling import probabilities_of_linear
 from earmark.features import FeatureType, build
 from earmark.features.backbone import WINDOW_SECONDS, Backbone
 from earmark.features.logmel import LogMel, Mfcc
 from earmark.features.waveform import Waveform
+from earmark.networks.linear import Linear
 from earmark.sound.excerpts import SHORTEST_SECONDS
 from earmark.taggers.input import FusionInput, Input
 from earmark.taggers.tagger import Tagger
-from earmark.errors import UserError
 from earmark.whole_files import whole_file
 
 FORMAT = 1
@@ -78,8 +80,8 @@ def export(
     rows, row_shape = _rows(graph, waveform, tagger, extractor, front_end)
     probabilities = _of_clips(graph, rows, tagger, row_shape)
     metadata = {**_description(tagger, extractor, front_end), **details}
-    outputs = {"probabilities": (probabilities, np.float32, ["batch", len(tagger.tags)])}
-    model = graph.model(outputs, {METADATA_KEY: json.dumps(metadata)})
+    graph.output("probabilities", probabilities, np.float32, ["batch", len(tagger.tags)])
+    model = graph.model({METADATA_KEY: json.dumps(metadata)})
     with whole_file(path) as part:
         onnx.save(model, part)
     return OnnxInfo(path, path.stat().st_size, metadata)
@@ -111,9 +113,7 @@ def _rows(
     return stored(graph, rows, feature), feature.row_shape
 
 
-def _embeddings(
-    graph: Graph, waveform: Value, extractor: Tagger, front_end: FrontEnd
-) -> Value:
+def _embeddings(graph: Graph, waveform: Value, extractor: Tagger, front_end: FrontEnd) -> Value:
     """What an extractor makes of every patch: (B, P, D)."""
     feature = _feature(extractor.input)
     patches = stored(graph, rows_of(graph, waveform, feature, front_end), feature)
@@ -127,6 +127,8 @@ def _embeddings(
 
 def _of_clips(graph: Graph, rows: Value, tagger: Tagger, row_shape: tuple[int, ...]) -> Value:
     """The mean (B, K) of the probabilities of the crops of each length that cover a clip."""
+    if isinstance(tagger.network, Linear) and tagger.input.lengths == [0]:
+        return probabilities_of_linear(graph, rows, tagger)
     model, n_tags = probabilities_graph(tagger, row_shape), len(tagger.tags)
     by_length = []
     batch = graph.as_list(graph.size(rows, 0))
