@@ -4,6 +4,7 @@ Shapes: B segments, S rows of a segment, K tags.
 """
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -28,7 +29,7 @@ class _Probabilities(nn.Module):
 
     def __init__(self, tagger: Tagger) -> None:
         super().__init__()
-        self.tagger, self.network = tagger, tagger.network
+        self.tagger, self.network = tagger, copy.deepcopy(tagger.network).cpu()
 
     def forward(self, segments: Tensor) -> Tensor:
         logits: Tensor = self.network(self.tagger.input.standardise(segments.clone()))
@@ -42,7 +43,7 @@ class _Embeddings(nn.Module):
 
     def __init__(self, tagger: Tagger) -> None:
         super().__init__()
-        self.tagger, self.network = tagger, tagger.network
+        self.tagger, self.network = tagger, copy.deepcopy(tagger.network).cpu()
 
     def forward(self, segments: Tensor) -> Tensor:
         features: Tensor = self.network.forward_features(
