@@ -1,0 +1,88 @@
+"""A static page that runs an exported tagger in the browser."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earmark.errors import UserError
+from earmark.exporting.onnx_folder import details_of
+from earmark.exporting.onnx_graph import export
+from earmark.exporting.web_runtime import FILES, VERSION
+from earmark.store import write_json
+from earmark.taggers.tagger import Tagger
+from earmark.whole_files import whole_folder
+
+PAGE_FILES = (
+    "index.html",
+    "page.css",
+    "protocol.js",
+    "page.js",
+    "sound.js",
+    "drawing.js",
+    "worker.js",
+)
+WINDOW_SECONDS, HOP_SECONDS = 3.0, 1.5
+WHOLE_SECONDS = 60.0  # of a recording that is tagged at once: a browser has little memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The one network that a page runs.
+
+    Attributes:
+        member, fold: what it is called.
+        metadata: the rules of its answers, as `details_of` reads them.
+        calibration: what was measured of its probabilities, in words.
+    """
+
+    tagger: Tagger
+    extractor: Tagger | None
+    member: str
+    fold: str
+    metadata: Mapping[str, Any]
+    calibration: str
+
+
+def write_page(source: Source, folder: Path, *, runtime: Path, title: str) -> int:
+    """Write the page, which appears whole; returns its bytes.
+
+    Args:
+        folder: is made, or replaced if it is a page already.
+        runtime: the folder of onnxruntime-web's files, see `web_runtime`.
+
+    Raises:
+        UserError: there is no ONNX for the network, or the folder has other files.
+    """
+    if folder.exists() and not (folder / "tagger.onnx").is_file() and any(folder.glob("*")):
+        raise UserError(f"{folder}: is no page of earmark; name a new folder")
+    details = details_of(source.metadata, member=source.member, fold=source.fold)
+    with whole_folder(folder) as part:
+        info = export(
+            source.tagger,
+            source.extractor,
+            part / "tagger.onnx",
+            front_end="stft",
+            details=details,
+        )
+        n_longest = info.metadata["longest_samples"]
+        longest = n_longest / info.metadata["sample_rate"] if n_longest else WHOLE_SECONDS
+        about = {
+            **info.metadata,
+            "title": title,
+            "calibration": source.calibration,
+            "window_seconds": WINDOW_SECONDS,
+            "hop_seconds": HOP_SECONDS,
+            "whole_seconds": longest / info.metadata["sample_rate"]
+            if is_limited
+            else WHOLE_SECONDS,
+            "runtime": VERSION,
+        }
+        write_json(part / "tagger.json", about)
+        for name in PAGE_FILES:
+            shutil.copyfile(Path(__file__).parent / "page_files" / name, part / name)
+        (part / "runtime").mkdir()
+        for name in FILES:
+            shutil.copyfile(runtime / name, part / "runtime" / name)
+        return sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
