@@ -54,7 +54,7 @@ def page(
 
     layout = Layout.here()
     source = _member(layout, model, fold) if model else _student(layout)
-    name = title or f"What is heard? {load_params(layout.params).corpus.name}"
+    name = title or f"Tag a recording: {load_params(layout.params).corpus.name}"
     files = web_runtime(layout.home, runtime)
     n_bytes = write_page(source, out, runtime=files, title=name)
     typer.echo(f"{out}: {n_bytes / 1e6:.0f} MB, {source.member}, fold {source.fold}")

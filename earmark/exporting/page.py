@@ -20,6 +20,7 @@ PAGE_FILES = (
     "protocol.js",
     "page.js",
     "sound.js",
+    "wav.js",
     "drawing.js",
     "worker.js",
 )
@@ -74,9 +75,7 @@ def write_page(source: Source, folder: Path, *, runtime: Path, title: str) -> in
             "calibration": source.calibration,
             "window_seconds": WINDOW_SECONDS,
             "hop_seconds": HOP_SECONDS,
-            "whole_seconds": longest / info.metadata["sample_rate"]
-            if is_limited
-            else WHOLE_SECONDS,
+            "whole_seconds": min(longest, WHOLE_SECONDS),
             "runtime": VERSION,
         }
         write_json(part / "tagger.json", about)

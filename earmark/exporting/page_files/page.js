@@ -1,6 +1,7 @@
 // The page: takes a recording, lets the worker tag it, and shows what is heard and when.
 import { clock, draw } from "./drawing.js";
 import { answered, csvField, forNetwork, segmentStarts, tempered, toInt16, trimmed } from "./sound.js";
+import { readWav } from "./wav.js";
 
 const BATCH = 8; // segments at a time
 const SHOWN = 5; // tags of the whole recording
@@ -38,9 +39,12 @@ function calibrated(probabilities) {
 }
 
 async function decoded(blob) {
-  const context = new OfflineAudioContext(1, 1, about.sample_rate);
+  const content = await blob.arrayBuffer();
+  const wav = readWav(content, about.sample_rate);
+  if (wav) return toInt16(wav);
+  const context = new OfflineAudioContext(1, 1, about.sample_rate); // which resamples
   try {
-    return toInt16(await context.decodeAudioData(await blob.arrayBuffer()));
+    return toInt16(await context.decodeAudioData(content));
   } catch {
     throw new Error("this browser cannot decode the file; try a wav");
   }
@@ -107,14 +111,18 @@ function show() {
   const { name, samples, segments, probabilities, url } = shown;
   const seconds = samples.length / about.sample_rate;
   $("answer").textContent = answered(probabilities, about).join(", ");
-  const long = seconds > about.whole_seconds ? "; the mean of its segments" : "";
-  $("about").textContent = `${name}, ${clock(seconds)}${long}`;
+  const rule = seconds > about.whole_seconds ? "on the mean of its segments" : "on the whole";
+  $("about").textContent = `${rule}: ${name}, ${clock(seconds)}`;
   const order = about.tags.map((_, i) => i).sort((a, b) => probabilities[b] - probabilities[a]);
   $("likeliest").replaceChildren(...order.slice(0, SHOWN).map((i) => likely(about.tags[i], probabilities[i])));
   $("player").src = url;
   $("table").tBodies[0].replaceChildren(...segments.map(row));
   $("result").hidden = false;
-  draw($("spectrogram"), samples, about.sample_rate, segments, about.tags);
+  redraw();
+}
+
+function redraw() {
+  draw($("spectrogram"), shown.samples, about.sample_rate, shown.segments, about.tags);
 }
 
 function likely(tag, probability) {
@@ -237,14 +245,14 @@ $("spectrogram").addEventListener("keydown", (event) => {
 let resizing = 0;
 addEventListener("resize", () => {
   clearTimeout(resizing);
-  resizing = setTimeout(() => shown && show(), 150);
+  resizing = setTimeout(() => $("result").hidden || redraw(), 150);
 });
 
 document.title = about.title;
 $("title").textContent = about.title;
 $("calibration").textContent = `Probabilities: ${about.calibration}.`;
 $("rules").textContent =
-  `${about.tags.length} tags, by ${about.network}. Over time: segments of ${about.window_seconds} s, one each ` +
+  `${about.tags.length} tags, by ${about.network}. Over time: segments of ${about.window_seconds} s, one every ` +
   `${about.hop_seconds} s, each tagged by itself; what is said of the probabilities is of whole clips. ` +
   `onnxruntime-web ${about.runtime} (MIT licence).`;
 try {
