@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from earmark.exporting.onnx_folder import Networks
     from earmark.exporting.page import Source
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.command(hidden=True)  # until `export --onnx` calls `export_onnx`
 def export_onnx(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
     student: Annotated[bool, typer.Option("--student", help="The student alone.")] = False,
@@ -37,7 +34,6 @@ def export_onnx(
     typer.echo("\n".join(lines(export(chosen, metadata, out, front_end=front_end))))
 
 
-@app.command()
 def page(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
     model: Annotated[str, typer.Option(help="A member, instead of the student.")] = "",

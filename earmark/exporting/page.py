@@ -56,7 +56,8 @@ def write_page(source: Source, folder: Path, *, runtime: Path, title: str) -> in
     Raises:
         UserError: there is no ONNX for the network, or the folder has other files.
     """
-    if folder.exists() and not (folder / "tagger.onnx").is_file() and any(folder.glob("*")):
+    is_page = (folder / "tagger.onnx").is_file()
+    if folder.is_file() or (not is_page and any(folder.glob("*"))):
         raise UserError(f"{folder}: is no page of earmark; name a new folder")
     details = details_of(source.metadata, member=source.member, fold=source.fold)
     with whole_folder(folder) as part:

@@ -80,7 +80,14 @@ def test_a_page_replaces_a_page_and_nothing_else(tmp_path, no_runtime):
     (tmp_path / "photos" / "a.jpg").write_text("a")
     with pytest.raises(UserError, match="is no page of earmark; name a new folder"):
         write_page(source_of(baseline("mean")), tmp_path / "photos", runtime=no_runtime, title="a")
-    assert (tmp_path / "photos" / "a.jpg").exists()
+    with pytest.raises(UserError, match="is no page of earmark"):
+        write_page(
+            source_of(baseline("mean")),
+            tmp_path / "photos" / "a.jpg",
+            runtime=no_runtime,
+            title="a",
+        )
+    assert (tmp_path / "photos" / "a.jpg").read_text() == "a"
 
 
 def test_a_runtime_by_hand_must_be_the_pinned_package(tmp_path):
