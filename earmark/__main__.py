@@ -14,6 +14,7 @@ import earmark.interrupts  # first, for Ctrl-C while the others are imported # n
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.exits import clean_exit
+from earmark.exporting.commands import export_onnx, page
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
@@ -27,6 +28,8 @@ _RECORDINGS = typer.Argument(help="Recordings, or folders of them.", readable=Fa
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
+app.command()(page)
+app.command(hidden=True)(export_onnx)  # until `export --onnx` calls it
 
 
 @app.command()
