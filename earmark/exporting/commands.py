@@ -44,6 +44,7 @@ def page(
     ] = None,
 ) -> None:
     """Write a static page that tags recordings in the browser, with the student or one network."""
+    from earmark.exporting.onnx_folder import lines
     from earmark.exporting.page import write_page
     from earmark.exporting.web_runtime import web_runtime
     from earmark.params.reading import load_params
@@ -52,8 +53,8 @@ def page(
     source = _member(layout, model, fold) if model else _student(layout)
     name = title or f"Tag a recording: {load_params(layout.params).corpus.name}"
     files = web_runtime(layout.home, runtime)
-    n_bytes = write_page(source, out, runtime=files, title=name)
-    typer.echo(f"{out}: {n_bytes / 1e6:.0f} MB, {source.member}, fold {source.fold}")
+    typer.echo(f"network: {source.member}, fold {source.fold}")
+    typer.echo("\n".join(lines([write_page(source, out, runtime=files, title=name)])))
     typer.echo(f"see it: python -m http.server -b 127.0.0.1 -d {shlex.quote(str(out))}")
 
 

@@ -2,13 +2,13 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from earmark.errors import UserError
 from earmark.exporting.onnx_folder import details_of
-from earmark.exporting.onnx_graph import export
+from earmark.exporting.onnx_graph import OnnxInfo, export
 from earmark.exporting.web_runtime import FILES, VERSION
 from earmark.store import write_json
 from earmark.taggers.tagger import Tagger
@@ -46,8 +46,8 @@ class Source:
     calibration: str
 
 
-def write_page(source: Source, folder: Path, *, runtime: Path, title: str) -> int:
-    """Write the page, which appears whole; returns its bytes.
+def write_page(source: Source, folder: Path, *, runtime: Path, title: str) -> OnnxInfo:
+    """Write the page, which appears whole; returns what it runs, with the bytes of all its files.
 
     Args:
         folder: is made, or replaced if it is a page already.
@@ -85,4 +85,5 @@ def write_page(source: Source, folder: Path, *, runtime: Path, title: str) -> in
         (part / "runtime").mkdir()
         for name in FILES:
             shutil.copyfile(runtime / name, part / "runtime" / name)
-        return sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        n_bytes = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+    return replace(info, path=folder, n_bytes=n_bytes)
