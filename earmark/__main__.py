@@ -14,7 +14,8 @@ import earmark.interrupts  # first, for Ctrl-C while the others are imported
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.exits import clean_exit
-from earmark.inference.commands import Recordings, export, predict
+from earmark.exporting.commands import export, page
+from earmark.inference.commands import Recordings, predict
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
@@ -24,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
-for command in (predict, export):
+for command in (predict, export, page):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands that use a trained tagger: `python -m earmark predict` and `export`."""
+"""The command that uses a trained tagger: `python -m earmark predict`."""
 
 import json
 from pathlib import Path
@@ -91,7 +91,7 @@ def predict(
     found = list(dict.fromkeys(found))
     if not found:
         raise WrongUse("there is no recording to tag")
-    tagger = _tagger(bundle, student=student)
+    tagger = open_tagger(bundle, student=student)
     chosen |= {"tagger": tagger.digest, "table": _SETTINGS_VERSION}
     if chosen["timeline"]:
         windows = tagger.windows(chosen["window_seconds"], chosen["hop_seconds"])
@@ -161,8 +161,12 @@ def _naming(settings: dict[str, Any], tagger: "RecordingTagger") -> "Naming":
     return Naming(top=settings["top"], thresholds=thresholds, merge=settings["merge"])
 
 
-def _tagger(bundle: Path | None, *, student: bool) -> "RecordingTagger":
-    """The exported tagger, or that of this workspace."""
+def open_tagger(bundle: Path | None, *, student: bool) -> "RecordingTagger":
+    """The exported tagger, or that of this workspace.
+
+    Raises:
+        WrongUse: there is neither, or a student is asked for where there can be none.
+    """
     from earmark.processes import set_up_process
 
     if bundle is not None:
@@ -220,49 +224,3 @@ def _print_all(
         for line in lines:
             typer.echo(line if as_json else printable(line))
     return n_failed
-
-
-def export(
-    out: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    student: Annotated[bool, typer.Option("--student", help="The student alone.")] = False,
-    members: Annotated[
-        str, typer.Option(help="Some of the ensemble's, with commas between; with their weights.")
-    ] = "",
-    folds: Annotated[str, typer.Option(help="Some of the folds, likewise.")] = "",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
-    push: Annotated[
-        str, typer.Option(help="OWNER/NAME at the Hugging Face Hub to upload it to, private.")
-    ] = "",
-) -> None:
-    """Write the tagger into one folder that needs no workspace: `earmark predict FOLDER FILE`.
-
-    With it go its rules and calibration, scores, licences, where it is from, and a model card.
-    """
-    from earmark.params.reading import load_params
-
-    layout = Layout.here()
-    if not layout.params.exists():
-        raise WrongUse(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
-    params = load_params(layout.params)
-    from earmark.inference.bundle import export as written
-    from earmark.inference.hub import refuse_hub, uploaded
-    from earmark.inference.workspace import ensemble_rules, part_of, student_rules
-
-    if push:
-        refuse_hub(push)
-    if student and (members or folds):
-        raise WrongUse("--student: is one network; leave --members and --folds out")
-    rules = student_rules(layout) if student else ensemble_rules(layout)
-    if members or folds:
-        rules = part_of(rules, _names(members), _names(folds))
-    content = written(rules, params, layout, out, overwrite=overwrite)
-    megabytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
-    networks = sum(len(of_member) for of_member in rules.members.values())
-    typer.echo(f"{out}: {networks} networks, {len(content['files'])} files, {megabytes:.1f} MB")
-    typer.echo(f"next: earmark predict {out} FILE_OR_FOLDER (README.md in it is the model card)")
-    if push:
-        typer.echo(uploaded(out, push))
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
