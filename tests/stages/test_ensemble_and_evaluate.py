@@ -59,8 +59,10 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
     split = np.where(np.arange(n) < n_train, "train", "test")
     names = [f"{i:02}.wav" for i in range(n)]
     clips = pd.DataFrame({"clip": names, "label": labels, "split": split, "source": source})
-    clips = clips.assign(verified=True, usage="", quarantined=False, equal_to="")
+    clips = clips.assign(verified=True, usage="", quarantined=False, equal_to="", path=names)
     write_table(layout.clips, clips)
+    (root / "profiles").mkdir()
+    (root / "profiles/no_corrections.csv").write_text("clip,decision,label\n")
     table = clips[["clip", "split", "label", "verified"]]
     fold_of = (np.arange(n) // 2 % 2).astype(str)
     for fold in folds:
