@@ -6,7 +6,8 @@ Reads: data/ensemble/, data/decoded/ (quarantine), data/training/, metrics/split
 Writes: metrics/scores.json, summary.json, calibration.json, reliability.csv, coverage.csv,
     aggregation.csv, learning_curves.csv, per_class.csv, confusion.csv, confusion_pairs.csv,
     submission.csv, test_predictions.csv; data/report/
-Params: evaluate, corpus, ensemble.weights, seed
+Params: evaluate, corpus.name, corpus.synthetic, corpus.label_corrections, ensemble.weights,
+    seed
 """
 
 from typing import Any

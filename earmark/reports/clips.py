@@ -16,7 +16,7 @@ from earmark.evaluation.predictions import ENSEMBLE, Predictions
 from earmark.reports.excerpts import Excerpt
 
 SETS = {"validation": "out of fold", "test": "test"}
-MAX_ERRORS, RIGHT_PER_TAG = 300, 3  # excerpts, of each set the worst errors first
+MAX_ERRORS, RIGHT_PER_TAG = 400, 3  # excerpts of each set
 _TOP = 3
 
 
@@ -38,8 +38,12 @@ class Shown(NamedTuple):
 
 
 def shown_clips(ensemble: Predictions) -> Shown:
-    """The labelled rows of the ensemble, and the clips to be heard: the worst errors first, then
-    of each tag the answers that are right and least confident."""
+    """The labelled rows of the ensemble, and the clips to be heard.
+
+    Those are all errors; of more than MAX_ERRORS one half are the worst, and the other the worst of
+    each kind of error (a cell of the matrix) in turn, so that few cells are silent. And of each tag
+    the right answers that are least confident.
+    """
     sets = {}
     for split, name in SETS.items():
         rows = ensemble.where(split=split)
@@ -49,12 +53,33 @@ def shown_clips(ensemble: Predictions) -> Shown:
     heard = n_errors = 0
     for one in sets.values():
         clips = one.predictions.clips["clip"].to_numpy()
-        order = np.argsort(-one.severity, kind="stable")
-        errors = order[one.severity[order] > 0]
+        errors = _worst_first(one)
         chosen |= dict.fromkeys(clips[errors[:MAX_ERRORS]])
         n_errors, heard = n_errors + len(errors), heard + min(len(errors), MAX_ERRORS)
         chosen |= dict.fromkeys(clips[_right_ones(one)])
     return Shown(sets, list(chosen), n_errors, heard)
+
+
+def _worst_first(row: Row) -> NDArray[np.int64]:
+    """The rows of all errors, the most telling MAX_ERRORS first."""
+    order = np.argsort(-row.severity, kind="stable")
+    errors = order[row.severity[order] > 0]
+    worst, rest = errors[: MAX_ERRORS // 2], errors[MAX_ERRORS // 2 :]
+    kinds = pd.Series(_kinds(row)[errors])
+    rank_in_kind = kinds.groupby(kinds).cumcount().to_numpy()[len(worst) :]
+    return np.concatenate([worst, rest[np.argsort(rank_in_kind, kind="stable")]])
+
+
+def _kinds(row: Row) -> NDArray[np.int64]:
+    """A number for each kind of error `(B,)`: the cell of the matrix, or the tag that is most wrong
+    and whether it is missed."""
+    is_true, n_tags = row.predictions.targets > 0.5, len(row.predictions.task.tags)
+    if row.predictions.answers is None:
+        return np.asarray(row.predictions.labels * n_tags + row.answers.argmax(axis=1))
+    p = row.predictions.probabilities
+    wrong = np.where(is_true != row.answers, np.where(is_true, 1 - p, p), -1.0)
+    tag = wrong.argmax(axis=1)
+    return np.asarray(2 * tag + is_true[np.arange(len(tag)), tag])
 
 
 def _right_ones(row: Row) -> list[int]:

@@ -127,7 +127,10 @@ def _listening(shown: Shown, label_note: str, is_multi_label: bool) -> dict[str,
         "the networks read it, compressed (up to 12 kHz). "
     )
     if shown.n_errors_heard < shown.n_errors:
-        heard += f"There are excerpts of the {MAX_ERRORS} worst errors of each set, "
+        heard += (
+            f"There are excerpts of at most {MAX_ERRORS} errors of each set, the worst of all and "
+            "of every kind, "
+        )
     else:
         heard += "There are excerpts of all errors, "
     heard += f"and of the {RIGHT_PER_TAG} least confident right answers of each tag."

@@ -121,6 +121,8 @@ def browser() -> Iterator[Page]:
         reading, writing = os.dup(their_in), os.dup(their_out)
         os.dup2(reading, 3)
         os.dup2(writing, 4)
+        for number in (3, 4):
+            os.set_inheritable(number, True)
 
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
