@@ -108,8 +108,8 @@ def render_report(
         folds=_folds(split),
         scores=score_tables(scores, weights, metrics),
         student=student_part(scores) if "student" in scores else None,
-        crop_sweep=_sweep(crop_sweep),
-        threshold_sweep=_sweep(threshold_sweep),
+        crop_sweep=_crop_sweep(crop_sweep, metric),
+        threshold_sweep=_threshold_sweep(threshold_sweep),
         calibration=judged,
         aggregation=None if aggregation is None else _aggregation(aggregation),
         curves=_curves(scores, metric, learning_curves),
@@ -154,7 +154,8 @@ def _by_tag(by_tag: pd.DataFrame) -> Table:
     ordered = by_tag.sort_values(["f1", "tag"])
     decimals = {
         name: ordered[name].map("{:.3f}".format, na_action="ignore")
-        for name in ordered.select_dtypes("floating")
+        for name in ordered.columns
+        if ordered[name].dtype.kind == "f"
     }
     shown = ordered.assign(**decimals).fillna("").rename(columns=headings)
     table = table_of(shown, is_sortable=True)
@@ -169,24 +170,44 @@ def _contributions(contributions: Sequence[Any], metric: str) -> Table | None:
     """What the ensemble loses without each member."""
     if not contributions:
         return None
-    rows = []
+    rows, whys = [], set()
     for one in contributions:
         difference, value = one.difference, f"{one.difference['value']:+.4f}"
         if difference.get("low") is None:
-            cell = Cell(value, "no interval", title=difference.get("why_no_interval") or "")
+            why = difference.get("why_no_interval") or ""
+            cell = Cell(value, "no interval", title=why)
+            whys.add(f"No interval: {why}." if why else "")
         else:
             cell = Cell(value, f"[{difference['low']:+.4f}, {difference['high']:+.4f}]")
         rows.append(cells([one.member, f"{one.without:.4f}", cell, f"{one.p_value:.2g}"]))
-    return Table(["member", f"{metric} without it", "what it adds", "p"], rows, is_sortable=True)
+    head = ["member", f"{metric} without it", "what it adds", "p"]
+    return Table(head, rows, " ".join(sorted(whys)), is_sortable=True)
 
 
-def _sweep(sweep: pd.DataFrame | None) -> Table | None:
+def _threshold_sweep(sweep: pd.DataFrame | None) -> Table | None:
     if sweep is None or sweep.empty:
         return None
-    headings = {**METRIC_NAMES, "n_crops": "crops looked at"}
-    return table_of(
-        sweep.round(4).astype(object).where(sweep.notna(), "–").rename(columns=headings)
-    )
+    shown = sweep.round(4).astype(object).where(sweep.notna(), "–")
+    return table_of(shown.rename(columns=METRIC_NAMES))
+
+
+def _crop_sweep(sweep: pd.DataFrame | None, metric: str) -> Table | None:
+    """A row for each confidence and a column for each model, with the crops looked at."""
+    if sweep is None or sweep.empty:
+        return None
+    models = list(dict.fromkeys(sweep["model"]))
+    rows = [
+        cells(
+            [
+                f"{confidence:g}",
+                *(Cell(f"{value:.3f}", f"{n:.1f}") for value, n in zip(*of_models, strict=True)),
+            ]
+        )
+        for confidence, part in sweep.groupby("confidence")
+        for of_models in [part.set_index("model").loc[models, [metric, "n_crops"]].to_numpy().T]
+    ]
+    caption = f"{METRIC_NAMES[metric]}, and beside it how many crops of a clip are looked at."
+    return Table(["confidence", *models], rows, caption)
 
 
 def _aggregation(aggregation: pd.DataFrame) -> Table:

@@ -132,6 +132,12 @@ def test_a_phone_scrolls_down_alone(page, report, dark):
     assert page.run("document.documentElement.scrollWidth") == 390
     colour = page.run("getComputedStyle(document.body).backgroundColor")
     assert (colour == "rgb(255, 255, 255)") != dark
+    ink = page.run("getComputedStyle(document.body).color")
+    texts = page.run(
+        "[...document.querySelectorAll('.figure text')].map((e) => getComputedStyle(e).fill)"
+    )
+    assert len(texts) > 10
+    assert set(texts) == {ink}
     assert page.problems == []
 
 
@@ -139,6 +145,8 @@ def test_no_name_becomes_code_and_nothing_comes_from_elsewhere(page, report):
     opened(page, report)
     assert page.run("document.querySelectorAll('img[src=x], main b c, #list i').length") == 0
     assert page.run("document.querySelector('.matrix tbody th').textContent") == HOSTILE[0]
+    texts = page.run("[...document.querySelectorAll('.figure text')].map((e) => e.textContent)")
+    assert HOSTILE[0] in texts  # a model is called so
     assert {url.split(":")[0] for url in page.requests} <= {"file", "data"}
     assert page.problems == []
 

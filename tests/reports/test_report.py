@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from earmark.ensemble.contributions import Contribution
 from earmark.evaluation.by_tag import per_class, per_tag
 from earmark.evaluation.calibration import calibration_report, verdict
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
@@ -418,6 +419,27 @@ def test_the_coverage_curve_marks_the_rejection_threshold():
     assert any(list(line.get_xdata()) == [0.5, 0.5] for line in axes.lines)
     without = coverage_figure(curve, 0.0).axes[0]
     assert len(without.lines) == len(axes.lines) - 1
+
+
+def test_the_sweep_of_confidences_has_a_column_for_each_model(page):
+    rows = [("two", c, 0.5 + c / 10, 1 + c) for c in (0.0, 0.7)]
+    rows += [("one", c, 0.25, 1.0) for c in (0.0, 0.7)]
+    sweep = pd.DataFrame(rows, columns=["model", "confidence", "map_at_3", "n_crops"])
+    text = visible(render_report(**page, crop_sweep=sweep))
+    assert "<th>confidence</th><th>two</th><th>one</th>" in text
+    two, one = ("<td>0.570 <small>1.7</small></td>", "<td>0.250 <small>1.0</small></td>")
+    assert f"<td>0.7</td>{two}{one}" in text
+    assert "inference.confidence" not in visible(render_report(**page, crop_sweep=sweep[:0]))
+
+
+def test_members_say_what_they_add_and_why_there_is_no_interval(page):
+    known = Contribution("one", 0.8, {"value": 0.1, "low": 0.05, "high": 0.15}, 0.001)
+    why = {"value": 0.0, "low": None, "high": None, "why_no_interval": "too <few>"}
+    unknown = Contribution("two", 0.9, why, 1.0)
+    text = visible(render_report(**page, contributions=[known, unknown]))
+    assert "<td>one</td><td>0.8000</td><td>+0.1000 <small>[+0.0500, +0.1500]</small></td>" in text
+    assert "No interval: too &lt;few&gt;." in text
+    assert "What each member adds" not in visible(render_report(**page))
 
 
 def test_the_page_says_which_models_are_over_fitted(page):
