@@ -264,7 +264,7 @@ TABLE = [
         set_param("evaluate.rejection_threshold", 0.2),
         {"evaluate", "ensemble"},
     ),
-    Row("the ensemble's weights", set_param("ensemble.weights", "equal"), {"ensemble"}),
+    Row("the ensemble's weights", set_param("ensemble.weights", "equal"), {"ensemble", "evaluate"}),
     Row("an adapter not in use", append("earmark/corpora/adapters/esc.py"), NOTHING),
     Row(
         "the adapter in use",
