@@ -21,11 +21,11 @@ from earmark.reports.figures import (
     confusion_figure,
     coverage_figure,
     learning_curve_figure,
-    members_figure,
     reliability_figure,
 )
 from earmark.reports.parts import drawing
 from earmark.reports.report import render_report
+from earmark.reports.score_tables import score_chart
 from earmark.reports.summary import summary_of
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -372,15 +372,26 @@ def test_what_is_fitted_at_once_has_a_point_and_no_learning_rate(page):
     assert [axes.get_yscale() for axes in figure.axes] == ["linear"] * 3
 
 
-def test_a_line_marks_the_baseline_in_the_figure_of_the_members():
-    rows = {name: {"out of fold": {"value": 0.8}} for name in ("ensemble", "one", "two")}
-    plain, marked = (
-        members_figure(rows, metric="accuracy", highlight="ensemble", baseline=baseline)
-        for baseline in (None, 0.7)
-    )
-    assert [text.get_text() for text in plain.legends[0].texts] == ["out of fold"]
-    assert [text.get_text() for text in marked.legends[0].texts] == ["out of fold", "baseline"]
-    assert [0.7, 0.7] in [list(line.get_xdata()) for line in marked.axes[0].lines]
+def test_lines_and_intervals_of_the_chart_stand_where_their_values_are(page):
+    scores = page["scores"] | {"baseline": {"name": "one"}}
+    chart = score_chart(scores, "map_at_3", {"chance": {"map_at_3": 0.2, "accuracy": 0.1}})
+    at = {float(tick): percent for percent, tick in chart.ticks}
+    low, high = min(at), max(at)
+    percent_of = (at[high] - at[low]) / (high - low)
+    known = {name: (percent, text) for name, percent, text in chart.lines}
+    assert {name: text for name, (_, text) in known.items()} == {
+        "chance": "0.200",
+        "baseline": "0.810",
+    }
+    expected = {"ensemble": 0.9, "two": 0.84, "one": 0.81}  # the best first, below the ensemble
+    assert [name for name, _ in chart.rows] == list(expected)
+    for name, (out_of_fold, test) in chart.rows:
+        for mark, value in ((out_of_fold, expected[name]), (test, expected[name] - 0.1)):
+            ends = (value - 0.02, value, value + 0.02)
+            for percent, one in zip((mark.low, mark.value, mark.high), ends, strict=True):
+                assert percent == pytest.approx(at[low] + percent_of * (one - low), abs=0.02)
+    assert known["baseline"][0] == chart.rows[2][1][0].value
+    assert score_chart(page["scores"], "map_at_3", {}).lines == []
 
 
 def test_the_learning_curves_may_show_another_metric(page):
