@@ -297,7 +297,7 @@ def audit() -> None:
     if not are_current(params, layout):
         write_measurements(measure_corpus(params, layout), layout.audit_sound)
     result = audit_corpus(params, layout)
-    write_audit(result, layout, corpus=params.corpus.name)
+    write_audit(result, layout, corpus=params.corpus.name, workers=params.runtime.workers)
     for finding in result.findings:
         typer.echo(f"{finding.severity}: {finding.topic}: {finding.title}")
     typer.echo(f"{len(result.findings)} findings; see data/audit/index.html")
