@@ -91,7 +91,7 @@ def predict(
     found = list(dict.fromkeys(found))
     if not found:
         raise WrongUse("there is no recording to tag")
-    tagger = _tagger(bundle, student=student)
+    tagger = open_tagger(bundle, student=student)
     chosen |= {"tagger": tagger.digest, "table": _SETTINGS_VERSION}
     if chosen["timeline"]:
         windows = tagger.windows(chosen["window_seconds"], chosen["hop_seconds"])
@@ -161,7 +161,7 @@ def _naming(settings: dict[str, Any], tagger: "RecordingTagger") -> "Naming":
     return Naming(top=settings["top"], thresholds=thresholds, merge=settings["merge"])
 
 
-def _tagger(bundle: Path | None, *, student: bool) -> "RecordingTagger":
+def open_tagger(bundle: Path | None, *, student: bool) -> "RecordingTagger":
     """The exported tagger, or that of this workspace."""
     from earmark.processes import set_up_process
 
