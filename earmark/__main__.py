@@ -16,6 +16,8 @@ from earmark.errors import UserError
 from earmark.exits import clean_exit
 from earmark.inference.commands import export, predict
 from earmark.inference.embedding_commands import embed, search
+from earmark.labelling.commands import app as label_app
+from earmark.labelling.commands import suggest
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
@@ -26,7 +28,8 @@ app = typer.Typer(
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
-for command in (predict, export, embed, search):
+app.add_typer(label_app, name="label")
+for command in (predict, export, embed, search, suggest):
     app.command()(command)
 
 

@@ -147,7 +147,7 @@ class VggishEmbedder(SegmentEmbedder):
     def blocks(self, waveform: Int16) -> Iterator[Embedded]:
         n_done = 0
         for values in self.embedder.blocks(waveform):
-            starts = np.arange(n_done, n_done + len(values)) * PATCH_SECONDS
+            starts = np.arange(n_done, n_done + len(values), dtype=np.float64) * PATCH_SECONDS
             yield Embedded(values.astype(np.float32), starts, starts + PATCH_SECONDS)
             n_done += len(values)
 
