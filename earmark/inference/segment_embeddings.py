@@ -16,7 +16,7 @@ from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
 
-_CHUNK_SECONDS = 60.0  # of segments whose features are in memory together
+_CHUNK_SECONDS = 20.0  # of segments whose features and maps are in memory together
 
 
 def in_chunks(segments: Sequence[Segment], sample_rate: int) -> Iterator[Sequence[Segment]]:

@@ -52,6 +52,14 @@ class Corpus:
         clips = find(corpus.adapter).read_clips(root, corpus.table)
         return cls(root, root / corpus.table if corpus.table else None, clips)
 
+    def folder_for(self, label: str) -> str:
+        """Where below the root a recording from elsewhere goes."""
+        if self.table is not None:
+            return ADDED
+        # A tag has no spaces, but its folder may: `002 - Rain`.
+        paths = self.clips.loc[self.clips["label"] == label, "path"]
+        return str(paths.iloc[0]).split("/", 1)[0] if len(paths) else label
+
 
 @dataclass(frozen=True)
 class New:
@@ -170,7 +178,7 @@ def _new_clip(path: str, label: str, corpus: Corpus, taken: set[str]) -> New | N
             raise UserError(f"path {path}: is {what} in the corpus already; {fix}")
         return None
     if not (inside and corpus.table is not None):
-        name = _free_name(source, label if corpus.table is None else ADDED, root, taken)
+        name = _free_name(source, corpus.folder_for(label), root, taken)
     taken.add(name)
     return New(source, name, label)
 
