@@ -15,17 +15,20 @@ from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.exits import clean_exit
 from earmark.exporting.commands import export, page
-from earmark.inference.commands import Recordings, predict
+from earmark.inference.commands import predict
+from earmark.inference.embedding_commands import embed, search
+from earmark.labelling.commands import app as label_app
+from earmark.labelling.commands import suggest
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
-from earmark.wording import printable
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
-for command in (predict, export, page):
+app.add_typer(label_app, name="label")
+for command in (predict, export, page, embed, search, suggest):
     app.command()(command)
 
 
@@ -203,42 +206,6 @@ def verify_weights(
 
     for line in verify(name, weights, reference=reference, recordings=recordings):
         typer.echo(line)
-
-
-@app.command()
-def embed(
-    files: Recordings,
-    weights: Annotated[Path, typer.Option(help="VGGish's, as `convert` writes them.")],
-    out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")],
-    pca: Annotated[Path | None, typer.Option(help="Post-process to uint8 with these.")] = None,
-    activation: Annotated[str, typer.Option(help="relu (code of 2017 to 2020), or none.")] = "relu",
-) -> None:
-    """Embed recordings with VGGish: 128 values for each 0.96 s."""
-    from earmark.inference.embed import Embedder, as_table
-    from earmark.inference.recordings import recordings, unusable_line
-    from earmark.sound.recordings import name_of
-    from earmark.sound.unusable import UnusableAudio
-    from earmark.store import write_table
-
-    if out.suffix not in (".parquet", ".csv"):
-        raise UserError(f"--out {out}: let the name end in .parquet or .csv")
-    if activation not in ("relu", "none"):
-        raise UserError(f"--activation {activation}: there are relu and none")
-    embedder = Embedder.load(weights, activation=activation, pca=pca)
-    (paths, problems), found = recordings(files), []
-    for problem in problems:
-        typer.echo(printable(problem), err=True)
-    for path in paths:
-        try:
-            found.append((path, embedder.embed(path)))
-        except UnusableAudio as error:
-            typer.echo(unusable_line(path, error), err=True)
-            continue
-        typer.echo(printable(f"{name_of(path)}: {len(found[-1][1])} patches"))
-    if found:
-        write_table(out, as_table(found))
-    if n_unusable := len(problems) + len(paths) - len(found):
-        raise UserError(f"{n_unusable} of the recordings could not be used; see above")
 
 
 @app.command()

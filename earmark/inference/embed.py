@@ -3,13 +3,12 @@
 Shapes: T samples, P patches, D dims (128).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -21,7 +20,7 @@ from earmark.layout import Layout
 from earmark.networks import Network, build
 from earmark.published.weights import vggish
 from earmark.sound.decoding import decode
-from earmark.sound.recordings import name_of
+from earmark.sound.samples import Int16
 from earmark.spool import Scratch
 
 Floats = NDArray[np.floating[Any]]
@@ -84,7 +83,10 @@ class Embedder:
         arrays = None if pca is None else _postprocessor(pca, network.feature_dim)
         return cls(network.to(device).eval(), device, arrays)
 
-    @torch.inference_mode()
+    @property
+    def sample_rate(self) -> int:
+        return SAMPLE_RATE
+
     def embed(self, path: Path) -> Embeddings:
         """Return the embeddings of a recording's patches, (P, D) float32, or uint8 with `pca`.
 
@@ -96,28 +98,20 @@ class Embedder:
         """
         scratch = Scratch(Layout.here().scratch_folder)
         waveform = decode(path, sample_rate=SAMPLE_RATE, scratch=scratch).waveform
-        parts = []
-        for patches in VggishPatches(sample_rate=SAMPLE_RATE).blocks(np.asarray(waveform)):
+        return np.concatenate(list(self.blocks(np.asarray(waveform))))
+
+    def blocks(self, waveform: Int16) -> Iterator[Embeddings]:
+        """The same of a waveform (T,) at 16 kHz, some patches at a time."""
+        for patches in VggishPatches(sample_rate=SAMPLE_RATE).blocks(waveform):
             for i in range(0, len(patches), _BATCH):  # (P, 96, 64)
-                batch = torch.from_numpy(patches[i : i + _BATCH]).to(self.device)
-                parts.append(self.network.forward_features(batch).cpu().numpy())
-        embeddings: NDArray[np.float32] = np.concatenate(parts)
-        return embeddings if self.pca is None else postprocess(embeddings, **self.pca)
+                embeddings = self._embedded(patches[i : i + _BATCH])
+                yield embeddings if self.pca is None else postprocess(embeddings, **self.pca)
 
-
-def as_table(recordings: Iterable[tuple[Path, Embeddings]]) -> pd.DataFrame:
-    """Return a table of the embeddings (P, D) of recordings, given with their paths.
-
-    It has one row per patch, with the columns file, start_seconds, and e0, e1, ... for the values.
-    """
-    tables = []
-    for path, embeddings in recordings:
-        n_patches, n_dims = embeddings.shape
-        table = pd.DataFrame(embeddings, columns=[f"e{dim}" for dim in range(n_dims)])
-        table.insert(0, "start_seconds", np.arange(n_patches) * PATCH_SECONDS)
-        table.insert(0, "file", name_of(path))
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    @torch.inference_mode()
+    def _embedded(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        batch = torch.from_numpy(patches).to(self.device)
+        embeddings: NDArray[np.float32] = self.network.forward_features(batch).cpu().numpy()
+        return embeddings
 
 
 def _network(path: Path, activation: str) -> Network:

@@ -78,13 +78,17 @@ class Journal:
     def entries(self, paths: list[Path]) -> Iterator[dict[str, Any]]:
         """What came of these recordings, each once, in the order in which they were done."""
         wanted = {_key(path) for path in paths}
+        for entry in self.all_entries():
+            if entry["key"] in wanted:
+                wanted.discard(entry["key"])
+                yield entry
+
+    def all_entries(self) -> Iterator[dict[str, Any]]:
+        """What came of every recording, in the order in which they were done."""
         with self.path.open(encoding="utf-8") as file:
             next(file)
             for line in file:
-                entry = json.loads(line)
-                if entry["key"] in wanted:
-                    wanted.discard(entry["key"])
-                    yield entry
+                yield json.loads(line)
 
 
 def _key(path: Path) -> str:

@@ -18,14 +18,14 @@ from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.rules import Rules, Windows
 from earmark.ensemble.segments import (
     Networks,
-    prepared_segment,
     segments_of,
     tag_segments,
     with_sound,
 )
-from earmark.ensemble.tagging import BATCH, tag_clip
+from earmark.ensemble.tagging import tag_clip
 from earmark.errors import UserError
 from earmark.inference.answers import Prediction, Timeline
+from earmark.inference.segment_embeddings import embed_segments, in_chunks
 from earmark.params import Runtime
 from earmark.sound.decoding import decode
 from earmark.sound.recordings import name_of
@@ -45,6 +45,15 @@ class Embeddings(NamedTuple):
     values: NDArray[np.float32]
     starts: NDArray[np.float64]  # in seconds
     ends: NDArray[np.float64]
+
+
+class EmbeddingNetwork(NamedTuple):
+    """A network whose features are vectors, and the extractor that it reads embeddings of."""
+
+    member: str
+    fold: str
+    tagger: Tagger
+    extractor: Tagger | None
 
 
 @dataclass(frozen=True)
@@ -241,29 +250,31 @@ class RecordingTagger:
             UnusableAudio: the recording cannot be used.
             UserError: there is no such member, or its features are no vectors.
         """
-        tagger, extractor = self._embedder(member)
+        _, _, tagger, extractor = self.embedding_network(member)
         windows = self.windows(window_seconds, hop_seconds)
         waveform, _ = self._decoded(recording, sample_rate)
         segments = segments_of(len(waveform), windows, sample_rate=self.sample_rate)
-        vectors = np.empty((len(segments), tagger.embedding_dim), dtype=np.float32)
-        for number, segment in enumerate(segments):
-            samples = prepared_segment(waveform, segment, self.rules.preparation)
-            rows = rows_read(WaveformFeatures(samples), tagger, extractor, self.device)
-            crops = tagger.input.stack(tagger.input.covering_segments(rows))
-            by_crop = tagger.embeddings(crops, self.device, batch_size=BATCH)
-            vectors[number] = by_crop.mean(axis=0)
+        preparation = self.rules.preparation
+        vectors = np.concatenate(
+            [
+                embed_segments(tagger, extractor, waveform, some, preparation, self.device)
+                for some in in_chunks(segments, self.sample_rate)
+            ]
+        )
         starts, ends = np.array(segments, dtype=np.float64).T / self.sample_rate
         return Embeddings(vectors, starts, ends)
 
-    def _embedder(self, member: str) -> tuple[Tagger, Tagger | None]:
-        networks = {name: next(iter(folds.values())) for name, folds in self.networks.items()}
-        fit = [name for name, (one, _) in networks.items() if one.network.feature_dim is not None]
+    def embedding_network(self, member: str = "") -> EmbeddingNetwork:
+        """The network that `embed` asks; raises as it does."""
+        networks = {name: next(iter(folds.items())) for name, folds in self.networks.items()}
+        fit = [n for n, (_, (one, _)) in networks.items() if one.network.feature_dim is not None]
         if not fit or (member and member not in fit):
             has = f"there are {', '.join(fit)}" if fit else "there is none"
             what = f"{member} gives no embeddings" if member else "no member gives embeddings"
             raise UserError(f"{what}; of members whose features are vectors {has}")
         chosen = member or max(fit, key=lambda name: self.rules.weights[name])
-        return networks[chosen]
+        fold, (tagger, extractor) = networks[chosen]
+        return EmbeddingNetwork(chosen, fold, tagger, extractor)
 
     def _decoded(self, recording: Recording, sample_rate: int | None) -> tuple[Int16, str]:
         """The samples at the tagger's own rate, and the name of the recording."""

@@ -12,20 +12,9 @@ import pytest
 
 from earmark.__main__ import main
 from earmark.inference import batch
-from earmark.inference.bundle import export
-from earmark.inference.workspace import ensemble_rules
-from tests.inference.workspaces import RUNTIME, make_workspace, params_of, sound
+from tests.inference.workspaces import make_workspace, sound
 from tests.processes import wait_until
 from tests.source_graph import ROOT
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = make_workspace(tmp_path_factory.mktemp("workspace"))
-    out = tmp_path_factory.mktemp("out") / "tagger"
-    params = params_of(layout).model_copy(update={"runtime": RUNTIME})
-    export(ensemble_rules(layout), params, layout, out)
-    return out
 
 
 @pytest.fixture

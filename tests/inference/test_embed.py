@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from earmark.__main__ import app
-from earmark.errors import UserError
+from earmark.errors import SomeFailed, UserError
 from earmark.features.vggish import VggishPatches, vggish_log_mel
 from earmark.inference.embed import Embedder, postprocess
 from earmark.networks import build
@@ -85,7 +85,7 @@ def test_embeddings_are_those_of_the_network_on_the_patches(weights: Path, tmp_p
     np.testing.assert_array_equal(relu, np.maximum(embeddings, 0))
 
 
-def test_embed_writes_a_row_a_patch_and_passes_over_what_is_unusable(
+def test_a_table_has_a_row_a_patch_and_what_is_unusable_is_passed_over(
     weights: Path, tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "long.wav", sine(3.0), RATE)
@@ -94,10 +94,10 @@ def test_embed_writes_a_row_a_patch_and_passes_over_what_is_unusable(
     files = [str(tmp_path / f"{name}.wav") for name in ("long", "broken", "short")]
     out = tmp_path / "embeddings.parquet"
     done = CliRunner().invoke(app, ["embed", *files, "--weights", str(weights), "--out", str(out)])
-    assert isinstance(done.exception, UserError)
+    assert isinstance(done.exception, SomeFailed)
     assert "1 of the recordings could not be used" in str(done.exception)
-    assert f"{files[0]}: 3 patches\n" in done.stdout
-    assert f"{files[2]}: 1 patches\n" in done.stdout
+    assert f"{files[0]}: 3 segments\n" in done.stdout
+    assert f"{files[2]}: 1 segment\n" in done.stdout
     assert f"{files[1]}: " in done.stderr
     table = pd.read_parquet(out)
     assert list(table.columns) == ["file", "start_seconds", *(f"e{i}" for i in range(128))]
@@ -109,17 +109,17 @@ def test_embed_writes_a_row_a_patch_and_passes_over_what_is_unusable(
 
 def test_embed_post_processes_to_bytes(weights: Path, pca: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(2.5), RATE)
-    out = tmp_path / "embeddings.csv"
+    out = tmp_path / "embeddings"
     options = ["--weights", str(weights), "--pca", str(pca), "--activation", "none"]
-    arguments = ["embed", str(tmp_path / "a.wav"), *options, "--out", str(out)]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, ["embed", str(tmp_path / "a.wav"), *options, "-o", str(out)])
     assert done.exit_code == 0, done.output
     embedder = Embedder.load(weights, activation="none", pca=pca)
     assert embedder.pca is not None
     plain = Embedder.load(weights, activation="none").embed(tmp_path / "a.wav")
     expected = postprocess(plain, **embedder.pca)
-    values = pd.read_csv(out).iloc[:, 2:].to_numpy()
+    values = np.load(out / "embeddings.npy")
     np.testing.assert_array_equal(values, expected)
+    assert values.dtype == np.float32
     assert len(np.unique(values)) > 20
 
 
@@ -128,7 +128,7 @@ def test_nothing_is_written_if_no_recording_can_be_used(weights: Path, tmp_path:
     out = tmp_path / "embeddings.parquet"
     arguments = ["--weights", str(weights), "--out", str(out)]
     done = CliRunner().invoke(app, ["embed", str(tmp_path / "broken.wav"), *arguments])
-    assert isinstance(done.exception, UserError)
+    assert isinstance(done.exception, SomeFailed)
     assert not out.exists()
 
 
