@@ -93,10 +93,11 @@ def predict(
         raise WrongUse("there is no recording to tag")
     tagger = open_tagger(bundle, student=student)
     chosen |= {"tagger": tagger.digest, "table": _SETTINGS_VERSION}
+    windows = None
     if chosen["timeline"]:
         windows = tagger.windows(chosen["window_seconds"], chosen["hop_seconds"])
         chosen |= {"window_seconds": windows.window_seconds, "hop_seconds": windows.hop_seconds}
-    typer.echo(f"probabilities: {tagger.calibration(timeline=chosen['timeline'])}", err=True)
+    typer.echo(f"probabilities: {tagger.calibration(windows)}", err=True)
     naming = _naming(chosen, tagger)
     if out is None:
         n_failed = _print_all(tagger, found, chosen, naming, as_json=as_json)

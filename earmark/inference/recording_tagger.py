@@ -23,7 +23,7 @@ from earmark.ensemble.segments import (
     with_sound,
 )
 from earmark.ensemble.tagging import tag_clip
-from earmark.errors import UserError
+from earmark.errors import UserError, WrongUse
 from earmark.inference.answers import Prediction, Timeline
 from earmark.inference.segment_embeddings import embed_segments, in_chunks
 from earmark.params import Runtime
@@ -36,6 +36,7 @@ from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
 
+SHORTEST, LONGEST = 0.01, 3600.0  # seconds of a segment, and from one to the next
 Recording = Path | str | NDArray[Any]  # a file, or samples (T,) or (T, C)
 
 
@@ -90,10 +91,21 @@ class RecordingTagger:
         """That recordings are brought to, in Hz; they may have any other."""
         return self.rules.sample_rate
 
-    def calibration(self, *, timeline: bool = False) -> str:
-        """One line: what was measured of probabilities such as these, and on which clips."""
-        estimator = self.rules.segment if timeline else self.rules.clip
-        return estimator.calibration if estimator else ""
+    def calibration(self, windows: Windows | None = None) -> str:
+        """One line: what was measured of probabilities such as these, and on which clips.
+
+        Args:
+            windows: of a timeline; None for recordings as a whole.
+        """
+        if windows is None:
+            return self.rules.clip.calibration
+        fitted, segment = self.rules.windows, self.rules.segment
+        if fitted is None or segment is None:
+            return "not measured"
+        if windows.window_seconds != fitted.window_seconds:
+            of_others = f"segments of {fitted.window_seconds:g} s were"
+            return f"not measured of segments of {windows.window_seconds:g} s; {of_others}"
+        return segment.calibration
 
     @cached_property
     def device(self) -> Device:
@@ -192,7 +204,7 @@ class RecordingTagger:
 
         Raises:
             UnusableAudio: the recording cannot be used.
-            UserError: no estimator of segments was fitted, or a window or hop is not positive.
+            UserError: no estimator of segments was fitted, or a window or hop is out of range.
         """
         windows = self.windows(window_seconds, hop_seconds)
         assert self.rules.segment is not None, "windows() has seen to it"
@@ -226,8 +238,9 @@ class RecordingTagger:
         window = fitted.window_seconds if window_seconds is None else window_seconds
         hop = fitted.hop_seconds if hop_seconds is None else hop_seconds
         for key, value in (("window", window), ("hop", hop)):
-            if not 0 < value < float("inf"):
-                raise UserError(f"the {key} of a timeline is {value} s; give a positive number")
+            if not SHORTEST <= value <= LONGEST:
+                limits = f"give {SHORTEST} to {LONGEST:g}"
+                raise WrongUse(f"the {key} of a timeline is {value} s; {limits}")
         return Windows(window_seconds=window, hop_seconds=hop)
 
     def embed(

@@ -40,7 +40,7 @@ def test_the_bundle_answers_as_the_workspace_to_the_bit(made, bundle, tmp_path):
     np.testing.assert_array_equal(a.probabilities, b.probabilities)
     assert a.to_frame().equals(b.to_frame())
     assert exported.calibration() == ours.calibration()
-    assert exported.calibration(timeline=True).startswith("on segments of 80")
+    assert exported.calibration(exported.windows()).startswith("on segments of 80")
 
 
 def test_it_says_what_it_is_and_where_it_is_from(bundle):

@@ -82,8 +82,13 @@ def test_segments_without_sound_have_no_answer(tagger):
 def test_another_window_and_hop_may_be_asked_for(tagger, tmp_path):
     path = sound(tmp_path / "a.wav")
     assert len(tagger.timeline(path, window_seconds=1.0, hop_seconds=1.0)) == 2
-    with pytest.raises(UserError, match="the hop of a timeline is 0"):
-        tagger.timeline(path, hop_seconds=0)
+    assert tagger.calibration(tagger.windows()).startswith("on segments of 80")
+    assert tagger.calibration(tagger.windows(0.5, 2.0)) == tagger.calibration(tagger.windows())
+    of_another = tagger.calibration(tagger.windows(1.0))
+    assert of_another == "not measured of segments of 1 s; segments of 0.5 s were"
+    for options in ({"hop_seconds": 0}, {"window_seconds": 1e9}, {"hop_seconds": float("nan")}):
+        with pytest.raises(UserError, match=r"of a timeline is .*; give 0\.01 to 3600"):
+            tagger.timeline(path, **options)
 
 
 def test_embeddings_are_what_the_head_reads_of_each_segment(tagger, tmp_path):
