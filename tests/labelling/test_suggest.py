@@ -63,7 +63,8 @@ def test_suggestions_come_with_excerpts_a_table_and_a_page(exported, monkeypatch
 @pytest.mark.usefixtures("folder")
 def test_it_goes_on_after_a_break_and_chooses_the_same(exported, monkeypatch):  # noqa: F811
     assert run(monkeypatch, "suggest", exported, "in", "-o", "s", "--count", 4) == 3
-    tag, asked = RecordingTagger.tag, []
+    tag = RecordingTagger.tag
+    asked: list[Path] = []
 
     def interrupted(self, path):
         if len(asked) == 3:
@@ -96,7 +97,7 @@ def test_labelled_recordings_and_test_clips_of_the_corpus_are_left_out(folder, m
     assert "3 recordings are labelled, or test clips: left out" in capfd.readouterr().err
     paths = pd.read_csv("s/suggestions.csv")["path"]
     assert sorted(paths) == ["3.wav", "4.wav", "5.wav"]
-    filled = pd.read_csv("s/suggestions.csv").assign(label=["bell", None, "bark"])
+    filled = pd.read_csv("s/suggestions.csv").assign(label=["bell", "", "bark"])
     filled.to_csv("labels.csv", index=False)
     before = Path("../in/clips.csv").read_text()
     assert run(monkeypatch, "label", "add", "labels.csv") == 0
