@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test quick lint ci experiments docs mlflow setup lock
+.PHONY: repro test quick lint ci experiments docs mlflow wheel setup lock
 
 repro: setup ## run the pipeline of params.yaml to its metrics and report
 	@python -m earmark validate --params-only >/dev/null
@@ -45,6 +45,10 @@ mlflow: setup ## the MLflow page of this repository's runs, or of MLFLOW_TRACKIN
 	echo "mlflow: open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"; \
 	export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-$$uri}"; \
 	mlflow ui # its address stands in the environment: arguments show in ps, passwords too
+
+wheel: setup ## the package that uses exported taggers, into dist/
+	uv build --quiet --wheel --no-build-isolation --out-dir dist
+	@echo "wheel: pip install $$(ls -t dist/*.whl | head -1)"
 
 setup: ## .venv of what requirements.txt pins, and the sox program
 	@.ci/setup

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-import earmark.interrupts  # first, for Ctrl-C while the others are imported # noqa: F401
+import earmark.interrupts  # first, for Ctrl-C while the others are imported
 from earmark.analyses.commands import app as analyse_app
 from earmark.errors import UserError
 from earmark.exits import clean_exit
-from earmark.inference.commands import export, predict
+from earmark.exporting.commands import export, page
+from earmark.inference.commands import predict
 from earmark.inference.embedding_commands import embed, search
 from earmark.labelling.commands import app as label_app
 from earmark.labelling.commands import suggest
@@ -22,15 +23,28 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
 app.add_typer(label_app, name="label")
-for command in (predict, export, embed, search, suggest):
+for command in (predict, export, page, embed, search, suggest):
     app.command()(command)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"earmark {earmark.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say it.")
+    ] = False,
+) -> None:
+    """From a labelled pile of recordings to an audio tagger that says how sure it is."""
 
 
 @app.command()
@@ -250,7 +264,7 @@ def audit() -> None:
     if not are_current(params, layout):
         write_measurements(measure_corpus(params, layout), layout.audit_sound)
     result = audit_corpus(params, layout)
-    write_audit(result, layout, corpus=params.corpus.name)
+    write_audit(result, layout, corpus=params.corpus.name, workers=params.runtime.workers)
     for finding in result.findings:
         typer.echo(f"{finding.severity}: {finding.topic}: {finding.title}")
     typer.echo(f"{len(result.findings)} findings; see data/audit/index.html")

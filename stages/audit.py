@@ -1,7 +1,8 @@
 """Report the problems of the corpus: duplicates, label issues, licences, sound, balance.
 
 Reads: data/clips.parquet, data/folds.parquet, data/ensemble/, data/audit_sound/, data/rounds,
-    corpus.root (the true labels of a synthetic corpus), corpus.label_corrections
+    data/trimmed/ (to be heard), corpus.root (the true labels of a synthetic corpus),
+    corpus.label_corrections
 Writes: metrics/audit.json, data/audit/
 Params: rounds, corpus.name, corpus.adapter, corpus.root, corpus.label_corrections,
     corpus.synthetic, seed
@@ -17,7 +18,7 @@ from stages import stage
 
 def run(params: Params, layout: Layout) -> Audit:
     audit = audit_corpus(params, layout)
-    write_audit(audit, layout, corpus=params.corpus.name)
+    write_audit(audit, layout, corpus=params.corpus.name, workers=params.runtime.workers)
     return audit
 
 

@@ -1,6 +1,6 @@
 """Tag segments of validation clips by the networks of their fold; fit the estimator of segments.
 
-Reads: data/decoded/, data/ensemble/, data/plan.json, models/
+Reads: data/decoded/, data/ensemble/, data/plan.json, models/ (behind data/predictions/)
 Writes: data/timeline/, metrics/timeline.json
 Params: timeline, runtime
 """

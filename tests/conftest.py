@@ -28,6 +28,6 @@ def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         return
 
     def write(_: Any, out: Any, **__: Any) -> None:
-        out.write(b"\x89PNG")
+        out.write(b"<svg></svg>")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", write)

@@ -170,6 +170,28 @@ def test_imports_are_followed_into_functions_and_through_packages(root):
     }
 
 
+def test_what_a_module_reads_beside_it_counts_as_imported(root):
+    """Templates of a page: a change of one makes stale whatever uses the module, and no other."""
+    pages, template = root / "earmark/pages", root / "earmark/pages/templates/page.html"
+    template.parent.mkdir(parents=True)
+    template.write_bytes(b"<p>{{ a }}</p>\xff")
+    (pages / "__init__.py").write_text("")
+    (pages / "one.py").write_text("from importlib.resources import files\n")
+    (pages / "__pycache__").mkdir()
+    (pages / "__pycache__/one.pyc").write_bytes(b"1")
+    (pages / ".page.html.swp").write_bytes(b"1")
+    (root / "stages/evaluate.py").write_text("from earmark.pages import one\n")
+    before = keys(root)
+    read = {path for path in before["modules"] if path.startswith("earmark/pages/")}
+    assert read == {f"earmark/pages/{p}" for p in ("__init__.py", "one.py", "templates/page.html")}
+    template.write_bytes(b"<p>{{ a }} </p>\xff")
+    assert stale(before, keys(root)) == {"evaluate"}
+    (pages / "page.css").write_text("p {}")  # a new file
+    assert "earmark/pages/page.css" in keys(root)["modules"]
+    (pages / "one.py").write_text("import importlib\n")
+    assert "earmark/pages/templates/page.html" not in keys(root)["modules"]
+
+
 def test_excluded_modules_are_neither_digested_nor_followed(root):
     found = Code(root, PARAMS).closure("stages/train.py")
     assert found == {"stages/train.py", "earmark/networks/__init__.py", "earmark/store.py"}

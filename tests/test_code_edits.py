@@ -260,6 +260,8 @@ TABLE = [
     ),
     Row("the metrics of evaluation", append("earmark/evaluation/by_tag.py"), {"evaluate"}),
     Row("a page of the report", append("earmark/reports/report.py"), {"evaluate"}),
+    Row("a template", append("earmark/reports/templates/macros.html"), {"evaluate", "audit"}),
+    Row("a style", append("earmark/reports/templates/page.css"), {"evaluate", "audit"}),
     Row("a figure", append("earmark/reports/figures.py"), {"evaluate", "audit"}),
     Row("a new key of evaluate", set_param("evaluate.n_bins", 10), {"evaluate"}),
     Row(
@@ -267,7 +269,7 @@ TABLE = [
         set_param("evaluate.rejection_threshold", 0.2),
         {"evaluate", "ensemble"},
     ),
-    Row("the ensemble's weights", set_param("ensemble.weights", "equal"), {"ensemble"}),
+    Row("the ensemble's weights", set_param("ensemble.weights", "equal"), {"ensemble", "evaluate"}),
     Row("an adapter not in use", append("earmark/corpora/adapters/esc.py"), NOTHING),
     Row(
         "the adapter in use",
@@ -292,7 +294,7 @@ TABLE = [
         {"features@mfcc", "train_mfcc@*"},
     ),
     Row("how duplicates sound", append("earmark/audit/fingerprints.py"), {"audit_sound"}),
-    Row("the audit of labels", append("earmark/audit/label_noise.py"), {"audit"}),
+    Row("the audit of labels", append("earmark/audit/label_noise.py"), {"audit", "evaluate"}),
     Row(
         "a lazy import of a new module",
         both(

@@ -1,7 +1,7 @@
 """The label issues of a corpus, from the out-of-fold probabilities of the ensemble."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,16 @@ TOPIC = "labels"
 _NOISY = 0.1  # a class is named if the interval of its estimated noise lies above this
 
 
+class _Judged(NamedTuple):
+    """The estimated noise of the labels, and what it was estimated of."""
+
+    noise: LabelNoise
+    tags: list[str]
+    clips: pd.DataFrame  # (B, ...)
+    probabilities: Floats  # (B, K)
+    labels: Ints  # (B,)
+
+
 def audit_labels(params: Params, layout: Layout, clips: pd.DataFrame) -> LabelAudit:
     """Estimate the label noise of `clips`, if they have one tag each and an ensemble knows these.
 
@@ -31,23 +41,49 @@ def audit_labels(params: Params, layout: Layout, clips: pd.DataFrame) -> LabelAu
     Raises:
         UserError: corpus.label_corrections cannot be read.
     """
+    judged = _judge(params, layout, clips)
+    if isinstance(judged, str):
+        return LabelAudit.skipped(judged)
+    truth = _compare_with_truth(
+        params, layout, judged.noise, judged.clips, judged.probabilities, judged.labels
+    )
+    return LabelAudit(judged.noise, judged.tags, "", truth)
+
+
+def opinions(params: Params, layout: Layout, clips: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """What the audit says of the label of every clip, for who shows clips one by one.
+
+    Returns:
+        One row per clip that was judged: clip, suggested, p_wrong and is_listed (among the label
+        issues); and why there is none, or "".
+
+    Raises:
+        UserError: corpus.label_corrections cannot be read.
+    """
+    columns = ["clip", "suggested", "p_wrong", "is_listed"]
+    judged = _judge(params, layout, clips)
+    if isinstance(judged, str):
+        return pd.DataFrame(columns=columns), judged
+    return judged.noise.every_label[columns], ""
+
+
+def _judge(params: Params, layout: Layout, clips: pd.DataFrame) -> _Judged | str:
+    """The estimate, or why there is none."""
     if not (layout.ensemble / "ensemble.json").exists():
-        return LabelAudit.skipped("Skipped: there is no ensemble yet. Run `dvc repro`.")
+        return "Skipped: there is no ensemble yet. Run `dvc repro`."
     if is_multi_label(clips["label"]):
-        note = "Skipped: label issues are only found in a corpus with one tag per clip."
-        return LabelAudit.skipped(note)
+        return "Skipped: label issues are only found in a corpus with one tag per clip."
     tags = read_json(layout.ensemble / "ensemble.json")["tags"]
     clips, probabilities = _out_of_fold(layout, clips, tags)
     labels = label_indices(list(clips["label"]), tags)
     skill = skill_of(probabilities, labels, clips["source"])
     if not skill.is_clear:
-        return LabelAudit.skipped(_silence(skill))
+        return _silence(skill)
     decided = read_corrections(layout.root / params.corpus.label_corrections)["clip"]
     noise = estimate_label_noise(
         clips, probabilities, labels, tags, decided=decided, seed=params.seed
     )
-    truth = _compare_with_truth(params, layout, noise, clips, probabilities, labels)
-    return LabelAudit(noise, tags, "", truth)
+    return _Judged(noise, tags, clips, probabilities, labels)
 
 
 def _silence(skill: Skill) -> str:

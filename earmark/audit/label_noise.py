@@ -37,6 +37,7 @@ class LabelNoise:
         estimated_noise: the share of wrong labels among all labels, and among the unverified ones
             where some are verified.
         p_wrong: float (B,), the probability that a label is wrong, of every clip.
+        every_label: as label_issues, of every clip, in the order of the clips, with is_listed.
     """
 
     label_issues: pd.DataFrame
@@ -45,6 +46,7 @@ class LabelNoise:
     given_to_suggested: NDArray[np.int64]
     estimated_noise: dict[str, Share]
     p_wrong: Floats
+    every_label: pd.DataFrame
 
 
 class Skill(NamedTuple):
@@ -129,8 +131,9 @@ def estimate_label_noise(
     groups = {"all": np.ones(len(labels), dtype=bool)}
     if is_right.any():
         groups["unverified"] = ~is_right
+    table = _as_table(clips, probabilities, labels, suggested, p_wrong, tags)
     return LabelNoise(
-        _as_table(clips, probabilities, labels, suggested, p_wrong, tags)[is_listed]
+        table[is_listed]
         .sort_values(["p_wrong", "clip"], ascending=[False, True])
         .reset_index(drop=True),
         _share(is_wrong[:, is_listed]) if is_listed.any() else None,
@@ -138,6 +141,7 @@ def estimate_label_noise(
         matrix,
         {name: _share(is_wrong[:, group]) for name, group in groups.items() if group.any()},
         p_wrong,
+        table.assign(is_listed=is_listed),
     )
 
 

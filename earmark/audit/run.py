@@ -14,7 +14,7 @@ from earmark.audit import (
 from earmark.audit.findings import SEVERITIES, by_severity
 from earmark.audit.measurements import Measurements, read_measurements
 from earmark.audit.result import Audit
-from earmark.corpora.split_names import DROPPED
+from earmark.audit.usable import usable_clips
 from earmark.corpora.stored_tables import read_clips, read_folds
 from earmark.labels import is_multi_label
 from earmark.layout import Layout
@@ -82,21 +82,6 @@ def audit_corpus(params: Params, layout: Layout) -> Audit:
         class_sizes=sizes,
         rounds=rounds,
     )
-
-
-def usable_clips(clips: pd.DataFrame, folds: pd.DataFrame | None) -> pd.DataFrame:
-    """The clips table without quarantined and dropped clips, with the corrected labels.
-
-    `folds` is what the split stage wrote, after label corrections; None before it ran.
-    """
-    clips = clips[~clips["quarantined"]]
-    if folds is not None:
-        folds = folds[folds["split"] != DROPPED]
-        clips = clips[clips["clip"].isin(folds["clip"])]
-        corrected = folds.set_index("clip").reindex(clips["clip"])
-        values = {name: corrected[name].to_numpy() for name in ("label", "verified")}
-        clips = clips.assign(**values)
-    return clips.reset_index(drop=True)
 
 
 def _sound_of_clips(measurements: Measurements, clips: pd.DataFrame) -> pd.DataFrame:

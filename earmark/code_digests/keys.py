@@ -39,6 +39,7 @@ EXCLUDED = {
     "stages/__init__.py": "starts a stage; what it sets is tracked as runtime",
 }
 
+RESOURCES = "importlib.resources"  # by which a module reads files of its package
 SOX = "earmark/sound/sox.py"  # the one module that runs the program
 
 # Which name of a lazy registry stands for which class is an entry of the keys that use it.
@@ -122,16 +123,33 @@ class Code:
         )
 
     def closure(self, *paths: str) -> set[str]:
-        """These files and all of ours that they import, at their top or later, directly or not."""
+        """These files and all of ours that they import, at their top or later, directly or not.
+
+        A module that imports importlib.resources reads what lies beside it: all files of its folder
+        that are no Python, and of the folders in it, count as imported.
+        """
         seen = {path for path in paths if path not in self._excluded}
         to_read = list(seen)
         while to_read:
-            for name in self.source(to_read.pop()).imports:
-                path = self._path_of(name)
-                if path and path not in seen and path not in self._excluded:
-                    seen.add(path)
-                    to_read.append(path)
+            path = to_read.pop()
+            imports = self.source(path).imports
+            found = {of for name in imports if (of := self._path_of(name))}
+            if RESOURCES in imports:
+                found |= self._files_beside(path)
+            new = found - seen - self._excluded.keys()
+            seen |= new
+            to_read += new
         return seen
+
+    def _files_beside(self, path: str) -> set[str]:
+        """The files below the folder of a module that are no Python, but for hidden ones."""
+        home = (self.root / path).parent
+        names = (one.relative_to(self.root) for one in home.rglob("*") if one.is_file())
+        return {
+            name.as_posix()
+            for name in names
+            if name.suffix not in (".py", ".pyc") and not any(p[0] == "." for p in name.parts)
+        }
 
     def source(self, path: str) -> Source:
         if path not in self._sources:

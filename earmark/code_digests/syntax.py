@@ -24,19 +24,23 @@ class Source:
 
 
 def digest_of(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def read_source(root: Path, path: str, *, without: frozenset[str] = frozenset()) -> Source:
     """Read a file of `root`; module-level assignments to names in `without` stay out of its digest.
 
+    Of what is not called *.py, such as a template, every byte counts.
+
     Raises:
-        UserError: The file is not there, or is no Python.
+        UserError: The file is not there, or is called *.py and is no Python.
     """
     try:
         content = (root / path).read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; code.json needs it") from error
+    if not path.endswith(".py"):
+        return Source(digest_of(content.decode(errors="surrogateescape")), frozenset(), {})
     return _parsed(content, path, without)
 
 

@@ -4,13 +4,15 @@ One record for the ensemble of a workspace, its student and an exported bundle, 
 answer alike. Shapes: B recordings or segments, K tags.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.errors import UserError
 from earmark.evaluation.temperature import temper
 
 Floats = NDArray[np.floating[Any]]
@@ -37,6 +39,11 @@ class Estimator:
         """The calibrated probabilities `(B, K)` of those that the networks together give."""
         is_multi_label = self.thresholds is not None
         return temper(combined, self.temperature, is_multi_label=is_multi_label)
+
+    def of_part(self, factor: float, *, of: str) -> "Estimator":
+        """That of a part of a tagger, whose temperature differs by a factor."""
+        unmeasured = f"not measured of this part of the {of}, whose are: {self.calibration}"
+        return replace(self, temperature=self.temperature * factor, calibration=unmeasured)
 
     def answer(self, probabilities: Mapping[str, float]) -> list[str] | None:
         """The tags to answer, likeliest first; none of them, or None for "unknown".
@@ -82,6 +89,7 @@ class Rules:
         clip: the estimator of whole recordings.
         segment: that of segments; None where none was fitted.
         windows: the segments that it was fitted on.
+        temperatures: member -> that of one network of it, and that of their mean over folds.
     """
 
     name: str
@@ -95,6 +103,7 @@ class Rules:
     clip: Estimator
     segment: Estimator | None
     windows: Windows | None
+    temperatures: dict[str, list[float]]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -110,6 +119,44 @@ class Rules:
                 "segment": None if segment is None else Estimator(**segment),
                 "windows": None if windows is None else Windows(**windows),
             }
+        )
+
+    def part(self, members: Sequence[str] = (), folds: Sequence[str] = ()) -> "Rules":
+        """The same for some members and folds; for all of them where none is named.
+
+        A lone member has the temperature of its own; that of segments changes as that of clips
+        does. How right the part is was not measured, and is said so.
+
+        Raises:
+            UserError: there is no such member or fold.
+        """
+        known = {"member": list(self.members), "fold": sorted({*chain(*self.members.values())})}
+        for kind, names in (("member", members), ("fold", folds)):
+            for name in names:
+                if name not in known[kind]:
+                    there = ", ".join(known[kind])
+                    raise UserError(f"{kind} {name}: there is none; there are {there}")
+        kept = {
+            name: [fold for fold in of_member if fold in (folds or of_member)]
+            for name, of_member in self.members.items()
+            if name in (members or self.members)
+        }
+        if kept == self.members:
+            return self
+        factor = 1.0
+        if len(kept) == 1:
+            ((name, of_member),) = kept.items()
+            of_one, of_mean = self.temperatures[name]
+            factor = (of_one if len(of_member) == 1 else of_mean) / self.clip.temperature
+        return replace(
+            self,
+            name="+".join(kept) if members else self.name,
+            members=kept,
+            weights={name: self.weights[name] for name in kept},
+            aggregation={name: self.aggregation[name] for name in kept},
+            temperatures={name: self.temperatures[name] for name in kept},
+            clip=self.clip.of_part(factor, of=self.name),
+            segment=self.segment and self.segment.of_part(factor, of=self.name),
         )
 
     @property

@@ -35,7 +35,9 @@ class Evaluation:
     """What there is to write and to show; `scores` and `summary` are plain values.
 
     `metrics` are those that a short table shows, the one that counts first; `tables` are named as
-    their files in metrics/; `confusion` `(K, K)` is None where clips may have several tags.
+    their files in metrics/; `members` are theirs without the ensemble, by the corpus' tags, and
+    `predictions` those of all by the tags that are scored; `confusion` `(K, K)` is None where clips
+    may have several tags.
     """
 
     tags: list[str]
@@ -44,6 +46,8 @@ class Evaluation:
     summary: dict[str, Any]
     calibration: CalibrationReport
     tables: dict[str, pd.DataFrame]
+    members: dict[str, Predictions]
+    predictions: dict[str, Predictions]
     confusion: NDArray[np.integer[Any]] | None
 
 
@@ -93,6 +97,8 @@ def evaluate(params: Params, layout: Layout) -> Evaluation:
             "aggregation": aggregation_table(metadata),
             "learning_curves": curves,
         },
+        members={name: one for name, one in ungrouped.items() if name != ENSEMBLE},
+        predictions=predictions,
         confusion=_confusion(ensemble.validation),
     )
 

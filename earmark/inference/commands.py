@@ -1,4 +1,4 @@
-"""The commands that use a trained tagger: `python -m earmark predict` and `export`."""
+"""The command that uses a trained tagger: `python -m earmark predict`."""
 
 import json
 from pathlib import Path
@@ -162,7 +162,11 @@ def _naming(settings: dict[str, Any], tagger: "RecordingTagger") -> "Naming":
 
 
 def open_tagger(bundle: Path | None, *, student: bool) -> "RecordingTagger":
-    """The exported tagger, or that of this workspace."""
+    """The exported tagger, or that of this workspace.
+
+    Raises:
+        WrongUse: there is neither, or a student is asked for where there can be none.
+    """
     from earmark.processes import set_up_process
 
     if bundle is not None:
@@ -220,41 +224,3 @@ def _print_all(
         for line in lines:
             typer.echo(line if as_json else printable(line))
     return n_failed
-
-
-def export(
-    out: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    student: Annotated[bool, typer.Option("--student", help="The student alone.")] = False,
-    members: Annotated[
-        str, typer.Option(help="Some of the ensemble's, with commas between; with their weights.")
-    ] = "",
-    folds: Annotated[str, typer.Option(help="Some of the folds, likewise.")] = "",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
-) -> None:
-    """Write the tagger into one folder that needs no workspace: `earmark predict FOLDER FILE`.
-
-    With it go its rules and calibration, scores, licences, where it is from, and a model card.
-    """
-    from earmark.params.reading import load_params
-
-    layout = Layout.here()
-    if not layout.params.exists():
-        raise WrongUse(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
-    params = load_params(layout.params)
-    from earmark.inference.bundle import export as written
-    from earmark.inference.workspace import ensemble_rules, part_of, student_rules
-
-    if student and (members or folds):
-        raise WrongUse("--student: is one network; leave --members and --folds out")
-    rules = student_rules(layout) if student else ensemble_rules(layout)
-    if members or folds:
-        rules = part_of(rules, _names(members), _names(folds))
-    content = written(rules, params, layout, out, overwrite=overwrite)
-    megabytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
-    networks = sum(len(of_member) for of_member in rules.members.values())
-    typer.echo(f"{out}: {networks} networks, {len(content['files'])} files, {megabytes:.1f} MB")
-    typer.echo(f"next: earmark predict {out} FILE_OR_FOLDER (README.md in it is the model card)")
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

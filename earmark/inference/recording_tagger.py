@@ -3,7 +3,7 @@
 Shapes: T samples, C channels, S segments, D dims of an embedding, K tags.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,10 @@ class RecordingTagger:
             return tagger
         options = options | {"weights": str(self.published[options["weights"]])}
         return replace(tagger, input=replace(tagger.input, options=options))
+
+    def part(self, members: Sequence[str] = (), folds: Sequence[str] = ()) -> "RecordingTagger":
+        """Some members and folds of it, see `Rules.part`; of a digest that says nothing."""
+        return replace(self, rules=self.rules.part(members, folds), digest="")
 
     def tag(self, recording: Recording, sample_rate: int | None = None) -> Prediction:
         """Decode, trim and tag a recording as a whole.

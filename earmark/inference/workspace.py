@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 from earmark.corpora.stored_tables import read_plan
@@ -66,40 +64,6 @@ def _digest(rules: Rules, layout: Layout) -> str:
     return digest.hexdigest()
 
 
-def part_of(rules: Rules, members: Sequence[str], folds: Sequence[str]) -> Rules:
-    """The same rules for some members and folds; all of them where none is named.
-
-    Calibration was measured of the whole, and says so.
-
-    Raises:
-        UserError: there is no such member or fold.
-    """
-    known = {"member": list(rules.members), "fold": sorted({*chain(*rules.members.values())})}
-    for kind, names in (("member", members), ("fold", folds)):
-        for name in names:
-            if name not in known[kind]:
-                raise UserError(f"{kind} {name}: there is none; there are {', '.join(known[kind])}")
-    kept = {
-        name: [fold for fold in of_member if fold in (folds or of_member)]
-        for name, of_member in rules.members.items()
-        if name in (members or rules.members)
-    }
-    notice = "not measured of this part; the whole ensemble's are, "
-    clip = replace(rules.clip, calibration=notice + rules.clip.calibration)
-    segment = rules.segment and replace(
-        rules.segment, calibration=notice + rules.segment.calibration
-    )
-    return replace(
-        rules,
-        name="+".join(kept) if members else rules.name,
-        members=kept,
-        weights={name: rules.weights[name] for name in kept},
-        aggregation={name: rules.aggregation[name] for name in kept},
-        clip=clip,
-        segment=segment,
-    )
-
-
 def ensemble_rules(layout: Layout) -> Rules:
     """By what rules the ensemble answers.
 
@@ -131,7 +95,14 @@ def ensemble_rules(layout: Layout) -> Rules:
         clip=clip,
         segment=segment,
         windows=windows,
+        temperatures={name: _temperatures(metadata, name) for name in weights},
     )
+
+
+def _temperatures(metadata: dict[str, Any], member: str) -> list[float]:
+    """Of one network of a member, and of their mean over folds."""
+    of_one = metadata["aggregations"][member][metadata["aggregation"][member]]["temperature"]
+    return [of_one, of_one * metadata["mean_temperatures"][member]]
 
 
 def student_rules(layout: Layout) -> Rules:
@@ -171,6 +142,7 @@ def student_rules(layout: Layout) -> Rules:
         clip=clip,
         segment=segment,
         windows=windows,
+        temperatures={STUDENT: [clip.temperature] * 2},
     )
 
 

@@ -5,13 +5,21 @@ import pandas as pd
 from earmark.audit.label_noise import COLUMNS, USER_COLUMNS
 from earmark.audit.result import Audit
 from earmark.layout import Layout
-from earmark.reports.audit_page import render_page
+from earmark.reports.audit_page import heard_clips, render_page
+from earmark.reports.excerpts import write_excerpts
 from earmark.store import write_json, write_table
 from earmark.whole_files import whole_folder
 
 
-def write_audit(audit: Audit, layout: Layout, *, corpus: str) -> None:
-    """Write the tables, the page and the metrics of an audit; `corpus` names it in the title."""
+def write_audit(audit: Audit, layout: Layout, *, corpus: str, workers: int = 1) -> None:
+    """Write the tables, the page with its excerpts, and the metrics of an audit.
+
+    Args:
+        audit: what is written.
+        layout: of the repository; data/trimmed has the sound of the excerpts, if it is there.
+        corpus: its name, for the title.
+        workers: processes that compress the excerpts; they change no byte.
+    """
     issues = pd.DataFrame(columns=[*COLUMNS, *USER_COLUMNS])
     if audit.labels.noise is not None:
         issues = audit.labels.noise.label_issues
@@ -21,6 +29,9 @@ def write_audit(audit: Audit, layout: Layout, *, corpus: str) -> None:
         write_table(part / "licences.csv", audit.licences)
         write_table(part / "sound.csv", audit.sound.round(5))
         (part / "ATTRIBUTION.txt").write_text(audit.attribution, encoding="utf-8")
-        page = render_page(audit, title=f"earmark audit: {corpus}")
+        excerpts = write_excerpts(
+            layout.trimmed, heard_clips(audit), part / "sound", workers=workers
+        )
+        page = render_page(audit, title=f"earmark audit: {corpus}", excerpts=excerpts)
         (part / "index.html").write_text(page, encoding="utf-8")
     write_json(layout.metrics / "audit.json", audit.metrics)

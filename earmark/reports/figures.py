@@ -3,7 +3,7 @@
 Figures are made without pyplot, which keeps them in memory and needs a global backend.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,67 +93,6 @@ def learning_curve_figure(history: pd.DataFrame, metric: str = "map_at_3") -> "F
     for axes in last:
         axes.set_xlabel("epoch")
     first[0].legend(first[0].lines[:2], ["training", "validation"], fontsize=8, frameon=False)
-    return figure
-
-
-def members_figure(
-    rows: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    *,
-    metric: str,
-    highlight: str,
-    baseline: float | None = None,
-) -> "Figure":
-    """Draw a row per name, the first on top, with a dot and interval per set of clips.
-
-    Args:
-        rows: by name, then by set of clips ("out of fold", "test"): an `Estimate.to_json()`.
-        metric: how the metric is called.
-        highlight: the name whose row has a background.
-        baseline: a value out of fold that a line marks.
-    """
-    figure, axes = _figure(8, 0.9 + 0.42 * len(rows))
-    looks = {"out of fold": ("o", ACCENT), "test": ("s", WARM)}
-    for y, (name, estimates) in enumerate(rows.items()):
-        if name == highlight:
-            axes.axhspan(y - 0.45, y + 0.45, color=PALE, alpha=0.4, linewidth=0)
-        offsets = (-0.14, 0.14) if len(estimates) > 1 else (0.0,)
-        for offset, (clips, estimate) in zip(offsets, estimates.items(), strict=True):
-            value = estimate["value"]
-            low, high = (estimate.get(end, value) for end in ("low", "high"))
-            # The interval of a macro average need not contain it; lengths must not be negative.
-            lengths = [[max(value - low, 0)], [max(high - value, 0)]]
-            marker, color = looks[clips]
-            axes.errorbar(value, y + offset, xerr=lengths, fmt=marker, color=color, capsize=3)
-    axes.set_yticks(range(len(rows)), list(rows), parse_math=False)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(f"{metric} with 95 % interval")
-    shown = [clips for clips in looks if any(clips in estimates for estimates in rows.values())]
-    handles = [axes.plot([], [], looks[clips][0], color=looks[clips][1])[0] for clips in shown]
-    if baseline is not None:
-        handles.append(axes.axvline(baseline, color=ACCENT, linewidth=0.8, linestyle="--"))
-        shown.append("baseline")
-    figure.legend(
-        handles, shown, loc="outside upper right", ncols=max(2, len(shown)), frameon=False
-    )
-    _tidy(axes)
-    return figure
-
-
-def per_class_figure(per_class: pd.DataFrame) -> "Figure":
-    """Draw F1 as a bar per tag, the lowest on top, with marks for precision and recall."""
-    table = per_class.sort_values(["f1", "tag"], ignore_index=True)
-    figure, axes = _figure(8, 1.1 + 0.24 * len(table))
-    rows = np.arange(len(table))
-    axes.barh(rows, table["f1"], color=PALE, height=0.72, label="F1")
-    axes.plot(table["precision"], rows, "|", color=WARM, ms=11, mew=2.5, label="precision")
-    axes.plot(table["recall"], rows, "o", color=ACCENT, ms=5, label="recall")
-    names = [f"{tag} ({n})" for tag, n in zip(table["tag"], table["n_clips"], strict=True)]
-    axes.set_yticks(rows, names, fontsize=8, parse_math=False)
-    axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set_xlim(0, 1.02)
-    axes.set_xlabel("score (in brackets: number of clips)")
-    figure.legend(loc="outside upper right", ncols=3, fontsize=9, frameon=False)
-    _tidy(axes)
     return figure
 
 

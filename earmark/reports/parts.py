@@ -1,78 +1,79 @@
-"""The parts of a page: sections, tables and pictures inside the html."""
+"""What pages are made of beside text: tables with their cells, and figures in their colours."""
 
-import base64
 import io
+import re
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
+from markupsafe import Markup
+
+from earmark.reports.figures import ACCENT, INK, PALE, WARM
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #263238; max-width: 62rem;
-       margin: 2rem auto; padding: 0 1rem; }
-h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #cfd8dc; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem .25rem 0; text-align: right; white-space: nowrap; }
-th { border-bottom: 1px solid #90a4ae; vertical-align: bottom; }
-td { vertical-align: top; line-height: 1.35; }
-th:first-child, td:first-child, .text td, .text th { text-align: left; }
-tr.ensemble { background: #eceff1; font-weight: 600; }
-.side { display: flex; flex-wrap: wrap; gap: 1rem; } .side img { flex: 1 1 20rem; min-width: 0;
-        max-width: 29rem; }
-small { color: #607d8b; font-weight: 400; } img { max-width: 100%; }
-.scroll { overflow-x: auto; }
-.summary { font-size: 1.15rem; border-left: .4rem solid #1f6fb2; padding-left: 1rem; }
-.summary.no { border-color: #d1603d; }
-.synthetic { background: #b71c1c; color: white; font-size: 1.25rem; font-weight: 700;
-             padding: 1rem 1.5rem; position: sticky; top: 0; }
-"""
+# The page's own colours, which differ in the light and in the dark, stand for those of figures.
+_COLOURS = {INK: "--ink", ACCENT: "--accent", WARM: "--warm", PALE: "--pale", "#000000": "--ink"}
+_COLOURS |= {"#ffffff": "--paper", "#262626": "--ink"}
 
 
-def section(heading: str, *parts: str) -> str:
-    """A heading, and parts of html below it."""
-    return f"<h2>{escape(heading)}</h2>\n" + "\n".join(parts)
+class Cell(NamedTuple):
+    """A cell of a table: its text, what stands small beside and below it, and its explanation.
+
+    A `bar` between 0 and 1 is drawn behind the text.
+    """
+
+    text: str
+    small: str = ""
+    below: str = ""
+    title: str = ""
+    bar: float | None = None
 
 
-def details(heading: str, body: str) -> str:
-    """A part that opens with a click."""
-    return f"<details><summary>{escape(heading)}</summary>{body}</details>"
+class Table(NamedTuple):
+    """A table as templates show it; the first row may be that of the ensemble, which stands out."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    highlight: str = ""  # the first cell of the row that stands out
+    is_sortable: bool = False
+    is_text: bool = False  # aligned to the left
 
 
-def paragraphs(*texts: str) -> str:
-    """One paragraph per text, which is escaped."""
-    return "".join(f"<p>{escape(text)}</p>" for text in texts)
-
-
-def table(rows: pd.DataFrame) -> str:
+def table_of(rows: pd.DataFrame, *, caption: str = "", is_sortable: bool = False) -> Table:
     """A table; the underscores of column names become spaces."""
-    head = "".join(f"<th>{escape(str(c).replace('_', ' '))}</th>" for c in rows.columns)
-    lines = (
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
-        for row in rows.itertuples(index=False)
+    return Table(
+        [str(column).replace("_", " ") for column in rows.columns],
+        [cells(row) for row in rows.itertuples(index=False)],
+        caption,
+        is_sortable=is_sortable,
+        is_text=True,
     )
-    return f'<div class="scroll"><table class="text"><tr>{head}</tr>{"".join(lines)}</table></div>'
 
 
-def picture(figure: "Figure", alt: str) -> str:
-    """A figure as a picture inside the html; `alt` describes it."""
+def cells(values: Iterable[Any]) -> list[Cell]:
+    """A cell for each value."""
+    return [value if isinstance(value, Cell) else Cell(str(value)) for value in values]
+
+
+def drawing(figure: "Figure", alt: str) -> Markup:
+    """A figure as svg inside the html, in the colours of the page; `alt` describes it."""
+    import matplotlib as mpl
+
     buffer = io.BytesIO()
-    # Without matplotlib's version in the metadata, the bytes only depend on the figure.
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
-
-
-def page(title: str, *, synthetic: bool, body: str) -> str:
-    """The whole html page; `synthetic` adds a banner that warns of its scores."""
-    banner = (
-        '<div class="synthetic">SYNTHETIC DATA: these scores show that the pipeline works. '
-        "They say nothing about real recordings.</div>"
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
-        f"</title><style>{_STYLE}</style></head>\n<body>{banner if synthetic else ''}"
-        f"<h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
-    )
+    # Names of its parts are hashes, and no date or version is written: the bytes only depend on
+    # the figure.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "earmark"}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<g) id="[^"]*"', r"\1", text)  # which several figures of a page have
+    for colour, name in _COLOURS.items():
+        text = text.replace(f": {colour}", f": var({name})")
+    start = f'<svg role="img" aria-label="{escape(alt)}"'
+    return Markup(text.strip().replace("<svg", start, 1))  # matplotlib escapes texts

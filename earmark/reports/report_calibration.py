@@ -1,39 +1,44 @@
 """The part of a report about calibration and rejection."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from markupsafe import Markup
 
 from earmark.evaluation.calibration import verdict
 from earmark.reports.figures import coverage_figure, reliability_figure
-from earmark.reports.parts import paragraphs, picture
+from earmark.reports.parts import Table, cells, drawing
 from earmark.reports.score_tables import estimate_cell
 
 _HEADINGS = ("", "clips", "ECE before", "ECE after", "ECE if calibrated", "AURC")
 
 
-def calibration_section(
+class Calibration(NamedTuple):
+    """What the part shows: texts, a table, figures, and what it means for rejection."""
+
+    texts: list[str]
+    table: Table
+    figures: list[Markup]
+    rejection: list[str]
+
+
+def calibration_part(
     calibration: Mapping[str, Any], reliability: pd.DataFrame, coverage: pd.DataFrame
-) -> str:
-    """The html of texts, a table and figures, from what `calibration_report` returns."""
+) -> Calibration:
+    """From what `calibration_report` returns."""
     out_of_fold = calibration["out_of_fold"]
-    figures = ""
+    figures = []
     for clips, name in _parts(calibration):
         bins = reliability[reliability["clips"] == clips]
-        estimator = calibration[clips]["estimator"]
-        figures += picture(
-            reliability_figure(bins, title=f"{name}: {estimator}"), f"Reliability diagram, {name}"
-        )
+        title = f"{name}: {calibration[clips]['estimator']}"
+        figure = reliability_figure(bins, title=title)
+        figures.append(drawing(figure, f"Reliability diagram, {name}"))
     curve = coverage[coverage["clips"] == "out_of_fold"]
     threshold = out_of_fold["rejection_threshold"]
-    figures += picture(coverage_figure(curve, threshold), "Coverage curve")
-    return (
-        paragraphs(*_texts(calibration))
-        + _table(calibration)
-        + f'<div class="side">{figures}</div>'
-        + paragraphs(_rejection(out_of_fold), *_recommendation(out_of_fold))
-    )
+    figures.append(drawing(coverage_figure(curve, threshold), "Coverage curve"))
+    rejection = [_rejection(out_of_fold), *_recommendation(out_of_fold)]
+    return Calibration(_texts(calibration), _table(calibration), figures, rejection)
 
 
 def _parts(calibration: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -63,23 +68,20 @@ def _texts(calibration: Mapping[str, Any]) -> list[str]:
     return texts
 
 
-def _table(calibration: Mapping[str, Any]) -> str:
+def _table(calibration: Mapping[str, Any]) -> Table:
     rows = []
     for clips, name in _parts(calibration):
         values = calibration[clips]
         before, after = (estimate_cell(values[f"ece_{when}"]) for when in ("before", "after"))
         chance = f"{values['ece_if_calibrated']:.3f}, up to {values['ece_chance_limit']:.3f}"
         n_clips, aurc = str(values["n_clips"]), f"{values['aurc']:.3f}"
-        cells = (f"{name}, {values['estimator']}", n_clips, before, after, chance, aurc)
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{heading}</th>" for heading in _HEADINGS)
+        rows.append(cells([f"{name}, {values['estimator']}", n_clips, before, after, chance, aurc]))
     caption = (
         "Before and after: without and with the temperature. If calibrated: the ECE that chance "
         "gives a perfectly calibrated tagger on as many clips, on average and in 19 of 20 cases. "
         "AURC: area under the risk-coverage curve; 0 is best."
     )
-    table = f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-    return f"{table}<p><small>{caption}</small></p>"
+    return Table(_HEADINGS, rows, caption)
 
 
 def _rejection(out_of_fold: Mapping[str, Any]) -> str:

@@ -1,21 +1,27 @@
 """The section of a report on the student: what it takes and what it scores, beside the ensemble."""
 
 from collections.abc import Mapping
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from earmark.evaluation.calibration import verdict
 from earmark.evaluation.intervals import interval_text
 from earmark.reports.figures import METRIC_NAMES
-from earmark.reports.parts import paragraphs
+from earmark.reports.parts import Table, cells
 from earmark.reports.score_tables import estimate_cell
 from earmark.wording import counted
 
 _COUNTS = ("parameters", "multiply_adds")
 
 
-def student_section(scores: Mapping[str, Any]) -> str:
-    """The html of the section.
+class Student(NamedTuple):
+    """What the part shows: texts and a table."""
+
+    texts: list[str]
+    table: Table
+
+
+def student_part(scores: Mapping[str, Any]) -> Student:
+    """The student beside the ensemble.
 
     Args:
         scores: the content of metrics/scores.json, with `student` as
@@ -30,7 +36,7 @@ def student_section(scores: Mapping[str, Any]) -> str:
     )
     if "test" not in student:
         text = "Nothing unseen is left to score it on: the corpus has no labelled test clips."
-        return paragraphs(taught + text) + _table(scores, name, {})
+        return Student([taught + text], _table(scores, name, {}))
     gain = student["gain"]
     difference = gain["difference"]
     text = (
@@ -45,27 +51,25 @@ def student_section(scores: Mapping[str, Any]) -> str:
         "ensemble": scores["ensemble"]["test"]["all"][metric],
         "student": student["test"][metric],
     }
-    return paragraphs(taught + text, calibration) + _table(scores, name, estimates)
+    return Student([taught + text, calibration], _table(scores, name, estimates))
 
 
-def _table(scores: Mapping[str, Any], metric: str, estimates: Mapping[str, Any]) -> str:
+def _table(scores: Mapping[str, Any], metric: str, estimates: Mapping[str, Any]) -> Table:
     costs = scores["student"]["costs"]
     heading = f"multiply-adds, {costs['clip_seconds']:g} s"
     head = ["", *([f"{metric}, test"] if estimates else []), "networks", "parameters", heading]
-    lines = []
+    rows = []
     for name in ("ensemble", "student"):
         cost = costs[name]
-        cells = [name, *([estimate_cell(estimates[name])] if estimates else [])]
-        cells += [str(cost["networks"]), *(_millions(cost[key]) for key in _COUNTS)]
-        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    headings = "".join(f"<th>{escape(text)}</th>" for text in head)
+        score = [estimate_cell(estimates[name])] if estimates else []
+        counts = [_millions(cost[key]) for key in _COUNTS]
+        rows.append(cells([name, *score, cost["networks"], *counts]))
     ratio = costs["ensemble"]["multiply_adds"] / max(costs["student"]["multiply_adds"], 1)
     caption = (
         f"Multiply-adds of the networks for a clip of {costs['clip_seconds']:g} s, {ratio:.0f} "
         "times as many for the ensemble; decoding and spectra are not counted."
     )
-    table = f'<div class="scroll"><table><tr>{headings}</tr>{"".join(lines)}</table></div>'
-    return f"{table}<p><small>{caption}</small></p>"
+    return Table(head, rows, caption)
 
 
 def _millions(count: int) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from earmark.inference import embedders
 from earmark.inference.embedding_store import EmbeddingStore
-from earmark.sound.decoding import decode
 from tests.inference.test_commands import run
 from tests.inference.test_embedders import save
 from tests.inference.workspaces import make_workspace, sound
@@ -91,13 +91,13 @@ def test_what_is_new_is_added_and_what_is_done_is_not_done_again(folder, monkeyp
     options = ("-o", "e", "--weights", weights)
     assert run(monkeypatch, "embed", "in/a.wav", *options) == 0
     before = np.load("e/embeddings.npy")
-    decoded: list[str] = []
+    decoded, decode = [], vars(embedders)["decode"]
 
     def counted(path, **rest):
         decoded.append(path.name)
         return decode(path, **rest)
 
-    monkeypatch.setattr("earmark.inference.embedders.decode", counted)
+    monkeypatch.setattr(embedders, "decode", counted)
     assert run(monkeypatch, "embed", "in", *options) == 3
     assert decoded == ["broken.wav", "c.wav"]
     assert "1 of 3 recordings are done already" in capfd.readouterr().err

@@ -10,7 +10,6 @@ from earmark.inference.workspace import (
     ensemble_rules,
     load_ensemble,
     load_student,
-    part_of,
     student_rules,
 )
 from earmark.layout import Layout
@@ -77,17 +76,23 @@ def test_an_ensemble_that_is_not_there_or_too_old_is_refused(tmp_path):
 
 
 def test_a_part_of_the_ensemble_says_that_it_was_not_measured(layout):
-    part = part_of(ensemble_rules(layout), ["second"], ["1"])
+    write_json(layout.timeline / "timeline.json", fitted_segments())
+    rules = ensemble_rules(layout)
+    part = rules.part(["second"], ["1"])
     assert (part.name, part.members, part.weights) == (
         "second",
         {"second": ["1"]},
         {"second": 0.25},
     )
-    assert part.clip.calibration.startswith("not measured of this part")
+    assert part.clip.calibration.startswith("not measured of this part of the ensemble, whose")
+    assert (part.clip.temperature, part.segment.temperature) == pytest.approx((1.2, 0.6 * 2.4))
+    assert rules.part(["second"]).clip.temperature == pytest.approx(1.2 * 0.5)
+    assert rules.part([], ["0"]).clip.temperature == rules.clip.temperature
+    assert rules.part(["first", "second"]) is rules
     with pytest.raises(UserError, match="member third: there is none; there are first, second"):
-        part_of(ensemble_rules(layout), ["third"], [])
+        rules.part(["third"])
     with pytest.raises(UserError, match="fold 7: there is none"):
-        part_of(ensemble_rules(layout), [], ["7"])
+        rules.part([], ["7"])
 
 
 @pytest.fixture

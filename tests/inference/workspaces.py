@@ -43,7 +43,11 @@ def ensemble_metadata(**changes: Any) -> dict[str, Any]:
         "aggregation": {"first": "mean", "second": "confident_crop", "unused": "mean"},
         "fold_mean": "arithmetic",
         "temperature": 0.5,
-        "mean_temperatures": {"ensemble": 0.8},
+        "mean_temperatures": {"ensemble": 0.8, "first": 0.75, "second": 0.5},
+        "aggregations": {
+            "first": {"mean": {"temperature": 0.8}},
+            "second": {"confident_crop": {"temperature": 1.2}, "mean": {"temperature": 1.1}},
+        },
         "calibration": {**JUDGED, "n_folds": 2, "n_unlabelled": 40},
         "preparation": PREPARATION,
     }

@@ -41,7 +41,7 @@ NEW_KEYS = {
         "links_outside",
         "rounds",
     ),
-    *("band_gain_db", "band_shift", "time_stretch", "weight_decay"),
+    *("band_gain_db", "band_shift", "time_stretch", "timeline", "weight_decay"),
     *("drop_test_copies", "mixup_draw", "normalise", "seed", "student", "training"),
     "type",
 }

@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 import soundfile
 
+import earmark
 from earmark.evaluation.temperature import temper
+from earmark.inference.bundle import export
+from earmark.inference.pyfunc import TableTagger
 from earmark.inference.workspace import load_ensemble
 from earmark.layout import Layout
 from earmark.params import Params
@@ -30,6 +33,7 @@ from stages import (
     plan,
     predict,
     split,
+    timeline,
     train,
     trim,
 )
@@ -233,7 +237,7 @@ def test_clips_of_several_tags_are_learned_and_scored_tag_by_tag(tmp_path: Path)
     assert 0 <= found["out_of_fold"]["roc_auc"]["value"] <= 1
 
 
-def test_a_renamed_recording_has_the_crops_and_the_probabilities_that_the_graph_gave_it(
+def test_graph_predict_python_mlflow_and_a_bundle_give_a_renamed_recording_the_same_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys: list[tuple[Any, ...]] = []
@@ -270,6 +274,20 @@ def test_a_renamed_recording_has_the_crops_and_the_probabilities_that_the_graph_
     tempered = temper(expected.to_numpy(), metadata["temperature"], is_multi_label=False)[0]
     probability_of = dict(zip(tagged.tags, tagged.probabilities, strict=True))
     np.testing.assert_allclose([probability_of[t] for t in expected.columns], tempered, rtol=1e-4)
+    timeline.run(params, layout)
+    assert read_json(layout.timeline / "timeline.json")["n_segments"] >= 6
+    ours = load_ensemble(params.runtime, layout)
+    bundle = tmp_path / "tagger"
+    export(ours.rules, params, layout, bundle)
+    exported = earmark.load(bundle)
+    assert exported.tag(renamed) == tagged
+    assert (
+        exported.tag(*soundfile.read(renamed, dtype="int16")).probabilities == tagged.probabilities
+    )
+    of_table = TableTagger(ours).predict(pd.DataFrame({"path": [str(renamed)]})).iloc[0]
+    assert of_table.to_dict() == probability_of
+    both = [one.timeline(renamed).probabilities for one in (ours, exported)]
+    np.testing.assert_array_equal(*both)
     assert metadata["aggregation"]["first"] == "confident_crop"
     assert metadata["aggregation"]["second"] != "best_out_of_fold"
 

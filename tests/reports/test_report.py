@@ -1,6 +1,5 @@
 """The page agrees with its numbers, and needs no other files."""
 
-import base64
 import copy
 import re
 from html import unescape
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from earmark.ensemble.contributions import Contribution
 from earmark.evaluation.by_tag import per_class, per_tag
 from earmark.evaluation.calibration import calibration_report, verdict
 from earmark.evaluation.measures import CLASS_METRICS, TAG_METRICS
@@ -21,11 +21,11 @@ from earmark.reports.figures import (
     confusion_figure,
     coverage_figure,
     learning_curve_figure,
-    members_figure,
     reliability_figure,
 )
-from earmark.reports.parts import picture
+from earmark.reports.parts import drawing
 from earmark.reports.report import render_report
+from earmark.reports.score_tables import score_chart
 from earmark.reports.summary import summary_of
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -84,13 +84,15 @@ def page() -> dict:
     }
 
 
-def pictures(html: str) -> list[bytes]:
-    return [base64.b64decode(data) for data in re.findall(r"data:image/png;base64,([^\"]+)", html)]
+def drawings(html: str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
 
 
 def visible(html: str) -> str:
-    """The page without its pictures and style."""
-    return re.sub(r"<style>.*?</style>|<img[^>]*>", "", html, flags=re.DOTALL)
+    """The page without its drawings, style and script."""
+    return re.sub(
+        r"<style>.*?</style>|<svg.*?</svg>|<script>.*?</script>", "", html, flags=re.DOTALL
+    )
 
 
 def test_the_page_shows_what_the_choice_of_an_epoch_is_worth(page):
@@ -114,15 +116,17 @@ def test_the_page_holds_every_number_and_picture(page):
         "Quarantine",
     ):
         assert heading in text
-    assert len(pictures(html)) == 4
-    assert all(picture.startswith(b"\x89PNG") for picture in pictures(html))
+    (curves,) = drawings(html)
+    assert 'aria-label="Learning curves"' in curves
+    assert ">MAP@3, validation</text>" in curves
+    assert "var(--accent)" in curves  # the colours of the page, light or dark
 
 
 def test_the_page_needs_nothing_from_elsewhere(page):
     html = render_report(**page)
-    assert not re.findall(r"(?:src|href)=\"(?!data:)", html)
-    assert "<script" not in html
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", html)
     assert "@import" not in html
+    assert '<meta name="viewport" content="width=device-width' in html
 
 
 @pytest.mark.drawn
@@ -144,7 +148,7 @@ def test_every_tag_that_opens_closes(page):
             self.open = []
 
         def handle_starttag(self, tag, attrs):  # noqa: ARG002
-            if tag not in ("img", "br", "meta"):
+            if tag not in ("img", "br", "meta", "link"):
                 self.open.append(tag)
 
         def handle_endtag(self, tag):
@@ -211,6 +215,7 @@ def test_summary_and_order_follow_the_first_metric(page):
     )
     page["metrics"] = ["macro_f1", "map_at_3", "accuracy"]
     text = visible(render_report(**page))
+    text = text[text.index('id="scores"') :]
     assert text.index("<th>macro F1</th>") < text.index("<th>MAP@3</th>")
     assert text.index("<td>one</td>") < text.index("<td>two</td>")
 
@@ -246,7 +251,7 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
 def test_calibration_has_its_figures_and_pictures(page, is_multi_label):
     added = calibrated(is_multi_label=is_multi_label, rejection_threshold=0.6)
     html = render_report(**page | added)
-    assert len(pictures(html)) == 7
+    assert len(drawings(html)) == 4
     text = visible(html)
     assert "and 1.50 for the mean over folds" in text
     for clips in ("out_of_fold", "test"):
@@ -308,7 +313,7 @@ def test_what_is_absent_leaves_no_trace(page):
     for absent in ("Public", "Learning curves", "±"):
         assert absent not in visible(html)
     assert "Every recording could be used." in html
-    assert len(pictures(html)) == 3
+    assert len(drawings(html)) == 0
 
 
 def test_a_single_member_is_not_beaten_by_itself(page):
@@ -363,19 +368,30 @@ def test_what_is_fitted_at_once_has_a_point_and_no_learning_rate(page):
     history = page["learning_curves"].iloc[:1].assign(epoch=1)
     rates = ["learning_rate", "learning_rate_low", "learning_rate_high"]
     figure = learning_curve_figure(history.assign(**dict.fromkeys(rates, np.nan)))
-    picture(figure, "")  # a logarithm of no rate would end here
+    drawing(figure, "")  # a logarithm of no rate would end here
     assert [axes.get_yscale() for axes in figure.axes] == ["linear"] * 3
 
 
-def test_a_line_marks_the_baseline_in_the_figure_of_the_members():
-    rows = {name: {"out of fold": {"value": 0.8}} for name in ("ensemble", "one", "two")}
-    plain, marked = (
-        members_figure(rows, metric="accuracy", highlight="ensemble", baseline=baseline)
-        for baseline in (None, 0.7)
-    )
-    assert [text.get_text() for text in plain.legends[0].texts] == ["out of fold"]
-    assert [text.get_text() for text in marked.legends[0].texts] == ["out of fold", "baseline"]
-    assert [0.7, 0.7] in [list(line.get_xdata()) for line in marked.axes[0].lines]
+def test_lines_and_intervals_of_the_chart_stand_where_their_values_are(page):
+    scores = page["scores"] | {"baseline": {"name": "one"}}
+    chart = score_chart(scores, "map_at_3", {"chance": {"map_at_3": 0.2, "accuracy": 0.1}})
+    at = {float(tick): percent for percent, tick in chart.ticks}
+    low, high = min(at), max(at)
+    percent_of = (at[high] - at[low]) / (high - low)
+    known = {name: (percent, text) for name, percent, text in chart.lines}
+    assert {name: text for name, (_, text) in known.items()} == {
+        "chance": "0.200",
+        "baseline": "0.810",
+    }
+    expected = {"ensemble": 0.9, "two": 0.84, "one": 0.81}  # the best first, below the ensemble
+    assert [name for name, _ in chart.rows] == list(expected)
+    for name, (out_of_fold, test) in chart.rows:
+        for mark, value in ((out_of_fold, expected[name]), (test, expected[name] - 0.1)):
+            ends = (value - 0.02, value, value + 0.02)
+            for percent, one in zip((mark.low, mark.value, mark.high), ends, strict=True):
+                assert percent == pytest.approx(at[low] + percent_of * (one - low), abs=0.02)
+    assert known["baseline"][0] == chart.rows[2][1][0].value
+    assert score_chart(page["scores"], "map_at_3", {}).lines == []
 
 
 def test_the_learning_curves_may_show_another_metric(page):
@@ -414,6 +430,27 @@ def test_the_coverage_curve_marks_the_rejection_threshold():
     assert any(list(line.get_xdata()) == [0.5, 0.5] for line in axes.lines)
     without = coverage_figure(curve, 0.0).axes[0]
     assert len(without.lines) == len(axes.lines) - 1
+
+
+def test_the_sweep_of_confidences_has_a_column_for_each_model(page):
+    rows = [("two", c, 0.5 + c / 10, 1 + c) for c in (0.0, 0.7)]
+    rows += [("one", c, 0.25, 1.0) for c in (0.0, 0.7)]
+    sweep = pd.DataFrame(rows, columns=["model", "confidence", "map_at_3", "n_crops"])
+    text = visible(render_report(**page, crop_sweep=sweep))
+    assert "<th>confidence</th><th>two</th><th>one</th>" in text
+    two, one = ("<td>0.570 <small>1.7</small></td>", "<td>0.250 <small>1.0</small></td>")
+    assert f"<td>0.7</td>{two}{one}" in text
+    assert "inference.confidence" not in visible(render_report(**page, crop_sweep=sweep[:0]))
+
+
+def test_members_say_what_they_add_and_why_there_is_no_interval(page):
+    known = Contribution("one", 0.8, {"value": 0.1, "low": 0.05, "high": 0.15}, 0.001)
+    why = {"value": 0.0, "low": None, "high": None, "why_no_interval": "too <few>"}
+    unknown = Contribution("two", 0.9, why, 1.0)
+    text = visible(render_report(**page, contributions=[known, unknown]))
+    assert "<td>one</td><td>0.8000</td><td>+0.1000 <small>[+0.0500, +0.1500]</small></td>" in text
+    assert "No interval: too &lt;few&gt;." in text
+    assert "What each member adds" not in visible(render_report(**page))
 
 
 def test_the_page_says_which_models_are_over_fitted(page):

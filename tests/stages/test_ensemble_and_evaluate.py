@@ -17,6 +17,7 @@ from earmark.params import Params
 from earmark.params.reading import load_params
 from earmark.store import StoreWriter, read_json, read_table, write_json, write_table
 from stages import ensemble, evaluate
+from tests.reports.small_report import write_sound
 from tests.source_graph import ROOT
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -59,8 +60,10 @@ def make(root: Path, *, n_tags_per_clip: int, folds: tuple[str, ...] = ("0", "1"
     split = np.where(np.arange(n) < n_train, "train", "test")
     names = [f"{i:02}.wav" for i in range(n)]
     clips = pd.DataFrame({"clip": names, "label": labels, "split": split, "source": source})
-    clips = clips.assign(verified=True, usage="", quarantined=False, equal_to="")
+    clips = clips.assign(verified=True, usage="", quarantined=False, equal_to="", path=names)
     write_table(layout.clips, clips)
+    (root / "profiles").mkdir()
+    (root / "profiles/no_corrections.csv").write_text("clip,decision,label\n")
     table = clips[["clip", "split", "label", "verified"]]
     fold_of = (np.arange(n) // 2 % 2).astype(str)
     for fold in folds:
@@ -137,6 +140,13 @@ def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     assert scores["gain"]["n_groups"] == 30
     assert len(csv(layout, "confusion")) == 60
     assert csv(layout, "submission")["label"].str.split(" ").map(len).eq(3).all()
+    clips = (layout.report / "clips.js").read_text()
+    data = json.loads(clips.removeprefix("window.EARMARK = ").removesuffix(";\n"))
+    assert data["members"] == ["ensemble", *sorted(SKILL)]
+    assert [sum(row[1] == part for row in data["rows"]) for part in (0, 1)] == [60, 20]
+    page = (layout.report / "index.html").read_text()
+    for part in ("What each member adds", "Other thresholds", "Other confidences", "constant 0."):
+        assert part in page
     calibration = read_json(layout.metrics / "calibration.json")
     assert calibration["temperature"] == metadata["temperature"]
     assert calibration["out_of_fold"]["rejection_threshold"] == 0.4
@@ -260,12 +270,15 @@ def test_what_does_not_fit_the_corpus_is_refused_before_any_scoring(tmp_path, ch
 @pytest.mark.drawn
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
     layout = make(tmp_path, n_tags_per_clip=3)
+    write_sound(layout, [f"{i:02}.wav" for i in range(70)])
     outs = []
     for _ in range(2):
         ensemble.run(params(metric="roc_auc"), layout)
         evaluate.run(params(metric="roc_auc"), layout)
         paths = sorted([*layout.metrics.iterdir(), layout.ensemble / "ensemble.json"])
-        outs.append([path.read_bytes() for path in [*paths, layout.report / "index.html"]])
+        page = sorted(path for path in layout.report.rglob("*") if path.is_file())
+        assert {path.suffix for path in page} == {".html", ".js", ".mp3", ".png"}
+        outs.append([path.read_bytes() for path in [*paths, *page]])
     assert outs[0] == outs[1]
 
 
