@@ -17,6 +17,7 @@ from earmark.inference.embedders import mean_embedding, of_tagger, of_weights
 from earmark.networks import build as build_network
 from earmark.sound.decoding import decode
 from earmark.sound.samples import as_float
+from earmark.sound.trimming import peak_normalise
 from earmark.sound.unusable import UnusableAudio
 from earmark.weights import save_tensors, sha256_of
 from tests.inference.workspaces import sound
@@ -111,6 +112,21 @@ def test_a_taggers_segments_are_those_of_its_own_embed(exported, tmp_path):
         assert embedder.identity["dims"] == values.shape[1]
     with pytest.raises(UserError, match="third gives no embeddings"):
         of_tagger(tagger, member="third", window=None, hop=None)
+
+
+def test_a_taggers_segment_is_the_mean_of_its_crops(exported, tmp_path):
+    tagger = load(open_bundle(exported))
+    path = sound(tmp_path / "a.wav", seconds=2.0, rate=tagger.sample_rate)
+    values, starts, _ = whole(of_tagger(tagger, window=0.5, hop=0.5), path)
+    assert starts.tolist() == [0, 0.5, 1, 1.5]
+    waveform = np.asarray(decode(path, sample_rate=tagger.sample_rate).waveform)
+    network = tagger.embedding_network().tagger
+    for value, start in zip(values, (starts * tagger.sample_rate).astype(int), strict=True):
+        part = peak_normalise(waveform[start : start + tagger.sample_rate // 2])
+        crops = network.input.covering_segments(part)
+        assert len(crops) == 4
+        expected = network.embeddings(network.input.stack(crops), tagger.device, batch_size=1)
+        np.testing.assert_allclose(value, expected.mean(axis=0), rtol=1e-4, atol=1e-6)
 
 
 def test_a_recording_shorter_than_a_window_is_one_segment(tmp_path):

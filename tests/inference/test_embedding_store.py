@@ -74,6 +74,7 @@ def test_a_kill_within_a_recording_leaves_nothing_of_it_and_the_others_done(tmp_
         assert [one.is_done(path) for path in paths] == [True, False, False]
         one.add(paths[1], blocks(3, 1))
     assert EmbeddingStore.open(out).values[:, 0].tolist() == [1, 2, 3]
+    assert (out / "embeddings.npy").stat().st_size == 128 + 3 * 3 * 4
 
 
 def test_what_is_there_can_be_read_while_more_is_added(tmp_path, paths):
