@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 TRAIN = ["train_logmel", "train_wave16k", "train_embedding"]
 PREDICT = ["predict_logmel", "predict_wave16k", "predict_embedding"]
-END = {"ensemble": 1, "evaluate": 1, "audit": 1}
+END = {"ensemble": 1, "timeline": 1, "evaluate": 1, "audit": 1}
 CODE = {"code": 1}
 
 

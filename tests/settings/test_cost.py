@@ -7,7 +7,7 @@ import pytest
 from earmark.layout import Layout
 from earmark.params.reading import read_yaml
 from earmark.settings import cost
-from earmark.settings.cost import Corpus, Cost, corpus_of, cost_of
+from earmark.settings.cost import SINGLE_STAGES, Corpus, Cost, corpus_of, cost_of
 from tests.corpora.corpus_trees import record
 from tests.params.raw_params import changed, sound
 from tests.source_graph import ROOT
@@ -69,6 +69,11 @@ def test_a_folder_counts_its_clips_and_reads_some_headers(demo, tmp_path):
     assert corpus_of(sound(changed(demo, folder)), Layout(tmp_path)) == Corpus(2, 0, 2.0)
     (tmp_path / "recordings").rename(tmp_path / "elsewhere")
     assert cost_of(sound(changed(demo, folder)), Layout(tmp_path)) is None
+
+
+def test_every_stage_without_a_matrix_is_counted():
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    assert len([one for one in stages.values() if "matrix" not in one]) == SINGLE_STAGES
 
 
 def test_the_line_is_rounded_to_what_an_estimate_can_say():
