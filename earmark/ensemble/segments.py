@@ -39,6 +39,11 @@ def segments_of(n_samples: int, windows: Windows, *, sample_rate: int) -> list[S
     The last one ends with the recording, so it may begin less than a hop after the one before. A
     recording that is no longer than the window is one segment.
 
+    Args:
+        n_samples: of the recording, at least 1.
+        windows: how long segments are and how far apart they begin.
+        sample_rate: in Hz.
+
     >>> windows = Windows(window_seconds=3.0, hop_seconds=2.0)
     >>> [tuple(segment) for segment in segments_of(8, windows, sample_rate=1)]
     [(0, 3), (2, 5), (4, 7), (5, 8)]
