@@ -72,7 +72,8 @@ def writes_csv(path: Path) -> bool:
     return bool(names & {"to_csv", "DictWriter"} or {"csv", "writer"} <= names)
 
 
-def test_csv_is_written_in_one_place():
+def test_csv_is_written_in_one_place_and_row_by_row_in_another():
+    """inference/tables.py writes millions of rows, neutral too: see tests/inference/test_tables."""
     folders = [ROOT / name for name in ("earmark", "stages", "experiments", "extensions")]
     files = [path for folder in folders for path in folder.rglob("*.py")]
-    assert [path.name for path in files if writes_csv(path)] == ["csv_files.py"]
+    assert {path.name for path in files if writes_csv(path)} == {"csv_files.py", "tables.py"}
