@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from earmark.audit.label_issues import opinions
+from earmark.audit.label_issues import judged_labels
 from earmark.audit.usable import usable_clips
 from earmark.corpora.stored_tables import read_clips, read_folds
 from earmark.ensemble.contributions import contributions
@@ -51,7 +51,7 @@ def _report(evaluation: Evaluation, params: Params, layout: Layout) -> None:
     tables, calibration = evaluation.tables, evaluation.calibration
     ensemble, metadata = evaluation.predictions[ENSEMBLE], read_metadata(layout.ensemble)
     clips = usable_clips(read_clips(layout), read_folds(layout))
-    label_audit, label_note = opinions(params, layout, clips)
+    label_audit, label_note = judged_labels(params, layout, clips)
     compared: dict[str, Any] = {
         "metric": params.evaluate.metric,
         "label_groups": params.evaluate.label_groups,

@@ -14,9 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from earmark.inference.bundle import export
-from earmark.inference.workspace import ensemble_rules
-from tests.inference.workspaces import RUNTIME, make_workspace, params_of, sound
+from tests.inference.workspaces import exported_tagger, sound
 from tests.source_graph import ROOT, sources
 
 pytestmark = pytest.mark.slow
@@ -50,11 +48,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = make_workspace(tmp_path_factory.mktemp("workspace"))
-    out = tmp_path_factory.mktemp("out") / "tagger"
-    params = params_of(layout).model_copy(update={"runtime": RUNTIME})
-    export(ensemble_rules(layout), params, layout, out)
-    return out
+    return exported_tagger(tmp_path_factory)
 
 
 def test_the_command_of_the_wheel_tags_with_a_bundle_and_imports_what_it_names(

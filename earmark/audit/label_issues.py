@@ -50,7 +50,7 @@ def audit_labels(params: Params, layout: Layout, clips: pd.DataFrame) -> LabelAu
     return LabelAudit(judged.noise, judged.tags, "", truth)
 
 
-def opinions(params: Params, layout: Layout, clips: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def judged_labels(params: Params, layout: Layout, clips: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """What the audit says of the label of every clip, for who shows clips one by one.
 
     Returns:

@@ -3,7 +3,7 @@
 Shapes: T samples, L loud frames, S segments, K tags.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,29 +86,44 @@ def tag_segments(
     Every network gives the mean over the crops that cover a segment, whatever its aggregation of
     clips: a rule that draws crops has little to draw from in a second or three.
     """
-    if not segments:
-        return
-    longest = max(segment.end - segment.start for segment in segments)
-    n_at_once = max(1, int(_CHUNK_SECONDS * rules.sample_rate / longest))
-    for first in range(0, len(segments), n_at_once):
-        chosen = segments[first : first + n_at_once]
+    for chosen in in_chunks(segments, sample_rate=rules.sample_rate, seconds=_CHUNK_SECONDS):
         features = [
             WaveformFeatures(prepared_segment(waveform, one, rules.preparation)) for one in chosen
         ]
-        yield combined(networks, features, rules, device)
+        yield _tag_chunk(networks, features, rules, device)
 
 
-def combined(
+def _tag_chunk(
     networks: Networks, features: Sequence[WaveformFeatures], rules: Rules, device: Device
 ) -> Floats:
-    """The ensemble `(S, K)` of the mean over the covering crops of some waveforms."""
-    is_multi_label = rules.is_multi_label
-    members = {}
+    def ask(_: str, __: str, tagger: Tagger, extractor: Tagger | None) -> Floats:
+        return _mean_of_crops(tagger, extractor, features, device)
+
+    return ask_all(networks, rules, ask)
+
+
+def in_chunks(
+    segments: Sequence[Segment], *, sample_rate: int, seconds: float
+) -> Iterator[Sequence[Segment]]:
+    """Some segments at a time, together at most so many seconds, whose features fit into memory."""
+    longest = max((segment.end - segment.start for segment in segments), default=1)
+    n_at_once = max(1, int(seconds * sample_rate / longest))
+    for first in range(0, len(segments), n_at_once):
+        yield segments[first : first + n_at_once]
+
+
+def ask_all(
+    networks: Networks, rules: Rules, ask: Callable[[str, str, Tagger, Tagger | None], Floats]
+) -> Floats:
+    """What the networks together give, `(B, K)`.
+
+    Args:
+        ask: gives the probabilities `(B, K)` by one network; is called with member, fold, the
+            network and the extractor that it reads embeddings of.
+    """
+    is_multi_label, members = rules.is_multi_label, {}
     for member, folds in networks.items():
-        by_fold = {
-            fold: _mean_of_crops(tagger, extractor, features, device)
-            for fold, (tagger, extractor) in folds.items()
-        }
+        by_fold = {fold: ask(member, fold, *network) for fold, network in folds.items()}
         members[member] = mean_over_folds(
             by_fold, fold_mean=rules.fold_mean, is_multi_label=is_multi_label
         )

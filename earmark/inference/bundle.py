@@ -9,9 +9,11 @@ tagger/
 """
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from earmark.ensemble.network_folders import network_folders
 from earmark.ensemble.rules import Rules
 from earmark.errors import UserError
 from earmark.inference.bundle_files import FORMAT, TAGGER, Bundle, digest_of, is_bundle
@@ -46,7 +48,8 @@ def export(
         UserError: `out` is in the way; a network is code of the workspace.
     """
     _refuse_in_the_way(out, overwrite=overwrite)
-    folders = _model_folders(rules, layout)
+    folders = network_folders(rules.members, layout)
+    _refuse_own_code(folders.values())
     published = _published(folders.values())
     with whole_folder(out) as part:
         for name, folder in folders.items():
@@ -108,23 +111,15 @@ def _refuse_in_the_way(out: Path, *, overwrite: bool) -> None:
         raise UserError(f"{out}: is there; name another folder, or pass --overwrite")
 
 
-def _model_folders(rules: Rules, layout: Layout) -> dict[str, Path]:
-    """Where the networks lie, by their folder in the bundle; extractors are among them."""
-    folders = {}
-    for member, folds in rules.members.items():
-        for fold in folds:
-            folders[f"models/{member}/{fold}"] = folder = layout.model(member, fold)
-            if extractor := read_description(folder).get("extractor"):
-                folders[f"models/{extractor}/{fold}"] = layout.model(extractor, fold)
-    for folder in folders.values():
+def _refuse_own_code(folders: Iterable[Path]) -> None:
+    for folder in folders:
         name = read_description(folder)["network"]["name"]
         if ":" in name:
             fix = "add it to earmark/networks, and train again"
             raise UserError(f"{name}: a network of this workspace, which no bundle holds; {fix}")
-    return folders
 
 
-def _published(folders: Any) -> dict[str, str]:
+def _published(folders: Iterable[Path]) -> dict[str, str]:
     """Weights that features need, by the path that they are given by: their name in the bundle."""
     found = {}
     for folder in folders:

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from earmark.inference.recording_tagger import RecordingTagger
     from earmark.inference.tables import Naming
 
-# One file that cannot be read does not stop the others.
-Recordings = Annotated[
-    list[Path], typer.Argument(help="Recordings, or folders of them.", readable=False)
-]
-_SETTINGS_VERSION = 1
 _DEFAULTS: dict[str, Any] = {
     "timeline": False, "window_seconds": None, "hop_seconds": None, "top": 3,
     "threshold": None, "thresholds": None, "merge": False,
@@ -66,10 +61,9 @@ def predict(
 
     Exit codes: 0; 3 where some recordings failed; 2 for wrong use; 1 for all else.
     """
-    from earmark.inference.bundle_files import is_bundle
-    from earmark.inference.recordings import recordings
+    from earmark.inference.tables import LABELS, VERSION
 
-    bundle, paths = (paths[0], paths[1:]) if is_bundle(paths[0]) else (None, paths)
+    bundle, paths = without_tagger(paths)
     if not paths:
         raise WrongUse(f"{bundle}: is a tagger; name recordings or folders after it")
     given = {
@@ -77,22 +71,19 @@ def predict(
         "threshold": threshold, "thresholds": _read_thresholds(thresholds), "merge": merge or None,
     }  # fmt: skip
     chosen = _settings(settings, given)
-    if form not in ("", "audacity", "raven"):
-        raise WrongUse(f"--format {form}: there are audacity and raven")
+    if form not in ("", *LABELS):
+        raise WrongUse(f"--format {form}: there are {' and '.join(LABELS)}")
     if form and out is None:
         raise WrongUse(f"--format {form}: name a folder for the labels by -o FOLDER")
     if out is not None:
         from earmark.inference.batch import refuse_output
 
         refuse_output(out, form, overwrite=overwrite)
-    found, problems = recordings(paths)
-    for problem in problems:
-        typer.echo(printable(problem), err=True)
-    found = list(dict.fromkeys(found))
+    found, n_problems = find_recordings(paths)
     if not found:
         raise WrongUse("there is no recording to tag")
     tagger = open_tagger(bundle, student=student)
-    chosen |= {"tagger": tagger.digest, "table": _SETTINGS_VERSION}
+    chosen |= {"tagger": tagger.digest, "table": VERSION}
     windows = None
     if chosen["timeline"]:
         windows = tagger.windows(chosen["window_seconds"], chosen["hop_seconds"])
@@ -114,19 +105,38 @@ def predict(
             say=lambda line: typer.echo(line, err=True),
         )
         typer.echo(f"{out}: {len(found) - n_failed} recordings", err=True)
-    if n_failed := n_failed + len(problems):
+    if n_failed := n_failed + n_problems:
         raise SomeFailed(f"{n_failed} of the recordings could not be used; see above")
+
+
+def without_tagger(paths: list[Path]) -> tuple[Path | None, list[Path]]:
+    """An exported tagger, if the first of the paths is one, and the others."""
+    from earmark.inference.bundle_files import is_bundle
+
+    return (paths[0], paths[1:]) if is_bundle(paths[0]) else (None, paths)
+
+
+def find_recordings(paths: list[Path]) -> tuple[list[Path], int]:
+    """The recordings that paths name, each once; and how many paths name none, which is said."""
+    from earmark.inference.recordings import recordings
+
+    found, problems = recordings(paths)
+    for problem in problems:
+        typer.echo(printable(problem), err=True)
+    return list(dict.fromkeys(found)), len(problems)
 
 
 def _settings(path: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """The defaults, over them what a file of settings has, over it the options."""
+    from earmark.inference.tables import VERSION
+
     chosen = dict(_DEFAULTS)
     if path is not None:
         try:
             read = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise WrongUse(f"--settings {path}: cannot be read ({error})") from None
-        if not isinstance(read, dict) or read.get("table") != _SETTINGS_VERSION:
+        if not isinstance(read, dict) or read.get("table") != VERSION:
             raise WrongUse(
                 f"--settings {path}: not settings of this earmark; `predict -o` writes them"
             )

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.ensemble.rules import Windows
-from earmark.ensemble.segments import Segment, segments_of
+from earmark.ensemble.segments import Segment, in_chunks, segments_of
 from earmark.errors import UserError, WrongUse
 from earmark.features import build
 from earmark.features.backbone import WINDOW_SECONDS, Backbone
 from earmark.features.pretrained import Pretrained, names_a_backbone, pretrained_of
 from earmark.inference.embed import PATCH_SECONDS, Embedder
 from earmark.inference.recording_tagger import RecordingTagger
-from earmark.inference.segment_embeddings import embed_segments, in_chunks
+from earmark.inference.segment_embeddings import CHUNK_SECONDS, embed_segments
 from earmark.networks import Network
 from earmark.sound.decoding import decode
 from earmark.sound.recordings import name_of
@@ -106,9 +106,8 @@ class TaggerEmbedder(SegmentEmbedder):
     of: RecordingTagger
 
     def blocks(self, waveform: Int16) -> Iterator[Embedded]:
-        segments = cut(len(waveform), self.windows, sample_rate=self.sample_rate)
         preparation = self.of.rules.preparation
-        for some in in_chunks(segments, self.sample_rate):
+        for some in _cut_in_chunks(len(waveform), self.windows, self.sample_rate):
             values = embed_segments(
                 self.tagger, self.extractor, waveform, some, preparation, self.of.device
             )
@@ -133,8 +132,7 @@ class BackboneEmbedder(SegmentEmbedder):
         return values
 
     def blocks(self, waveform: Int16) -> Iterator[Embedded]:
-        segments = cut(len(waveform), self.windows, sample_rate=self.sample_rate)
-        for some in in_chunks(segments, self.sample_rate):
+        for some in _cut_in_chunks(len(waveform), self.windows, self.sample_rate):
             yield Embedded(self._vectors(waveform, some), *_times(some, self.sample_rate))
 
 
@@ -167,6 +165,13 @@ def cut(n_samples: int, windows: Windows, *, sample_rate: int) -> list[Segment]:
     if len(segments) > 1 and segments[-1].start - segments[-2].start < _LEAST_SHIFT * hop:
         segments.pop()
     return segments
+
+
+def _cut_in_chunks(
+    n_samples: int, windows: Windows, sample_rate: int
+) -> Iterator[Sequence[Segment]]:
+    segments = cut(n_samples, windows, sample_rate=sample_rate)
+    return in_chunks(segments, sample_rate=sample_rate, seconds=CHUNK_SECONDS)
 
 
 def _times(

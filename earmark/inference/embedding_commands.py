@@ -48,20 +48,16 @@ def embed(
 
     Exit codes: 0; 3 where some recordings failed; 2 for wrong use; 1 for all else.
     """
-    from earmark.inference.bundle_files import is_bundle
-    from earmark.inference.recordings import recordings
+    from earmark.inference.commands import find_recordings, without_tagger
 
-    bundle, paths = (paths[0], paths[1:]) if is_bundle(paths[0]) else (None, paths)
+    bundle, paths = without_tagger(paths)
     if bundle is not None and weights is not None:
         raise WrongUse(f"--weights: {bundle} is a tagger already; leave one of them out")
     if weights is not None and member:
         raise WrongUse("--member: is of a tagger; leave --weights out")
     if weights is None and (pca is not None or activation):
         raise WrongUse("--pca, --activation: are for VGGish; give its --weights")
-    found, problems = recordings(paths)
-    for problem in problems:
-        typer.echo(printable(problem), err=True)
-    found = list(dict.fromkeys(found))
+    found, n_problems = find_recordings(paths)
     if not found:
         raise WrongUse("there is no recording to embed")
     lengths = {"window": window, "hop": hop}
@@ -73,8 +69,7 @@ def embed(
     }
     embedder = _embedder(origin, member=member, activation=activation, **lengths)
     write = _into_table if out.suffix in _TABLES else _into_folder
-    n_failed = write(out, found, embedder, origin) + len(problems)
-    if n_failed:
+    if n_failed := write(out, found, embedder, origin) + n_problems:
         raise SomeFailed(f"{n_failed} of the recordings could not be used; see above")
 
 

@@ -22,7 +22,6 @@ class Journal:
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
-        self.n_failed = 0
         self._done: set[str] = set()
         if path.exists():
             self._go_on(settings)
@@ -46,7 +45,6 @@ class Journal:
                     raise UserError(f"{self.path}: is of a run with other settings; {fix}")
                 if number:
                     self._done.add(entry["key"])
-                    self.n_failed += "error" in entry
                 whole += len(line)
         if not whole:
             raise UserError(f"{self.path}: is no journal; delete it to start anew")
@@ -58,9 +56,6 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def __len__(self) -> int:
-        return len(self._done)
-
     def is_done(self, path: Path) -> bool:
         return _key(path) in self._done
 
@@ -69,7 +64,6 @@ class Journal:
         key = _key(path)
         self._append({"key": key, "path": str(path), **entry})
         self._done.add(key)
-        self.n_failed += "error" in entry
 
     def _append(self, entry: dict[str, Any]) -> None:
         self._file.write(json.dumps(entry) + "\n")

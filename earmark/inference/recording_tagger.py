@@ -14,10 +14,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.ensemble.combining import combine, mean_over_folds
 from earmark.ensemble.rules import Rules, Windows
 from earmark.ensemble.segments import (
+    Floats,
     Networks,
+    ask_all,
+    in_chunks,
     segments_of,
     tag_segments,
     with_sound,
@@ -25,7 +27,7 @@ from earmark.ensemble.segments import (
 from earmark.ensemble.tagging import tag_clip
 from earmark.errors import UserError, WrongUse
 from earmark.inference.answers import Prediction, Timeline
-from earmark.inference.segment_embeddings import embed_segments, in_chunks
+from earmark.inference.segment_embeddings import CHUNK_SECONDS, embed_segments
 from earmark.params import Runtime
 from earmark.sound.decoding import decode
 from earmark.sound.recordings import name_of
@@ -155,29 +157,24 @@ class RecordingTagger:
         seconds = len(decoded) / self.sample_rate
         del decoded  # gigabytes on the disk, if it is hours long
         features = WaveformFeatures(np.asarray(trimmed.waveform), scratch=scratch)
-        members, n_crops = {}, 0
-        for member, folds in self.networks.items():
-            by_fold = {}
-            for fold, (tagger, extractor) in folds.items():
-                probabilities, n_used = tag_clip(
-                    tagger,
-                    rows_read(features, tagger, extractor, self.device),
-                    aggregation=self.rules.aggregation[member],
-                    preparation=self.rules.preparation,
-                    member=member,
-                    fold=fold,
-                    sha256=trimmed.sha256,
-                    device=self.device,
-                )
-                by_fold[fold] = probabilities[np.newaxis]
-                n_crops += n_used
-            members[member] = mean_over_folds(
-                by_fold,
-                fold_mean=self.rules.fold_mean,
-                is_multi_label=self.rules.is_multi_label,
+        n_crops = 0
+
+        def ask(member: str, fold: str, tagger: Tagger, extractor: Tagger | None) -> Floats:
+            nonlocal n_crops
+            probabilities, n_used = tag_clip(
+                tagger,
+                rows_read(features, tagger, extractor, self.device),
+                aggregation=self.rules.aggregation[member],
+                preparation=self.rules.preparation,
+                member=member,
+                fold=fold,
+                sha256=trimmed.sha256,
+                device=self.device,
             )
-        weights = {name: self.rules.weights[name] for name in members}
-        combined = combine(members, weights, is_multi_label=self.rules.is_multi_label)
+            n_crops += n_used
+            return probabilities[np.newaxis]
+
+        combined = ask_all(self.networks, self.rules, ask)
         return Prediction.of(
             combined[0],
             self.tags,
@@ -271,7 +268,7 @@ class RecordingTagger:
         vectors = np.concatenate(
             [
                 embed_segments(tagger, extractor, waveform, some, preparation, self.device)
-                for some in in_chunks(segments, self.sample_rate)
+                for some in in_chunks(segments, sample_rate=self.sample_rate, seconds=CHUNK_SECONDS)
             ]
         )
         starts, ends = np.array(segments, dtype=np.float64).T / self.sample_rate

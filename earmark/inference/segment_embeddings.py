@@ -3,7 +3,7 @@
 Shapes: T samples, S segments, D dims.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,7 @@ from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
 
-_CHUNK_SECONDS = 20.0  # of segments whose features and maps are in memory together
-
-
-def in_chunks(segments: Sequence[Segment], sample_rate: int) -> Iterator[Sequence[Segment]]:
-    """Some segments at a time, so that their features fit into memory."""
-    longest = max((segment.end - segment.start for segment in segments), default=1)
-    n_at_once = max(1, int(_CHUNK_SECONDS * sample_rate / longest))
-    for first in range(0, len(segments), n_at_once):
-        yield segments[first : first + n_at_once]
+CHUNK_SECONDS = 20.0  # of segments whose features and maps are in memory together
 
 
 def embed_segments(

@@ -8,7 +8,7 @@ import typer
 
 from earmark.errors import SomeFailed, UserError, WrongUse
 from earmark.layout import Layout
-from earmark.wording import counted, printable
+from earmark.wording import counted
 
 if TYPE_CHECKING:
     from earmark.labelling.adding import Corpus
@@ -37,17 +37,13 @@ def suggest(
 
     Exit codes: 0; 3 where some recordings failed; 2 for wrong use; 1 for all else.
     """
-    from earmark.inference.bundle_files import is_bundle
-    from earmark.inference.commands import open_tagger
-    from earmark.inference.recordings import recordings
+    from earmark.inference.commands import find_recordings, open_tagger, without_tagger
 
-    bundle, paths = (paths[0], paths[1:]) if is_bundle(paths[0]) else (None, paths)
+    bundle, paths = without_tagger(paths)
     _refuse_output(out, overwrite=overwrite)
-    found, problems = recordings(paths)
-    for problem in problems:
-        typer.echo(printable(problem), err=True)
+    found, n_problems = find_recordings(paths)
     corpus = _corpus_here(is_needed=False)
-    left = _unlabelled(list(dict.fromkeys(found)), corpus)
+    left = _unlabelled(found, corpus)
     if not left:
         raise WrongUse("there is no unlabelled recording; name a folder of others")
     tagger = open_tagger(bundle, student=False)
@@ -67,7 +63,7 @@ def suggest(
     typer.echo(f"{out}: {len(table)} of {counted(len(asked.paths), 'unlabelled recording')}")
     typer.echo(f"next: open {out / PAGE}, choose tags, save labels.csv, then run")
     typer.echo("      python -m earmark label add labels.csv")
-    if n_failed := len(asked.errors) + len(problems):
+    if n_failed := len(asked.errors) + n_problems:
         raise SomeFailed(f"{n_failed} of the recordings could not be used; see above")
 
 

@@ -30,7 +30,7 @@ def write_report(
         layout: of the repository.
         predictions: of the members and the ensemble, by the tags that are scored.
         ensemble: one of them.
-        label_audit: what `audit.label_issues.opinions` returns.
+        label_audit: what `audit.label_issues.judged_labels` returns.
         workers: processes that compress the excerpts; they change no byte.
         values: the arguments of `render_report`, but for `shown`.
     """

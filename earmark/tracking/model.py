@@ -10,7 +10,6 @@ from earmark.corpora.stored_tables import read_plan
 from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.layout import Layout
 from earmark.params.reading import load_params
-from earmark.store import read_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,17 +70,15 @@ def log_ensemble(
 
 def _files(layout: Layout) -> dict[str, Path]:
     """What `load_ensemble` reads, by its path below the root: members in use and extractors."""
+    from earmark.ensemble.network_folders import network_folders  # they import torch
+    from earmark.taggers.tagger import DESCRIPTION, WEIGHTS
+
     metadata = read_metadata(layout.ensemble)
     paths = [layout.params, layout.plan, layout.ensemble / METADATA]
-    used = [name for name, weight in metadata["weights"].items() if weight > 0]
-    folders = [layout.model(name, fold) for name in used for fold in read_plan(layout)["folds"]]
-    extractors = [
-        layout.model(extractor, folder.name)
-        for folder in folders
-        if (extractor := read_json(folder / "model.json").get("extractor"))
-    ]
-    for folder in sorted({*folders, *extractors}):
-        paths += [folder / "model.json", folder / "weights.safetensors"]
+    plan = read_plan(layout)
+    used = {name: plan["folds"] for name, weight in metadata["weights"].items() if weight > 0}
+    for folder in sorted(network_folders(used, layout).values()):
+        paths += [folder / DESCRIPTION, folder / WEIGHTS]
     return {path.relative_to(layout.root).as_posix(): path for path in paths}
 
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import soundfile
 import torch
 
+from earmark.inference.bundle import export
+from earmark.inference.workspace import ensemble_rules
 from earmark.layout import Layout
 from earmark.params import Params, Runtime
 from earmark.params.reading import load_params
@@ -94,6 +97,15 @@ def make_workspace(root: Path) -> Layout:
 
 def params_of(layout: Layout) -> Params:
     return load_params(layout.params)
+
+
+def exported_tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported tagger of two members with two folds."""
+    layout = make_workspace(tmp_path_factory.mktemp("workspace"))
+    out = tmp_path_factory.mktemp("out") / "tagger"
+    params = params_of(layout).model_copy(update={"runtime": RUNTIME})
+    export(ensemble_rules(layout), params, layout, out)
+    return out
 
 
 def sound(path: Path, *, seconds: float = 2.0, rate: int = RATE, key: int = 0) -> Path:
