@@ -5,11 +5,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: repro test quick lint ci experiments docs mlflow wheel setup lock
 
-repro: setup ## run the pipeline of params.yaml to its metrics and report
+repro: setup ## run the pipeline of params.yaml to its metrics and report; JOBS=2: two stages at a time
 	@python -m earmark validate --params-only >/dev/null
 	@python -m stages.code # where another sox is here, what it made is stale: no reason to refuse
 	python -m earmark validate
-	dvc repro
+	python -m earmark repro --jobs $(or $(JOBS),1)
 
 # Two processes of one thread each: two of two threads slow each other down. They take the files in the
 # order of tests/conftest.py, the longest first.

@@ -22,13 +22,14 @@ from earmark.labelling.commands import suggest
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
+from earmark.repro.commands import repro
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
 app.add_typer(label_app, name="label")
-for command in (predict, export, page, embed, search, suggest):
+for command in (repro, predict, export, page, embed, search, suggest):
     app.command()(command)
 
 

@@ -61,6 +61,8 @@ def clean_exit(title: str = "", *, lower: str = "runtime.workers") -> Iterator[N
         except SystemExit as end:  # typer's end of every command
             if isinstance(end.__context__, BrokenPipeError):
                 raise end.__context__ from None
+            if end.code == INTERRUPTED:  # typer has answered Ctrl-C, and said nothing
+                raise KeyboardInterrupt from None
             sys.stdout.flush()
             raise
         sys.stdout.flush()  # here a full disk or a closed pipe can still be told

@@ -47,7 +47,7 @@ LEVELS = [
     "ensemble reports",
     "tracking",
     "training inference analyses settings",
-    "exporting labelling",
+    "exporting labelling repro",
     "__main__",
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

@@ -1,0 +1,119 @@
+"""`python -m earmark repro`: `dvc repro`, several stages at a time."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earmark.errors import UserError
+from earmark.layout import Layout
+
+_FOLDER = ".earmark/repro"
+
+
+def repro(
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Stages at a time.")] = 1,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-S", help="KEY=VALUE in params.yaml, as `dvc exp run -S`."),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", "-n", help="Of the experiment, with -S.")] = "",
+) -> None:
+    """Run what is stale, several stages at a time; with one job this is `dvc repro`.
+
+    A stage starts when those that it reads from are done; DVC runs it, locks what it writes and
+    caches the result. At the end `dvc repro` itself (or `dvc exp run -S`) runs whatever is left,
+    which is nothing. Where a stage fails, all that does not depend on it still runs. Set
+    `runtime.threads` so that JOBS times it is the number of cores; it is part of the results.
+    """
+    layout, changes = Layout.here(), changes or []
+    if not layout.params.exists() or not (layout.root / "dvc.yaml").exists():
+        raise UserError("no params.yaml and dvc.yaml here; go to the folder of the pipeline")
+    if name and not changes:
+        raise UserError("--name: names an experiment, and there is one with -S alone")
+    if jobs > 1:
+        name = name or (_name_of_experiment() if changes else "")
+        with _alone(layout.root):
+            _side_by_side(layout, jobs, changes, name)
+    finish = ["exp", "run", *(f"--set-param={one}" for one in changes)] if changes else ["repro"]
+    command = [sys.executable, "-m", "dvc", *finish, *(["--name", name] if name else [])]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
+def _side_by_side(layout: Layout, jobs: int, changes: list[str], name: str) -> None:
+    from earmark.params.reading import load_params
+    from earmark.repro.gpus import Gpus, visible_gpus
+    from earmark.repro.graph import read_graph
+    from earmark.repro.job import Job
+    from earmark.repro.overrides import overridden
+    from earmark.repro.scheduler import Slots, run_stages
+    from earmark.repro.screen import screen
+    from earmark.settings.dvc_files import dvc_problems
+
+    root, logs = layout.root, layout.root / _FOLDER
+    if damaged := dvc_problems(layout):
+        raise UserError(*damaged)
+    with overridden(layout.params, changes, logs / "params.json"):
+        runtime = load_params(layout.params).runtime
+        _write_code(root)
+        stages = read_graph(root)
+        engine = os.environ.get("EARMARK_ENGINE", "")
+        gpus = [] if engine or runtime.device == "cpu" else visible_gpus()
+        if not engine and not gpus and jobs * runtime.threads > (cores := os.cpu_count() or 1):
+            typer.echo(
+                f"warning: {jobs} jobs of runtime.threads {runtime.threads} on {cores} cores slow "
+                f"each other down; -S runtime.threads={max(1, cores // jobs)} fits (and trains "
+                "anew: the last bits of results change)",
+                err=True,
+            )
+        width = 1 if engine else -(-runtime.workers // runtime.threads)
+        experiment = {"DVC_EXP_NAME": name} if name else {}
+
+        def start(stage: str, environment: dict[str, str]) -> Job:
+            return Job(stage, root, logs / f"{stage}.log", environment | experiment)
+
+        with screen(root) as shown:
+            ended = run_stages(stages, Slots(jobs, width, Gpus(gpus)), start, shown.show)
+    if ended.failed:
+        rest = f"; {len(ended.skipped)} that need them were not run" if ended.skipped else ""
+        fix = "mend that, and run it again: what is done stays done"
+        raise UserError(f"failed: {', '.join(ended.failed)}{rest}; {fix}")
+
+
+def _write_code(root: Path) -> None:
+    """Stage `code` first: what else is stale depends on what it writes."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-q", "-s", "code"]
+    done = subprocess.run(command, cwd=root, check=False)
+    if done.returncode:
+        raise UserError("stage `code` failed; see above")
+
+
+def _name_of_experiment() -> str:
+    """A name as DVC gives them, which MLflow's runs of all stages then carry."""
+    from dvc.repo.experiments.utils import gen_random_name
+
+    return str(gen_random_name())
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold the folder of logs for this run.
+
+    Raises:
+        UserError: another one has it.
+    """
+    folder = root / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError("another `earmark repro` runs here; wait for its end") from None
+        yield
