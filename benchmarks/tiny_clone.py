@@ -1,4 +1,4 @@
-"""A clone of the last commit with a tiny corpus, which `benchmarks.chaos` disturbs."""
+"""A clone of the last commit with a tiny corpus, which benchmarks run and disturb."""
 
 import contextlib
 import os
@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from ruamel.yaml import YAML
@@ -58,16 +60,14 @@ class Clone:
             raise Lost(f"`{' '.join(command)}` failed:\n{output}")
         return output
 
-    def prepare(self) -> None:
-        """Clone, choose the tiny profile, and run it undisturbed."""
+    def prepare(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Clone, choose the tiny profile with changes of its params, and run it undisturbed."""
         subprocess.run(["git", "clone", "-q", str(ROOT), str(self.root)], check=True)
         shutil.copy(PROFILE, self.root / "profiles" / "tiny.yaml")
         self.run("python", "-m", "earmark", "profile", "use", "tiny")
         yaml = YAML()
         params = yaml.load((self.root / "params.yaml").read_text())
-        # a fold and a model less, so that a round takes seconds; every kind of stage is left
-        params["folds"], params["models"]["wave16k"] = [0], {}
-        params["runtime"]["workers"] = 2
+        change(params)
         with (self.root / "params.yaml").open("w") as file:
             yaml.dump(params, file)
         shutil.rmtree(self.root / "metrics")
@@ -76,8 +76,8 @@ class Clone:
         output = self.run("dvc", "repro")
         self.seconds = time.monotonic() - start
         self.stages = re.findall(r"^Running stage '(.*)':$", output, flags=re.MULTILINE)
-        self.run("git", "config", "user.name", "chaos")
-        self.run("git", "config", "user.email", "chaos@example.org")
+        self.run("git", "config", "user.name", "benchmark")
+        self.run("git", "config", "user.email", "benchmark@example.org")
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", "Run the tiny profile")
         shutil.copytree(self.root, self.finished, symlinks=True)

@@ -1,0 +1,77 @@
+"""What stages side by side are worth: `python -m benchmarks.side_by_side --jobs 2 --trainings 8`.
+
+In a clone of the last commit, equal trainings of one thread each, one for each fold of a synthetic
+corpus, are run by `dvc repro` and by `python -m earmark repro --jobs N`, in turns. What stands
+before them is done. The time is that of the whole command, with all that follows the trainings;
+both must end in the same metrics and the same dvc.lock, to the byte.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tiny_clone import Clone
+from earmark.processes import duration
+
+
+def main() -> int:
+    """Print the two times and their ratio; 1 if results differ."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--trainings", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=1)
+    arguments = parser.parse_args()
+
+    def change(params: dict[str, Any]) -> None:
+        params["cv"]["k"], params["folds"] = arguments.trainings, [*range(arguments.trainings)]
+        params["models"] |= {"wave16k": {}, "embedding": {}}
+        params["extractors"] = {}
+        params["runtime"] |= {"threads": 1, "workers": 1, "checkpoint_seconds": 60.0}
+        params["model"] |= {"epochs": arguments.epochs, "patience": arguments.epochs}
+        params["demo"]["tiny"]["n_train"] = 10 * arguments.trainings
+
+    with tempfile.TemporaryDirectory(prefix="earmark-side-by-side-") as name:
+        (Path(name) / "disk").mkdir()
+        clone = Clone(Path(name) / "disk", Path(name) / "finished", has_own_disk=False)
+        clone.prepare(change)
+        first = next(n for n, stage in enumerate(clone.stages) if stage.startswith("train_"))
+        commands = {
+            "dvc repro": ["dvc", "repro"],
+            f"repro --jobs {arguments.jobs}": [
+                *("python", "-m", "earmark", "repro", "--jobs", str(arguments.jobs)),
+            ],
+        }
+        times: dict[str, list[float]] = {command: [] for command in commands}
+        wanted = _results(clone.root)
+        for _ in range(arguments.rounds):
+            for command, words in commands.items():
+                clone.restore()
+                clone.forget(clone.stages[first:])
+                start = time.monotonic()
+                clone.run(*words)
+                times[command].append(time.monotonic() - start)
+                if _results(clone.root) != wanted:
+                    print(f"{command}: other metrics or another dvc.lock")
+                    return 1
+    one, several = (statistics.median(seconds) for seconds in times.values())
+    print(f"{arguments.trainings} trainings of one thread, and what follows them:")
+    for command, seconds in times.items():
+        print(f"  {command:16} {duration(statistics.median(seconds))}")
+    print(f"  {one / several:.2f} times as fast; equal metrics and dvc.lock")
+    return 0
+
+
+def _results(root: Path) -> dict[str, str]:
+    paths = [*(root / "metrics").glob("*.json"), root / "dvc.lock"]
+    texts = {path.name: path.read_text(encoding="utf-8") for path in paths}
+    texts["dvc.lock"] = "\n".join(sorted(texts["dvc.lock"].splitlines()))  # of another order
+    return texts
+
+
+if __name__ == "__main__":
+    sys.exit(main())
