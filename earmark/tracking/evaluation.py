@@ -9,6 +9,7 @@ from earmark.params import Params
 from earmark.store import read_json
 from earmark.tracking.model import log_ensemble
 from earmark.tracking.parents import md5_of, open_parent
+from earmark.tracking.registry import register
 from earmark.tracking.sender import Sender
 from earmark.tracking.store import check_store, forgiving
 
@@ -49,6 +50,9 @@ class _TrackedEvaluation:
         model_id = None
         with forgiving(layout, "the ensemble is not logged as a model"):
             model_id = log_ensemble(client, self._experiment_id, run_id, layout)
+        if model_id is not None:
+            with forgiving(layout, "the ensemble is not in the model registry"):
+                register(client, self._params.corpus.name, model_id, run_id)
         _log_scores(client, run_id, scores, model_id)
         client.set_tag(run_id, "mlflow.note.content", description(scores))
         with forgiving(layout, "report and metrics are not logged as files"):

@@ -36,11 +36,13 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it prints the p
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry
 
 ARTIFACTS = ".earmark/mlflow/artifacts"
-ADDRESSES = {  # the columns of the database that hold the address of artifacts
-    "experiments": "artifact_location",
-    "runs": "artifact_uri",
-    "logged_models": "artifact_location",
-}
+ADDRESSES = (  # the columns of the database that hold the address of artifacts
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 BUSY = "database is locked"  # by another process: sqlite's own words
 _OTHER_SCHEMA = re.compile(r"database schema|can't locate revision", re.I)
 
@@ -181,11 +183,11 @@ def _follow_moved_artifacts(database: Path, location: str) -> None:
         # Experiments stand for all: addresses change in one transaction. Only read if none moved.
         moved = "instr({0}, :mark) AND substr({0}, 1, length(:new)) != :new"
         values = {"new": location, "mark": f"/{ARTIFACTS}"}
-        query = f"SELECT 1 FROM experiments WHERE {moved.format(ADDRESSES['experiments'])}"
+        query = f"SELECT 1 FROM experiments WHERE {moved.format('artifact_location')}"
         if connection.execute(query, values).fetchone() is None:
             return
         with connection:
-            for table, column in ADDRESSES.items():
+            for table, column in ADDRESSES:
                 rest = f"substr({column}, instr({column}, :mark) + length(:mark))"
                 change = f"UPDATE {table} SET {column} = :new || {rest}"
                 connection.execute(f"{change} WHERE {moved.format(column)}", values)

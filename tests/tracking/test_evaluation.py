@@ -22,6 +22,8 @@ from earmark.taggers.tagger import Tagger
 from earmark.tracking import model as tracked_model
 from earmark.tracking.evaluation import description, track_evaluation
 from earmark.tracking.parents import md5_of
+from earmark.tracking.registry import ALIAS, name_of
+from earmark.tracking.store import prepare_store
 from stages import ensemble, evaluate
 from tests.source_graph import ROOT
 from tests.stages.test_ensemble_and_evaluate import make
@@ -121,12 +123,16 @@ def test_the_ensemble_is_loaded_by_mlflow_and_tags_as_predict_does(
     sound = np.random.default_rng(0).normal(0, 0.1, 30_000)
     soundfile.write(tmp_path / "a.wav", sound, 44_100)
     expected = load_ensemble(params.runtime, layout).tag(tmp_path / "a.wav")
+    recording = pd.DataFrame({"path": [str(tmp_path / "a.wav")]})
     moved = Layout(tmp_path / "elsewhere")
     shutil.move(layout.root, moved.root)
     shutil.rmtree(moved.root / "models")  # it has its own copy
     folder = moved.home / "mlflow" / "artifacts" / "models" / output.model_id / "artifacts"
     loaded = mlflow.pyfunc.load_model(str(folder))
-    answer = loaded.predict(pd.DataFrame({"path": [str(tmp_path / "a.wav")]}))
+    mlflow.set_tracking_uri(prepare_store(moved))
+    newest = mlflow.pyfunc.load_model(f"models:/{name_of(params.corpus.name)}@{ALIAS}")
+    answer = loaded.predict(recording)
+    assert newest.predict(recording).equals(answer)
     assert answer.columns.tolist() == TAGS
     by_tag = dict(zip(expected.tags, expected.probabilities, strict=True))
     assert answer.iloc[0].to_dict() == pytest.approx(by_tag)
@@ -152,6 +158,12 @@ def test_a_second_evaluation_adds_no_second_model_unless_the_networks_changed(
         layout.model("good", "0"), {}
     )
     assert n_models() == 2
+    client = client_of(layout)
+    name = name_of(params.corpus.name)
+    versions = client.search_model_versions(f"name = '{name}'")
+    assert sorted(int(one.version) for one in versions) == [1, 2]  # not one for each evaluation
+    newest = client.get_model_version_by_alias(name, ALIAS)
+    assert int(newest.version) == 2
 
 
 def test_an_ensemble_that_is_too_large_is_not_copied_and_a_tag_says_so(
