@@ -70,6 +70,10 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         set_up_process(threads=params.runtime.threads)
         if "DVC_STAGE" in os.environ:
             die_with_parent()
+        if os.environ.get("EARMARK_ENGINE"):
+            from earmark.engines.engine import run_elsewhere
+
+            run_elsewhere(name, title, arguments, params, layout)
         _check_networks(layout, params.extensions)
         named = [arguments[key] for key in _NAMES_OF_CODE if key in arguments][:1]
         if name == "check_labels":

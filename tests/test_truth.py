@@ -40,7 +40,7 @@ LEVELS = [
     "workers",
     "processes",
     "params csv_files weights",
-    "store code_digests exits",
+    "store code_digests exits engines",
     "sound published restoring",
     "corpora features",
     "taggers evaluation audit",
@@ -58,7 +58,7 @@ TOP_LEVEL = [".ci", ".dvc", ".dvcignore", ".github", ".gitignore", ".pre-commit-
 TOP_LEVEL += ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks"]
 TOP_LEVEL += ["code.json", "data", "docs", "dvc.lock", "dvc.yaml", "earmark", "experiments"]
 TOP_LEVEL += ["extensions", "metrics", "models", "params.yaml", "profiles", "pyproject.toml"]
-TOP_LEVEL += ["requirements.in", "requirements.txt", "stages", "tests"]
+TOP_LEVEL += ["requirements-cluster.txt", "requirements.in", "requirements.txt", "stages", "tests"]
 
 
 def as_posix(value: object) -> str | None:

@@ -15,6 +15,10 @@ OWN = ("__init__", "changes", "keys", "syntax", "versions")
 TRACKING = (
     "__init__", "claims", "evaluation", "model", "parents", "runs", "secrets", "sender", "store",
 )  # fmt: skip
+ENGINES = (
+    "__init__", "agent", "body", "engine", "mailbox", "ray_engine", "resources", "slurm_engine",
+    "work_folders",
+)  # fmt: skip
 DECLARATIONS = ("__init__", "section", "preparation", "models", "recipe", "scoring", "params")
 
 # No output can depend on these: they are neither digested nor followed.
@@ -35,6 +39,10 @@ EXCLUDED = {
     **dict.fromkeys(
         [f"earmark/tracking/{name}.py" for name in TRACKING],
         "MLflow follows a training and an evaluation, and gives nothing back",
+    ),
+    **dict.fromkeys(
+        [f"earmark/engines/{name}.py" for name in ENGINES],
+        "where the command of a stage runs, not what it computes",
     ),
     "stages/__init__.py": "starts a stage; what it sets is tracked as runtime",
 }
