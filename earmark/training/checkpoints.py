@@ -4,16 +4,13 @@ A checkpoint is one safetensors file in a folder whose name is a hash of all tha
 depends on.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from earmark.engines.work_folders import held
 from earmark.errors import DamagedError, UserError, reading
 from earmark.networks import Network
 from earmark.tracking.claims import PREFIX
@@ -199,63 +197,9 @@ def work_in_progress(home: Path, key: dict[str, Any]) -> Iterator[Path]:
     """
     text = json.dumps(key, sort_keys=True, default=str)
     folder = home / "work" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    while (locks := _lock(folder)) is None:
-        continue
-    lock, waiting = locks
-    with lock, waiting:
+    with held(folder, keep=PREFIX):  # the claim on a run that is not recorded as finished yet
         _remove_old(home / "work", keep=folder)
         yield folder / CHECKPOINT
-        if _locked_now(waiting):
-            for path in folder.iterdir():  # with the locks: who opens them looks again
-                if not path.name.startswith(PREFIX):  # whose run is not recorded as finished yet
-                    discard(path)
-            with suppress(OSError):
-                folder.rmdir()
-
-
-def _lock(folder: Path) -> tuple[TextIOWrapper, TextIOWrapper] | None:
-    """Wait until this process alone holds a folder; None if it was removed meanwhile.
-
-    Returns:
-        The locked file, and the one that those lock who wait. They are locks, and do not say in
-        writing who waits: the system drops them with a process that is killed.
-    """
-    for stray in (folder, folder / "lock", folder / "waiting"):
-        if stray.exists() and stray.is_dir() != (stray == folder):  # neither ours nor of use
-            discard(stray)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-        waiting = (folder / "waiting").open("w")
-    except FileNotFoundError:  # removed in this moment
-        return None
-    fcntl.flock(waiting, fcntl.LOCK_SH)
-    if not _locked_now(lock):
-        logger.info("another run trains this very model; waiting for it (%s)", folder)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    fcntl.flock(waiting, fcntl.LOCK_UN)
-    if _is_at(lock, folder / "lock") and _is_at(waiting, folder / "waiting"):
-        return lock, waiting
-    lock.close()
-    waiting.close()
-    return None
-
-
-def _is_at(file: TextIOWrapper, path: Path) -> bool:
-    """Whether an open file is still the one at a path: one that was removed locks nothing."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _locked_now(file: Any) -> bool:
-    """Lock a file unless another process holds a lock on it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _remove_old(work: Path, *, keep: Path) -> None:
