@@ -94,14 +94,41 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
     n_folds, n_features = len(params.folds), len(params.features)
     n_trained = n_folds * (len(params.extractors) + len(members_of(params)))
     n_stages = SINGLE_STAGES + len(params.demo) + n_features + 2 * n_trained + len(params.student)
-    sound = _sound_cost(params, corpus)
-    networks = list(_network_costs(params, corpus))
-    student = _student_cost(params, corpus)
-    training = n_folds * sum(one.training for one in networks) + student.training
-    predicting = n_folds * sum(one.predicting for one in networks) + student.predicting
+    parts = parts_of(params, corpus)
+    training = sum(parts.trainings)
     starting = START_SECONDS * (2 * n_trained + 4 + len(params.student))
-    n_bytes = sound.n_bytes + n_folds * sum(one.n_bytes for one in networks) + student.n_bytes
-    return Cost(n_stages, sound.seconds + training + predicting + starting, training, n_bytes)
+    seconds = parts.sound_seconds + training + parts.predicting + starting
+    return Cost(n_stages, seconds, training, parts.sound_bytes + parts.network_bytes)
+
+
+class Parts(NamedTuple):
+    """Of a run from nothing: what grows with the corpus, but for `network_bytes`.
+
+    Attributes:
+        sound_seconds: of all before the trainings, on `runtime.workers` processes.
+        trainings: the seconds of each, on `runtime.threads` threads.
+        predicting: seconds, of all networks together.
+    """
+
+    sound_seconds: float
+    trainings: list[float]
+    predicting: float
+    sound_bytes: float
+    network_bytes: float
+
+
+def parts_of(params: Params, corpus: Corpus) -> Parts:
+    """Measure what a run on a corpus consists of."""
+    sound = _sound_cost(params, corpus)
+    networks = [one for one in _network_costs(params, corpus) for _ in params.folds]
+    networks.append(_student_cost(params, corpus))
+    return Parts(
+        sound.seconds,
+        [one.training for one in networks],
+        sum(one.predicting for one in networks),
+        sound.n_bytes,
+        sum(one.n_bytes for one in networks),
+    )
 
 
 def corpus_of(params: Params, layout: Layout) -> Corpus | None:
