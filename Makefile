@@ -55,6 +55,7 @@ setup: ## .venv of what requirements.txt pins, and the sox program
 
 lock: ## requirements.txt out of requirements.in: pins that still fit stay; .ci's own likewise
 	uv pip compile $(LOCK) requirements.in -o requirements.txt
+	printf 'ray\nsubmitit\n' | uv pip compile $(LOCK) -c requirements.txt - -o requirements-cluster.txt
 	uv pip compile $(LOCK) --no-deps .ci/requirements.in -o .ci/requirements.txt
 
 LOCK := --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
