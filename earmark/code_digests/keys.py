@@ -13,7 +13,8 @@ from earmark.errors import UserError
 
 OWN = ("__init__", "changes", "keys", "syntax", "versions")
 TRACKING = (
-    "__init__", "claims", "evaluation", "model", "parents", "runs", "secrets", "sender", "store",
+    "__init__", "claims", "evaluation", "model", "parents", "registry", "runs", "secrets", "sender",
+    "store",
 )  # fmt: skip
 ENGINES = (
     "__init__", "agent", "body", "engine", "mailbox", "ray_engine", "resources", "slurm_engine",
