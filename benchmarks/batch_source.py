@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from earmark.features import find as find_feature
 from earmark.labels import Task
@@ -34,13 +35,28 @@ def base_recipe(**values: object) -> ModelRecipe:
 def source(config: PaperConfig, batch_size: int) -> Sampler:
     """A sampler whose batches hold one random segment of each of `batch_size` clips."""
     store, input_ = _pair(config.shape) if config.network == "cnn_comb" else _single(config)
-    n_clips = max(len(store), batch_size)
+    return _sampler(store, input_, max(len(store), batch_size), config.n_tags, batch_size)
+
+
+def sampler_of(type_: str, clips: list[NDArray[Any]], n_rows: int, *, batch_size: int) -> Sampler:
+    """A sampler of random segments of `n_rows` of given clips (N, ...), in memory."""
+    lengths = [len(clip) for clip in clips]
+    index = pd.DataFrame({"clip": [f"clip{i}" for i in range(len(clips))], "variant": ""})
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    index = index.assign(shard=0, start=starts, length=lengths)
+    store = Store(Path(), index, {}, [np.concatenate(clips)])
+    return _sampler(store, _input(type_, n_rows), len(clips), 2, batch_size)
+
+
+def _sampler(
+    store: Store | FusionStore, input_: Any, n_clips: int, n_tags: int, batch_size: int
+) -> Sampler:
     examples = Examples(
         store=store,
-        task=Task([f"tag{i}" for i in range(config.n_tags)], False, []),
+        task=Task([f"tag{i}" for i in range(n_tags)], False, []),
         clips=[f"clip{i}" for i in range(n_clips)],
         entries=[[i % len(store)] for i in range(n_clips)],
-        targets=np.eye(config.n_tags, dtype=np.float32)[np.arange(n_clips) % config.n_tags],
+        targets=np.eye(n_tags, dtype=np.float32)[np.arange(n_clips) % n_tags],
         unverified=np.zeros(n_clips, dtype=np.float32),
         weights=np.ones(n_clips, dtype=np.float32),
         is_corrected=np.zeros(n_clips, dtype=bool),
