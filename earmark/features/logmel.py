@@ -24,7 +24,7 @@ from earmark.features.spectrum import (
     hann,
     spectra_in_chunks,
 )
-from earmark.sound.samples import Float32, Int16, as_float
+from earmark.sound.samples import Float32, Int16, write_float
 from earmark.spool import release
 
 logger = logging.getLogger(__name__)
@@ -92,17 +92,15 @@ class LogMel(Decibels):
         """
         start = first * self.hop_length - self.n_fft // 2
         stop = start + (n_frames - 1) * self.hop_length + self.n_fft
-        part = as_float(waveform[max(start, 0) : max(stop, 0)])
+        part = waveform[max(start, 0) : max(stop, 0)]
         padded = torch.zeros(stop - start)
-        padded[max(-start, 0) : max(-start, 0) + len(part)] = torch.from_numpy(part)
-        mel = torch.empty(n_frames, self.n_mels)
-        bank, squares = _paired_bank(self), torch.empty(0)
+        write_float(part, padded.numpy()[max(-start, 0) : max(-start, 0) + len(part)])
+        mel, bank = torch.empty(n_frames, self.n_mels), _paired_bank(self)
         for frames, spectra in spectra_in_chunks(
             padded, window=hann(self.n_fft), n_fft=self.n_fft, hop_length=self.hop_length
         ):
             parts = torch.view_as_real(spectra).flatten(1)  # (n, 2F): real, imaginary, real, ...
-            squares = torch.mul(parts, parts, out=squares.resize_(parts.shape))
-            bank.apply(squares, out=mel[frames])
+            bank.apply(parts.mul_(parts), out=mel[frames])
         log_mel: Float32 = self.of_powers(mel).numpy()
         return log_mel
 

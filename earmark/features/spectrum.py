@@ -17,8 +17,10 @@ from earmark.spool import blocks_of
 # Features of longer waveforms are made of so many samples at a time.
 BLOCK_SAMPLES = 1 << 22
 
-# Chunks whose buffers stay in the second-level cache; a whole clip at once is half as fast.
+# Chunks whose buffers stay in the second-level cache; a whole clip at once is half as fast. Another
+# number adds the last frames of a clip up in another order.
 CHUNK_FRAMES = 128
+_WINDOWED_FRAMES = 64  # of a chunk, at a time; changes no bit
 # Whole vector registers: a product 16 columns wide is twice as fast as one 20 wide.
 _BLOCK_MELS = 16
 
@@ -57,21 +59,23 @@ def spectra_in_chunks(
     """Yield the frames of each chunk and their spectra, complex64 (n, F), F = n_fft / 2 + 1.
 
     Frames begin at sample 0 and an incomplete last one is dropped; windows shorter than n_fft are
-    followed by zeros. The spectra are overwritten by the next chunk.
+    followed by zeros. The spectra are overwritten by the next chunk, and may be by the caller.
 
     Args:
         waveform: float32 (T,), T at least that of the window.
         window: float32 (W,), W at most n_fft.
     """
     frames = waveform.unfold(0, len(window), hop_length)  # (N, W), a view
-    windowed = torch.zeros(CHUNK_FRAMES, n_fft)
+    windowed = torch.zeros(_WINDOWED_FRAMES, n_fft)
     spectra = torch.empty(CHUNK_FRAMES, n_fft // 2 + 1, dtype=torch.complex64)
     for first in range(0, len(frames), CHUNK_FRAMES):
         chunk = frames[first : first + CHUNK_FRAMES]
-        n = len(chunk)
-        torch.mul(chunk, window, out=windowed[:n, : len(window)])
-        torch.fft.rfft(windowed[:n], out=spectra[:n])
-        yield slice(first, first + n), spectra[:n]
+        for start in range(0, len(chunk), _WINDOWED_FRAMES):
+            part = chunk[start : start + _WINDOWED_FRAMES]
+            n = len(part)
+            torch.mul(part, window, out=windowed[:n, : len(window)])
+            torch.fft.rfft(windowed[:n], out=spectra[start : start + n])
+        yield slice(first, first + len(chunk)), spectra[: len(chunk)]
 
 
 def centred_mel(

@@ -140,8 +140,10 @@ class Excerpt:
             if self.gain:
                 part = np.ldexp(part, round(math.log2(self.gain)))
         waveform = as_int16(part)
-        self.int16_lowest = min(self.int16_lowest, int(waveform.min()))
-        self.int16_highest = max(self.int16_highest, int(waveform.max()))
+        if part.dtype == np.float32:
+            lowest, highest = float(waveform.min()), float(waveform.max())
+        self.int16_lowest = min(self.int16_lowest, int(lowest))
+        self.int16_highest = max(self.int16_highest, int(highest))
         self._digest.update(np.ascontiguousarray(waveform).data)
         self._spool.append(waveform)
 

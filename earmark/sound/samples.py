@@ -20,6 +20,12 @@ def as_float(waveform: Int16 | Float32) -> Float32:
     return waveform.astype(np.float32) * np.float32(1 / FULL_SCALE)
 
 
+def write_float(waveform: Int16 | Float32, out: Float32) -> None:
+    """Write what `as_float` gives into `out` (T,), in one pass over memory."""
+    scale = 1 / FULL_SCALE if waveform.dtype == np.int16 else 1
+    np.multiply(waveform, np.float32(scale), out=out)
+
+
 def as_int16(waveform: Int16 | Float32) -> Int16:
     """Scale float32 by 32,768, round and clip to int16; int16 passes."""
     if waveform.dtype == np.int16:

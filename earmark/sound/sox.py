@@ -209,19 +209,21 @@ def _levelled(
 ) -> Int16 | FileRows:
     """What SoX made, at its level as int16, with `n_wanted` samples: its blocks are read twice."""
 
-    def scaled() -> Iterator[NDArray[np.float64]]:
+    def parts() -> Iterator[NDArray[np.int32]]:
         n_left = n_wanted
         for block in blocks():
             part = block if n_left is None else block[:n_left]
             n_left = None if n_left is None else n_left - len(part)
-            yield part * np.float64(_HEADROOM / 65536)  # 32768 is full
-        yield np.zeros(n_left or 0)
+            yield part
+        yield np.zeros(n_left or 0, np.int32)
 
-    peak = max(np.abs(part).max(initial=0) for part in scaled())
+    scale = _HEADROOM / 65536  # 32768 is full; a power of two, so that it rounds nothing
+    extremes = [abs(int(end)) for part in parts() if len(part) for end in (part.min(), part.max())]
+    scale *= min(1, 32767 / max(1, scale * max(extremes, default=0)))
     spool = Spool(np.int16, scratch=scratch)
-    for part in scaled():
-        part *= min(1, 32767 / max(1, peak))
-        spool.append(np.rint(part).astype(np.int16))
+    for part in parts():
+        scaled = part * np.float64(scale)
+        spool.append(np.rint(scaled, out=scaled).astype(np.int16))
     return spool.rows()
 
 
