@@ -4,6 +4,7 @@ Processor time counts, that of child processes included, so that other work on t
 little. Ratios are taken within a turn: what slows the machine down slows both ways alike.
 """
 
+import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -88,18 +89,18 @@ def _serve(pipe: Connection, way: Way) -> None:
     if way.as_stages:
         set_up_process(threads=1)
     work = way.make()
-    if not way.default_threads:
-        _compute_with_one_thread()
+    _compute_with(os.cpu_count() or 1 if way.default_threads else 1)
     while pipe.recv():
         start = processor_seconds()
         work()
         pipe.send(processor_seconds() - start)
 
 
-def _compute_with_one_thread() -> None:
-    threadpool_limits(1)
+def _compute_with(threads: int) -> None:
+    """Whatever the shell says."""
+    threadpool_limits(threads)
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _ask(pipe: Connection) -> float:
