@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test quick lint ci experiments docs mlflow wheel setup lock
+.PHONY: repro test quick lint ci bench experiments docs mlflow wheel setup lock
 
 repro: setup ## run the pipeline of params.yaml to its metrics and report; JOBS=2: two stages at a time
 	@python -m earmark validate --params-only >/dev/null
@@ -30,6 +30,9 @@ lint: setup ## what the hooks of .pre-commit-config.yaml run before each commit
 ci: test ## what pull requests pass: tests, the gate, and a retrain of a small profile
 	.ci/gate
 	.ci/retrain
+
+bench: setup ## preparation and training step beside the usual ways, into docs/performance.md
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python -m benchmarks
 
 experiments: setup ## what differs between experiments: params and the figures of metrics/summary.json
 	dvc exp show --only-changed --drop '.*/|(earmark|stages|requirements.txt)$$'

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.store import write_json
-from earmark.whole_files import write_whole
+from earmark.whole_files import whole_file
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "metrics" / "benchmarks.json"
@@ -33,7 +33,8 @@ def keep(section: str, command: str, rows: Records, table: list[list[str]]) -> N
     known[section] = {"command": command, **machine(), "rows": rows}
     write_json(RECORD, dict(sorted(known.items())))
     text = with_table(PAGE.read_text(), section, [_where(command), "", *markdown(table)])
-    write_whole(PAGE, text)
+    with whole_file(PAGE) as part:
+        part.write_text(text)
 
 
 def with_table(text: str, section: str, lines: list[str]) -> str:

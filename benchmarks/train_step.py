@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from benchmarks import precision
 from benchmarks.batch_source import source
 from benchmarks.peak import Clock, clock, convolution_peak, matrix_peak
+from benchmarks.turns import Spread
 from earmark.exits import clean_exit
 from earmark.networks import build
 from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
@@ -137,8 +138,8 @@ def train(
     optimizer.step()
 
 
-def measure(config: PaperConfig, options: Options, repeats: int) -> list[Times]:
-    """The median times of each way, after a turn that does not count."""
+def measure(config: PaperConfig, options: Options, repeats: int) -> list[list[Times]]:
+    """For each turn the times of each way, after a turn that does not count."""
     context, pipes, workers = get_context("spawn"), [], []
     for way in WAYS:
         ours, theirs = context.Pipe()
@@ -152,9 +153,7 @@ def measure(config: PaperConfig, options: Options, repeats: int) -> list[Times]:
     for pipe, worker in zip(pipes, workers, strict=True):
         pipe.send(None)
         worker.join()
-    return [
-        Times(*map(median, zip(*of_way, strict=True))) for of_way in zip(*rounds[1:], strict=True)
-    ]
+    return rounds[1:]
 
 
 def _ask(pipe: Connection, turn: int) -> Times:
@@ -175,19 +174,61 @@ HEADER = (
 )
 
 
-def line(config: PaperConfig, batch_size: int, times: list[Times], peaks: list[float]) -> str:
+class Row(NamedTuple):
+    """What a network reached; the median times of each way, and the ratio of each turn."""
+
+    config: PaperConfig
+    batch_size: int
+    times: list[Times]
+    ratio: Spread
+
+    @classmethod
+    def of(cls, config: PaperConfig, batch_size: int, rounds: list[list[Times]]) -> "Row":
+        times = [
+            Times(*map(median, zip(*of_way, strict=True))) for of_way in zip(*rounds, strict=True)
+        ]
+        ratio = Spread.of([turn[0].step / turn[-1].step for turn in rounds])
+        return cls(config, batch_size, times, ratio)
+
+    @property
+    def data_share(self) -> float:
+        """Of a step as earmark trains, what gathering its batch takes."""
+        earmark = self.times[-1]
+        return earmark.gather / (earmark.gather + earmark.step)
+
+    def of_peak(self, peaks: list[float]) -> list[float]:
+        """What plain float32 and earmark reach of the best that the machine does."""
+        per_clip = forward_passes(self.config) * cost(self.config).n_multiply_adds
+        both = zip((self.times[0], self.times[-1]), peaks, strict=True)
+        return [per_clip * self.batch_size / times.step / peak for times, peak in both]
+
+    def record(self, peaks: list[float]) -> dict[str, Any]:
+        """For metrics/benchmarks.json; clips a second."""
+        plain, float32, earmark = (self.batch_size / t.step for t in self.times)
+        return {
+            "network": self.config.network,
+            "batch": self.batch_size,
+            "plain": float(f"{plain:.3g}"),
+            "float32": float(f"{float32:.3g}"),
+            "earmark": float(f"{earmark:.3g}"),
+            "ratio": [round(value, 2) for value in self.ratio],
+            "of_peak": round(self.of_peak(peaks)[1], 3),
+            "data": round(self.data_share, 4),
+        }
+
+
+def line(row: Row, peaks: list[float]) -> str:
     """One network's row; the ratio is that of earmark to plain, the data share earmark's."""
+    config, batch_size, (plain, _, earmark) = row.config, row.batch_size, row.times
     n_parameters, n_multiply_adds = cost(config)
-    plain, _, earmark = times
-    step_cost = forward_passes(config) * n_multiply_adds * batch_size
-    shares = [step_cost / t.step / peak for t, peak in zip((plain, earmark), peaks, strict=True)]
-    steps = " ".join(f"{batch_size / t.step:8,.1f}" for t in times)
+    shares = row.of_peak(peaks)
+    steps = " ".join(f"{batch_size / t.step:8,.1f}" for t in row.times)
     return (
         f"{config.network:20} {batch_size:5} {n_parameters / 1e6:8,.2f} "
         f"{n_multiply_adds / 1e6:9,.1f} | {batch_size / plain.forward:8,.1f} "
         f"{batch_size / earmark.forward:8,.1f} | {steps} "
-        f"{plain.step / earmark.step:5.2f}x | {shares[0]:6.1%} {shares[1]:7.1%} | "
-        f"{earmark.gather / (earmark.gather + earmark.step):6.2%}"
+        f"{row.ratio.median:5.2f}x | {shares[0]:6.1%} {shares[1]:7.1%} | "
+        f"{row.data_share:6.2%}"
     )
 
 
@@ -202,16 +243,21 @@ def print_peaks(device: str, now: Clock) -> list[float]:
     return best
 
 
-def speeds(names: list[str], device: str, threads: int, batch: int | None, repeats: int) -> None:
-    """Print the peaks, and a row for each network."""
+def speeds(
+    names: list[str], device: str, threads: int, batch: int | None, repeats: int
+) -> tuple[list[Row], list[float]]:
+    """Print the peaks, and a row for each network; both are returned."""
+    rows = []
     print(f"{device}, {threads} thread(s), torch {torch.__version__}")
     peaks = print_peaks(device, clock(device, threads))
     print(HEADER, flush=True)
     for name in names:
         config = config_of(name)
         batch_size = batch or batch_size_of(config)
-        times = measure(config, Options(device, threads, batch_size), repeats)
-        print(line(config, batch_size, times, peaks), flush=True)
+        rounds = measure(config, Options(device, threads, batch_size), repeats)
+        rows.append(Row.of(config, batch_size, rounds))
+        print(line(rows[-1], peaks), flush=True)
+    return rows, peaks
 
 
 def main() -> None:

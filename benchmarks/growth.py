@@ -1,0 +1,158 @@
+"""How the stages before training grow with the corpus: `python -m benchmarks.growth`.
+
+Makes corpora of short clips, all alike, and runs each stage on each of them, in a process of its
+own: processor time a clip, children included, and the most memory of the stage and of its workers.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from benchmarks.pipeline import params_for
+from benchmarks.results import keep
+from benchmarks.turns import processor_seconds
+from earmark.exits import clean_exit
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.processes import set_up_process
+from earmark.seeding import rng_for
+
+RATE = 8000
+N_CLASSES = 20
+FEATURE = "logmel"
+OPTIONS = {"n_fft": 512, "hop_length": 128, "n_mels": 64, "f_min_hz": 0.0, "f_max_hz": RATE / 2}
+STAGES = ("decode", "split", "trim", "class_mixing", "augment", "features", "audit_sound")
+
+
+class Cost(NamedTuple):
+    """What a stage took of a corpus; its workers' memory is that of the largest."""
+
+    seconds: float
+    megabytes: float
+    worker_megabytes: float
+
+
+def made_corpus(folder: Path, n_clips: int) -> None:
+    """Write clips of 1 to 2 s, tones in noise, into class folders."""
+    for label in range(N_CLASSES):
+        (folder / f"class{label:02}").mkdir(parents=True)
+    for clip in range(n_clips):
+        rng = rng_for(0, "growth", clip)
+        n_samples = int(rng.uniform(1.0, 2.0) * RATE)
+        phase = 2 * np.pi * rng.uniform(100, 3000) / RATE * np.arange(n_samples)
+        waveform = 0.2 * np.sin(phase) + 0.05 * rng.standard_normal(n_samples)
+        path = folder / f"class{clip % N_CLASSES:02}" / f"{clip:06}.wav"
+        soundfile.write(path, waveform, RATE, subtype="PCM_16")
+
+
+def params_on(recordings: Path) -> Params:
+    """Every stage before training, with one effect: each further one is as much again."""
+    features = {FEATURE: {"type": "logmel", **OPTIONS}}
+    effects = dict.fromkeys(("pitch", "reverb", "compand"))
+    decode = {"sample_rate": RATE}
+    return params_for(recordings, features, decode=decode, augment=effects)
+
+
+def run_stage(pipe: Connection, name: str, root: Path, recordings: Path) -> None:
+    """Run a stage, and send what it took."""
+    import importlib
+
+    set_up_process(threads=1)
+    stage = importlib.import_module(f"stages.{name}")
+    params, layout = params_on(recordings), Layout(root)
+    arguments = [FEATURE] if name == "features" else []
+    start = processor_seconds()
+    stage.run(params, layout, *arguments)
+    seconds = processor_seconds() - start
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    pipe.send(Cost(seconds, *(usage.ru_maxrss / 1024 for usage in usages)))
+
+
+def costs(n_clips: int, report: Callable[[str], object]) -> dict[str, Cost]:
+    """Of each stage, on a corpus of so many clips."""
+    done: dict[str, Cost] = {}
+    with tempfile.TemporaryDirectory() as name:
+        root, recordings = Path(name) / "root", Path(name) / "recordings"
+        root.mkdir()
+        made_corpus(recordings, n_clips)
+        for stage in STAGES:
+            ours, theirs = get_context("spawn").Pipe()
+            process = get_context("spawn").Process(
+                target=run_stage, args=(theirs, stage, root, recordings)
+            )
+            process.start()
+            theirs.close()
+            try:
+                done[stage] = ours.recv()
+            except EOFError:
+                sys.exit(f"stage {stage} failed at {n_clips} clips; what it wrote before says why")
+            process.join()
+            cost = done[stage]
+            report(
+                f"{n_clips:7,} clips  {stage:13} {1000 * cost.seconds / n_clips:7.2f} ms a clip  "
+                f"{cost.megabytes:6,.0f} MB, a worker {cost.worker_megabytes:6,.0f} MB"
+            )
+    return done
+
+
+def marginal(small: Cost, large: Cost, n_small: int, n_large: int) -> float:
+    """Milliseconds that each further clip takes: what a stage starts with is left out."""
+    return 1000 * (large.seconds - small.seconds) / (n_large - n_small)
+
+
+def rows_of(sizes: list[int], measured: list[dict[str, Cost]]) -> list[dict[str, Any]]:
+    """For each stage the time a clip and the memory by size, and the time of each further clip."""
+    rows = []
+    for stage in STAGES:
+        of_stage = [costs_[stage] for costs_ in measured]
+        each = [round(1000 * c.seconds / n, 2) for c, n in zip(of_stage, sizes, strict=True)]
+        steps = list(zip(of_stage, of_stage[1:], sizes, sizes[1:], strict=False))
+        rows.append({
+            "stage": stage,
+            "clips": sizes,
+            "ms_a_clip": each,
+            "ms_a_further_clip": [round(marginal(*step), 2) for step in steps],
+            "megabytes": [round(c.megabytes) for c in of_stage],
+            "worker_megabytes": [round(c.worker_megabytes) for c in of_stage],
+        })  # fmt: skip
+    return rows
+
+
+def table_of(sizes: list[int], rows: list[dict[str, Any]]) -> list[list[str]]:
+    head = ["stage", *(f"{n:,} clips" for n in sizes)]
+    head += [f"each from {n:,} on" for n in sizes[:-1]]
+    head += ["memory, MB", "of a worker, MB"]
+    lines = []
+    for row in rows:
+        times = [f"{value:.2f}" for value in (*row["ms_a_clip"], *row["ms_a_further_clip"])]
+        memory = [" / ".join(map(str, row[key])) for key in ("megabytes", "worker_megabytes")]
+        lines.append([row["stage"], *times, *memory])
+    return [head, *lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 8000])
+    parser.add_argument("--keep", action="store_true", help="write docs/performance.md, too")
+    options = parser.parse_args()
+    sizes = sorted(options.sizes)
+    measured = [costs(n, lambda text: print(text, flush=True)) for n in sizes]
+    rows = rows_of(sizes, measured)
+    for row in rows:
+        print(row["stage"], "ms of each further clip:", *row["ms_a_further_clip"])
+    if options.keep:
+        keep("growth", "python -m benchmarks.growth --keep", rows, table_of(sizes, rows))
+
+
+if __name__ == "__main__":
+    with clean_exit():
+        main()
