@@ -5,6 +5,7 @@ own: processor time a clip, children included, and the most memory of the stage 
 """
 
 import argparse
+import re
 import resource
 import sys
 import tempfile
@@ -17,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from benchmarks.pipeline import params_for
 from benchmarks.results import keep
 from benchmarks.turns import processor_seconds
 from earmark.exits import clean_exit
@@ -56,25 +56,36 @@ def made_corpus(folder: Path, n_clips: int) -> None:
 
 def params_on(recordings: Path) -> Params:
     """Every stage before training, with one effect: each further one is as much again."""
+    from benchmarks.pipeline import params_for  # not above: the processes of stages do without it
+
     features = {FEATURE: {"type": "logmel", **OPTIONS}}
     effects = dict.fromkeys(("pitch", "reverb", "compand"))
     decode = {"sample_rate": RATE}
     return params_for(recordings, features, decode=decode, augment=effects)
 
 
-def run_stage(pipe: Connection, name: str, root: Path, recordings: Path) -> None:
+def run_stage(pipe: Connection, name: str, root: Path, params: Params) -> None:
     """Run a stage, and send what it took."""
     import importlib
 
     set_up_process(threads=1)
     stage = importlib.import_module(f"stages.{name}")
-    params, layout = params_on(recordings), Layout(root)
     arguments = [FEATURE] if name == "features" else []
     start = processor_seconds()
-    stage.run(params, layout, *arguments)
+    stage.run(params, Layout(root), *arguments)
     seconds = processor_seconds() - start
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    pipe.send(Cost(seconds, *(usage.ru_maxrss / 1024 for usage in usages)))
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    pipe.send(Cost(seconds, peak_megabytes(), workers))
+
+
+def peak_megabytes() -> float:
+    """The most memory of this process; `getrusage` would count that of the process it came from."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+    assert found is not None
+    return int(found[1]) / 1024
 
 
 def costs(n_clips: int, report: Callable[[str], object]) -> dict[str, Cost]:
@@ -84,10 +95,11 @@ def costs(n_clips: int, report: Callable[[str], object]) -> dict[str, Cost]:
         root, recordings = Path(name) / "root", Path(name) / "recordings"
         root.mkdir()
         made_corpus(recordings, n_clips)
+        params = params_on(recordings)
         for stage in STAGES:
             ours, theirs = get_context("spawn").Pipe()
             process = get_context("spawn").Process(
-                target=run_stage, args=(theirs, stage, root, recordings)
+                target=run_stage, args=(theirs, stage, root, params)
             )
             process.start()
             theirs.close()

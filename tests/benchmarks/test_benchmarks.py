@@ -1,14 +1,19 @@
 """The benchmarks measure what they say: networks, batches, and the splits of clips."""
 
+import json
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 import torch
 
-from benchmarks import batch_source, chaos, coverage, precision
+from benchmarks import batch_source, chaos, coverage, growth, precision, results, turns
 from benchmarks.tiny_clone import Clone, Lost
 from benchmarks.train_step import NETWORKS, batch_size_of, config_of, forward_passes
 from earmark.networks.paper_configs import zeros
@@ -125,3 +130,58 @@ def test_a_signal_finds_stages_and_workers_and_whatever_goes_on_is_seen(clone: C
                 one.kill()
         process.communicate(timeout=90)
     assert not clone.left(90)
+
+
+def test_a_table_replaces_what_stands_between_its_markers_and_nothing_else() -> None:
+    text = "before\n<!-- a -->\nold | row\n<!-- end of a -->\nafter <!-- b -->\n<!-- end of b -->\n"
+    table = results.markdown([["step", "ratio"], ["decode", r"1.2 \d"]])
+    replaced = results.with_table(text, "a", table)
+    assert replaced == (
+        "before\n<!-- a -->\n| step | ratio |\n| --- | --- |\n| decode | 1.2 \\d |\n"
+        "<!-- end of a -->\nafter <!-- b -->\n<!-- end of b -->\n"
+    )
+    assert results.with_table(replaced, "a", table) == replaced
+    with pytest.raises(ValueError, match="end of c"):
+        results.with_table(text, "c", table)
+
+
+def test_the_page_has_a_table_for_every_section_that_is_recorded() -> None:
+    recorded = json.loads(results.RECORD.read_text())
+    assert set(recorded) <= {"preparation", "training", "growth"}
+    for section in recorded:
+        assert results.with_table(results.PAGE.read_text(), section, ["x"]).count("\nx\n") == 1
+
+
+def busy(seconds: float) -> Callable[[], object]:
+    def work() -> None:
+        start = time.process_time()
+        while time.process_time() - start < seconds:
+            pass
+
+    return work
+
+
+def test_turns_count_processor_time_of_work_alone_and_not_of_its_making() -> None:
+    ways = [turns.Way(partial(busy, 0.05)), turns.Way(partial(made_slowly, 0.2))]
+    long, nothing = turns.seconds_in_turns(ways, 2)
+    assert len(long) == len(nothing) == 2
+    assert min(long) >= 0.04
+    assert max(nothing) < min(long)
+
+
+def made_slowly(seconds: float) -> Callable[[], object]:
+    busy(seconds)()
+    return lambda: None
+
+
+def test_what_a_further_clip_takes_leaves_the_start_of_a_stage_out() -> None:
+    small, large = growth.Cost(1.5, 100, 50), growth.Cost(3.0, 100, 50)
+    assert growth.marginal(small, large, 500, 2000) == pytest.approx(1.0)
+
+
+def test_crops_of_given_clips_come_from_those_clips() -> None:
+    clips = [np.full((n, 80), n, np.float16) for n in (5, 40)]
+    sampler = batch_source.sampler_of("logmel", clips, 20, batch_size=2)
+    batch = sampler.gather(np.array([1]), rng_for(0, "test"))
+    assert batch.segments.shape == (1, 20, 80)
+    assert (np.asarray(batch.segments) == 40).all()
