@@ -11,8 +11,9 @@ from torchaudio.compliance.kaldi import get_mel_banks
 
 from earmark.features import build
 from earmark.features.ced import ced_mel_weights
-from earmark.features.spectrum import mel_triangles
-from earmark.features.vggish import vggish_log_mel, vggish_mel_weights
+from earmark.features.extraction import _as_stored
+from earmark.features.spectrum import hann, mel_triangles, spectra_in_chunks
+from earmark.features.vggish import _magnitudes, vggish_log_mel, vggish_mel_weights
 from earmark.seeding import rng_for
 
 HOP = {"mn_logmel": 320, "ced_logmel": 160, "panns_logmel": 320}
@@ -187,3 +188,30 @@ def test_a_sound_at_another_rate_has_the_same_rows(type_: str) -> None:
     ]
     peak = rows[1][20].argmax()
     np.testing.assert_allclose(rows[0][10:-60, peak], rows[1][10:-60, peak], atol=0.01)
+
+
+def test_magnitudes_are_those_of_torch_to_the_bit_at_every_size() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spectra = torch.randn(400, 257, dtype=torch.complex64, generator=generator)
+    spectra *= 10 ** (40 * torch.rand(400, 1, generator=generator) - 20)
+    spectra[0, :3] = torch.tensor([0, 1e-30j, 1e30])
+    assert torch.equal(_magnitudes(spectra), spectra.abs())
+
+
+def test_rows_are_rounded_to_half_precision_as_numpy_rounds_them() -> None:
+    rng = np.random.default_rng(0)
+    rows = (rng.standard_normal((500, 64)) * 10 ** rng.uniform(-9, 4, (500, 1))).astype(np.float32)
+    rows[0, :4] = [0, -0.0, 65_519, 2**-25]
+    stored = _as_stored(rows, np.dtype(np.float16))
+    assert stored.dtype == np.float16
+    np.testing.assert_array_equal(stored.view(np.uint16), rows.astype(np.float16).view(np.uint16))
+
+
+@pytest.mark.parametrize("n_frames", [1, 63, 64, 65, 128, 129, 300])
+def test_spectra_in_chunks_are_those_of_each_frame_alone(n_frames: int) -> None:
+    waveform = torch.from_numpy(swelling_noise(400 + 160 * (n_frames - 1)))
+    chunks = spectra_in_chunks(waveform, window=hann(400), n_fft=512, hop_length=160)
+    got = torch.cat([spectra.clone() for _, spectra in chunks])
+    frames = torch.nn.functional.pad(waveform.unfold(0, 400, 160) * hann(400), (0, 112))
+    expected = torch.cat([torch.fft.rfft(frame[None]) for frame in frames])
+    assert torch.equal(got, expected)

@@ -10,7 +10,7 @@ import soundfile
 
 from earmark.sound.decoding import decode, decode_excerpts
 from earmark.sound.excerpts import Decoded
-from earmark.sound.samples import as_float, as_int16, resample
+from earmark.sound.samples import as_float, as_int16, resample, write_float
 from earmark.sound.unusable import REASONS, UnusableAudio
 from tests.waveforms import noise
 
@@ -351,3 +351,11 @@ def test_a_bad_excerpt_and_a_bad_file_do_not_raise(tmp_path: Path) -> None:
     assert isinstance(loud, Decoded)
     gone = decode_excerpts(tmp_path / "gone.wav", [(0.0, 0.4), (0.5, 1.0)], sample_rate=RATE)
     assert [getattr(one, "reason", "") for one in gone] == ["missing", "missing"]
+
+
+def test_samples_are_written_as_the_floats_that_they_stand_for() -> None:
+    every_value = np.arange(-32768, 32768).astype(np.int16)
+    for waveform in (every_value, as_float(every_value)):
+        written_ = np.full(len(every_value), np.nan, np.float32)
+        write_float(waveform, written_)
+        np.testing.assert_array_equal(written_, as_float(every_value))

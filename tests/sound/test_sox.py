@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from earmark.errors import UserError
 from earmark.seeding import rng_for
 from earmark.sound import sox
-from earmark.spool import Scratch
+from earmark.spool import IN_MEMORY, Scratch
 from tests.waveforms import noise
 
 RATE = 44_100
@@ -279,3 +279,13 @@ def test_a_long_waveform_goes_through_files_to_the_same_bytes(
     long = sox.apply(waveform, RATE, effect, values, scratch=scratch)
     np.testing.assert_array_equal(np.asarray(long), np.asarray(expected))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_would_clip_is_lowered_as_a_whole_and_what_ends_early_is_filled_up() -> None:
+    half = 2**15 * 65536 // sox._HEADROOM // 2  # of full scale, in the 32 bits that SoX writes
+    loud = [np.array([half, -4 * half], np.int32), np.array([2 * half, half], np.int32)]
+    levelled = np.asarray(sox._levelled(lambda: loud, 6, IN_MEMORY))
+    assert levelled.tolist() == [8192, -32767, 16384, 8192, 0, 0]
+    quiet = [np.array([half // 2, -half], np.int32)]
+    assert np.asarray(sox._levelled(lambda: quiet, 1, IN_MEMORY)).tolist() == [8192]
+    assert np.asarray(sox._levelled(lambda: quiet, None, IN_MEMORY)).tolist() == [8192, -16384]
