@@ -6,6 +6,7 @@ decoding, the Fourier transforms for spectra, SoX itself for its effects.
 """
 
 import argparse
+import importlib
 import importlib.util
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from benchmarks.turns import Spread, Way, Work, each, seconds_in_turns
 from earmark.exits import clean_exit
@@ -138,18 +140,20 @@ def our_trim(folder: Path) -> Work:
     return each(lambda samples: trim_ends(samples, top_db=60), samples_in(folder))
 
 
-def librosa_log_mel(waveform: Float32) -> object:
+def librosa_log_mel(waveform: Float32) -> NDArray[np.float16]:
     import librosa
 
     mel = librosa.feature.melspectrogram(y=waveform, sr=RATE, n_mels=80, **FRAMES)
-    return librosa.power_to_db(mel, top_db=None).astype(np.float16)
+    rows: NDArray[np.float16] = librosa.power_to_db(mel, top_db=None).astype(np.float16)
+    return rows
 
 
-def librosa_mfcc(waveform: Float32) -> object:
+def librosa_mfcc(waveform: Float32) -> NDArray[np.float16]:
     import librosa
 
     mfcc = librosa.feature.mfcc(y=waveform, sr=RATE, n_mfcc=80, n_mels=128, **FRAMES)
-    return mfcc.astype(np.float16)
+    rows: NDArray[np.float16] = mfcc.astype(np.float16)
+    return rows
 
 
 def usual_features(functions: list[Callable[[Float32], object]], folder: Path) -> Work:
@@ -167,13 +171,19 @@ def our_features(types: list[tuple[str, dict[str, Any]]], folder: Path) -> Work:
 
 def least_frames(n_features: int, folder: Path) -> Work:
     lengths = [len(samples) for samples in samples_in(folder)]
-    return each(lambda n: [_transforms(1 + n // 512, 2048) for _ in range(n_features)], lengths)
+
+    def transform(n_samples: int) -> None:
+        for _ in range(n_features):
+            _transforms(1 + n_samples // 512, 2048)
+
+    return each(transform, lengths)
 
 
 def _transforms(n_frames: int, n_fft: int) -> None:
     import torch
 
-    frames, spectra = torch.zeros(CHUNK, n_fft), torch.empty(CHUNK, n_fft // 2 + 1).cfloat()
+    frames = torch.zeros(CHUNK, n_fft)
+    spectra = torch.empty(CHUNK, n_fft // 2 + 1, dtype=torch.complex64)
     for first in range(0, n_frames, CHUNK):
         n = min(CHUNK, n_frames - first)
         torch.fft.rfft(frames[:n], out=spectra[:n])
@@ -204,7 +214,7 @@ def usual_patches(folder: Path) -> Work:
 
 
 def published_patches(folder: Path) -> Work:
-    import resampy
+    resampy = importlib.import_module("resampy")  # which nothing else needs
 
     def patches(waveform: Float32) -> object:
         return numpy_patches(resampy.resample(waveform, RATE, 16_000))

@@ -25,7 +25,7 @@ def extract(
 
 
 def _as_stored(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if (rows.dtype, dtype) != (np.float32, np.float16):
+    if rows.dtype != np.float32 or dtype != np.float16:
         return rows.astype(dtype)
     import torch  # rounds alike, and sixteen times as fast as numpy
 
