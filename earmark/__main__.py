@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params, parse_params, read_yaml
 from earmark.repro.commands import repro
+
+if TYPE_CHECKING:
+    from earmark.settings.kept_answers import Answer, Question
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
@@ -55,35 +58,51 @@ def validate(
     ] = False,
 ) -> None:
     """Report everything that is wrong with params.yaml and the corpus, each with its fix."""
+    from earmark.settings.kept_answers import Question, answering
+
     layout = Layout.here()
+    question = Question(layout, params_only=params_only)
+    if (lines := question.answer()) is not None:
+        for line in lines:
+            typer.echo(line.text, err=line.is_error)
+        return
+    with answering(question) as answer:
+        _look(layout, question, answer, params_only=params_only)
+
+
+def _look(layout: Layout, question: "Question", answer: "Answer", *, params_only: bool) -> None:
     if not params_only:
         from earmark.settings.dvc_files import dvc_problems
 
         if damaged := dvc_problems(layout):
             raise UserError(*damaged)
-    params, problems = _checked_params(layout)
-    if params is not None:
+    params, problems = _checked_params(layout, question)
+    if params is not None and not params_only:
+        from earmark.code_digests import version_problems
         from earmark.settings.corpus_validation import corpus_problems
         from earmark.settings.validation import sox_problems
-        from earmark.settings.warning_lines import warnings_of
 
-        if not params_only:
-            from earmark.code_digests import version_problems
-
-            problems += corpus_problems(params, layout) + version_problems(layout.root)
-            problems = list(dict.fromkeys(problems + sox_problems(params)))
-    if problems:
+        problems += corpus_problems(params, layout) + version_problems(layout.root)
+        problems = list(dict.fromkeys(problems + sox_problems(params)))
+    if problems or params is None:
         raise UserError(*problems)
-    for warning in warnings_of(params, layout, params_only=params_only) if params else ():
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
-    if params is not None and not params_only:
-        _say_cost(params, layout)
+    from earmark.settings.warning_lines import warnings_of
+
+    for warning in warnings_of(params, layout, params_only=params_only):
+        answer.say(f"warning: {warning}", is_error=True)
+    answer.say("params.yaml is sound" if params_only else "params.yaml and the corpus are sound")
+    if not params_only:
+        answer.say(_cost_line(params, layout))
 
 
-def _checked_params(layout: Layout) -> tuple[Params | None, list[str]]:
+def _checked_params(
+    layout: Layout, question: "Question | None" = None
+) -> tuple[Params | None, list[str]]:
     """The params, and what is wrong with them; the corpus is left alone."""
-    params, problems = parse_params(read_yaml(layout.params), layout.params.name)
+    raw = read_yaml(layout.params)
+    params, problems = parse_params(raw, layout.params.name)
+    if params is not None and question is not None:
+        question.watch(raw, params.corpus.root, params.extensions)
     if params is not None:
         from earmark.settings.model_validation import weight_problems
         from earmark.settings.validation import (
@@ -98,7 +117,7 @@ def _checked_params(layout: Layout) -> tuple[Params | None, list[str]]:
     return params, problems
 
 
-def _say_cost(params: Params, layout: Layout) -> None:
+def _cost_line(params: Params, layout: Layout) -> str:
     from earmark.processes import set_up_process
 
     set_up_process(threads=params.runtime.threads)  # as a stage does, before torch is imported
@@ -106,7 +125,7 @@ def _say_cost(params: Params, layout: Layout) -> None:
 
     cost = cost_of(params, layout)
     unknown = f"what a run will cost is known when the recordings are in {params.corpus.root}"
-    typer.echo(unknown if cost is None else str(cost))
+    return unknown if cost is None else str(cost)
 
 
 @profile_app.command("list")
@@ -140,7 +159,7 @@ def profile_use(
     params, problems = _checked_params(layout)
     if problems or params is None:
         raise UserError(*problems)
-    _say_cost(params, layout)
+    typer.echo(_cost_line(params, layout))
 
 
 @app.command()

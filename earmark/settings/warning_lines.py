@@ -10,7 +10,6 @@ from earmark.features.vggish import SAMPLE_RATE as PATCH_RATE
 from earmark.layout import Layout
 from earmark.params import Model, Params
 from earmark.params.roster import EMBEDDING, FUSION, STUDENT
-from earmark.settings.corpus_validation import corpus_warnings
 from earmark.settings.feature_validation import feature_warnings
 from earmark.settings.model_validation import memory_warnings, weight_warnings
 from earmark.sound.headers import seconds_of
@@ -24,14 +23,21 @@ PATCH_SECONDS = PATCH_FRAMES * HOP_LENGTH / PATCH_RATE
 
 def warnings_of(params: Params, layout: Layout, *, params_only: bool) -> list[str]:
     """One line for each, of params that are sound; `params_only` leaves the corpus alone."""
-    return [
+    warnings = [
         *weight_warnings(params),
         *_runtime_warnings(params),
         *feature_warnings(params),
         *memory_warnings(params),
-        *([] if params_only else corpus_warnings(params, layout)),
-        *([] if params_only else _quarantine_warnings(params, layout)),
-        *([] if params_only else header_warnings(params, layout)),
+    ]
+    if params_only:
+        return warnings
+    from earmark.settings.corpus_validation import corpus_warnings  # which no stage waits for
+
+    return [
+        *warnings,
+        *corpus_warnings(params, layout),
+        *_quarantine_warnings(params, layout),
+        *header_warnings(params, layout),
     ]
 
 
