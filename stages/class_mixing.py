@@ -34,6 +34,8 @@ def run(params: Params, layout: Layout) -> int:
         *class_mixing.plan_mixtures(clips, params.class_mixing.same_class, params.seed),
         *class_mixing.plan_pitches(clips, params.class_mixing.pitch_fill, params.seed),
     ]
+    if plan:
+        import scipy.signal  # noqa: F401 -- here once, and not in each worker
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
     _check_lengths(trimmed, plan, line_of)
     made = map_ordered(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from earmark.audit.label_noise import MIN_PROBABILITY, LabelNoise
 from earmark.audit.label_posterior import Bools, Floats, Ints
@@ -32,6 +31,8 @@ def ranking_quality(scores: Floats, is_wrong: Bools) -> dict[str, float]:
         is_wrong: (B,).
     """
     n = int(is_wrong.sum())
+    from sklearn.metrics import average_precision_score  # two seconds, where labels are known
+
     first = np.argsort(-scores, kind="stable")[:n]
     return {
         "precision_at_n_wrong": round(float(is_wrong[first].mean()), 4),
@@ -89,6 +90,8 @@ def _gain_interval(
     ours: Floats, loss: Floats, is_wrong: Bools, *, seed: int
 ) -> tuple[float, float]:
     """The 95 % interval of the difference in average precision, by bootstrap over clips."""
+    from sklearn.metrics import average_precision_score
+
     rng, gains = rng_for(seed, "audit", "ranking"), []
     for _ in range(_N_RESAMPLES):
         resample = rng.integers(len(is_wrong), size=len(is_wrong))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes a second more to import
 
 from earmark.evaluation.jackknife import LeftOut, Units, jackknife
 from earmark.evaluation.measures import Measure, TagMeasure, classes_of
@@ -191,7 +191,7 @@ def quantile(units: Units, left_out: LeftOut | None = None) -> float:
     degrees = units.effective - 1
     if left_out is not None and left_out.telling > 0:  # 0: every unit moves the value alike
         degrees = min(degrees, max(_MIN_DEGREES, 2 * left_out.telling))
-    return float(student.ppf(0.975, degrees))
+    return float(stdtrit(degrees, 0.975))
 
 
 def _wilson(left_out: LeftOut, effective: float, reach: float) -> tuple[float, float]:

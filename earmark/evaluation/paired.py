@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
 
 from earmark.evaluation.by_tag import per_class, per_tag
 from earmark.evaluation.calibration import top_predictions
@@ -132,6 +131,8 @@ class Changes:
 
 def mcnemar(n_fixed: int, n_broken: int) -> float:
     """Exact two-sided p of McNemar's test."""
+    from scipy.stats import binom  # most of a second, which comparisons alone need
+
     fewer, n = min(n_fixed, n_broken), n_fixed + n_broken
     return min(1.0, 2 * float(binom.cdf(fewer, n, 0.5))) if n else 1.0
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from earmark.params import PitchFill, SameClass
 from earmark.seeding import rng_for
@@ -140,5 +139,7 @@ def equalise(
     alpha = np.sin(omega) / (2 * q)
     b: Sequence[float] = (1 + alpha * amplitude, -2 * np.cos(omega), 1 - alpha * amplitude)
     a: Sequence[float] = (1 + alpha / amplitude, -2 * np.cos(omega), 1 - alpha / amplitude)
+    from scipy.signal import lfilter  # a second, which new clips alone need
+
     filtered: Floats = lfilter(b, a, waveform)
     return filtered

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from earmark.errors import UserError
 from earmark.evaluation.points import check_metric
@@ -60,6 +59,8 @@ class Layer(NamedTuple):
         if is_multi_label:
             losses: Floats = (np.logaddexp(0, logits) - rows.targets * logits).mean(axis=1)
             return losses
+        from scipy.special import log_softmax  # the rest of a training does without scipy
+
         return -(rows.targets * log_softmax(logits, axis=1)).sum(axis=1)  # type: ignore[no-any-return]
 
 

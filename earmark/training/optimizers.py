@@ -1,5 +1,7 @@
 """Which parameters are trained, at which rates, and the running mean of the weights."""
 
+import inspect
+from functools import cache
 from typing import Any
 
 import torch
@@ -44,9 +46,25 @@ def build_optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
     groups = parameter_groups(network, job)
     if recipe.optimizer in ("adam", "adamw"):
         optimizer = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-        return optimizer(groups, recipe.base_lr, eps=recipe.adam_epsilon, fused=True)
+        return _without_compiler(optimizer)(
+            groups, lr=recipe.base_lr, eps=recipe.adam_epsilon, fused=True
+        )
     momentum = recipe.momentum
-    return torch.optim.SGD(groups, lr=recipe.base_lr, momentum=momentum, nesterov=momentum > 0)
+    return _without_compiler(torch.optim.SGD)(
+        groups, lr=recipe.base_lr, momentum=momentum, nesterov=momentum > 0
+    )
+
+
+@cache
+def _without_compiler(optimizer: type[torch.optim.Optimizer]) -> Any:
+    """The same optimiser, whose methods do not keep torch's compiler out, which would load it.
+
+    To load `torch._dynamo` takes two seconds of every training, and no optimiser is compiled here.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    plain = {name: inspect.unwrap(getattr(optimizer, name)) for name in names}
+    plain["step"] = torch.no_grad()(inspect.unwrap(optimizer.step))
+    return type(optimizer.__name__, (optimizer,), plain)
 
 
 def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:

@@ -145,6 +145,14 @@ def test_what_changes_during_the_look_leaves_no_answer(layout, name):
     assert not is_kept(layout)
 
 
+def test_what_changed_during_the_look_and_back_leaves_no_answer(layout):
+    question = ask(layout)
+    layout.params.write_text("something else, which the look may have read")
+    question.keep(LINES)
+    layout.params.write_text("as it was")
+    assert not is_kept(layout)
+
+
 def test_a_file_that_changed_just_now_leaves_no_answer(layout, monkeypatch):
     monkeypatch.setattr(kept_answers, "RECENT_SECONDS", 3600.0)
     ask(layout).keep(LINES)
@@ -210,7 +218,7 @@ def test_the_command_says_the_same_again_without_a_look(layout, monkeypatch):
 def test_what_is_wrong_is_said_again_by_a_look(layout, monkeypatch):
     looks = []
 
-    def look(_, question, answer, **__):
+    def look(_, question, *__, **___):
         looks.append(1)
         question.watch(PARAMS, "corpus", "extensions")
         raise UserError("the corpus is empty; fill it")

@@ -1,5 +1,7 @@
 """Which parameters are trained at which rates, and the running mean of the weights."""
 
+import copy
+
 import pytest
 import torch
 
@@ -104,3 +106,37 @@ def test_adamw_shrinks_kernels_by_the_rate_times_the_decay_and_nothing_else(stor
     for name, parameter in network.named_parameters():
         shrunk = before[name] * (1 - 0.5 * 0.1) if parameter.ndim > 1 else before[name]
         torch.testing.assert_close(parameter.data, shrunk)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_steps_are_those_of_torch_to_the_bit_and_go_on_from_a_checkpoint(
+    store: Store, name: str
+) -> None:
+    """Also where torch's own has put its hooks on the class before."""
+    job = make_job(store, recipe=recipe_with(optimizer=name, l2=0.003, momentum=0.9))
+    network = job.tagger.network
+    theirs = copy.deepcopy(network)
+    groups = parameter_groups(theirs, job)
+    recipe = job.recipe
+    if name == "sgd":
+        reference: torch.optim.Optimizer = torch.optim.SGD(
+            groups, lr=recipe.base_lr, momentum=0.9, nesterov=True
+        )
+    else:
+        of_torch = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+        reference = of_torch(groups, recipe.base_lr, eps=recipe.adam_epsilon, fused=True)
+    optimizer = build_optimizer(network, job)
+    for step in range(6):
+        if step == 3:
+            state = optimizer.state_dict()
+            optimizer = build_optimizer(network, job)
+            optimizer.load_state_dict(state)
+        for one, its in ((network, optimizer), (theirs, reference)):
+            its.zero_grad()
+            rng = torch.Generator().manual_seed(step)
+            for parameter in one.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=rng)
+            its.step()
+    for ours, other in zip(network.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(ours, other)
+    assert not any(parameter.grad_fn for parameter in network.parameters())
