@@ -67,6 +67,11 @@ def test_a_training_loads_torch_and_none_of_what_only_some_need():
     assert found - TABLES == {"torch"}
 
 
+def test_what_stage_evaluate_asks_of_trained_networks_is_read_without_torch():
+    (found,) = loaded_by(["earmark.ensemble.network_folders"]).values()
+    assert found <= TABLES
+
+
 def test_the_command_line_and_its_help_load_no_library_but_their_own():
     (found,) = loaded_by(["earmark.__main__"]).values()
     assert found <= {"typer"}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from earmark.layout import Layout
-from earmark.taggers.tagger import read_description
+from earmark.taggers.description import read_description
 
 
 def network_folders(members: Mapping[str, Sequence[str]], layout: Layout) -> dict[str, Path]:

@@ -23,7 +23,7 @@ from earmark.inference.recording_tagger import RecordingTagger
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json, write_json
-from earmark.taggers.tagger import DESCRIPTION, WEIGHTS, read_description
+from earmark.taggers.description import DESCRIPTION, WEIGHTS, read_description
 from earmark.weights import sha256_of
 from earmark.whole_files import whole_folder
 

@@ -15,7 +15,7 @@ from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.params.roster import ALL, STUDENT
 from earmark.store import read_json
-from earmark.taggers.tagger import read_description
+from earmark.taggers.description import read_description
 from earmark.wording import counted
 
 _OLD = "was made by an older earmark; run `dvc repro`"

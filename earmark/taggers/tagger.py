@@ -13,17 +13,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from earmark.errors import UserError, reading
+from earmark.errors import reading
 from earmark.networks import Network, build
 from earmark.spool import release
-from earmark.store import Record, read_json, write_json
+from earmark.store import write_json
+from earmark.taggers.description import DESCRIPTION, FORMAT, WEIGHTS, read_description
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input
 from earmark.weights import save_tensors, sha256_of
 from earmark.whole_files import whole_folder
 
-FORMAT = 4
-DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 _BATCHES_HELD = 16  # of a long clip, before the memory of its mapped rows is given back
 
 
@@ -205,21 +204,6 @@ class Tagger:
             tagger.network.load_state_dict(load_file(weights))
         device.place(tagger.network)
         return replace(tagger, metadata=metadata)
-
-
-def read_description(folder: Path) -> Record:
-    """What `Tagger.save` wrote of a tagger beside its weights.
-
-    Raises:
-        UserError: another version of earmark wrote it.
-        DamagedError: it is cut short.
-    """
-    metadata = read_json(folder / DESCRIPTION)
-    if metadata["format"] != FORMAT:
-        age = "an older" if metadata["format"] in range(FORMAT) else "another"
-        formats = f"format {metadata['format']}, not {FORMAT}"
-        raise UserError(f"{folder}: made by {age} earmark ({formats}); run `dvc repro`")
-    return metadata
 
 
 def _input_of(metadata: dict[str, Any]) -> Input:

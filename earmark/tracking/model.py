@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import earmark
 from earmark.corpora.stored_tables import read_plan
+from earmark.ensemble.network_folders import network_folders
 from earmark.evaluation.predictions import METADATA, read_metadata
 from earmark.layout import Layout
 from earmark.params.reading import load_params
+from earmark.taggers.description import DESCRIPTION, WEIGHTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,9 +72,6 @@ def log_ensemble(
 
 def _files(layout: Layout) -> dict[str, Path]:
     """What `load_ensemble` reads, by its path below the root: members in use and extractors."""
-    from earmark.ensemble.network_folders import network_folders  # they import torch
-    from earmark.taggers.tagger import DESCRIPTION, WEIGHTS
-
     metadata = read_metadata(layout.ensemble)
     paths = [layout.params, layout.plan, layout.ensemble / METADATA]
     plan = read_plan(layout)
