@@ -1,6 +1,7 @@
 """Versions of what is not ours, and reaches outputs all the same."""
 
 import importlib.metadata
+import shutil
 import subprocess
 
 # Imported name -> distribution of the libraries whose arithmetic reaches outputs. Python is none of
@@ -26,6 +27,11 @@ def not_installed(name: str) -> str:
     if name == "sox":
         return "the program sox is not installed; install it: apt-get install sox"
     return f"{name} is not installed; install it: run `make setup`"
+
+
+def sox_path() -> str:
+    """Where the program is; "" without it."""
+    return shutil.which("sox") or ""
 
 
 def installed_version(name: str) -> str:

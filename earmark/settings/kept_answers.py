@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import stat
 import sys
 import time
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import earmark
+from earmark.code_digests.versions import sox_path
 from earmark.layout import Layout
 from earmark.whole_files import whole_file
 
@@ -31,8 +31,10 @@ N_KEPT = 20  # answers; the oldest go first
 RECENT_SECONDS = 2.0
 # What is read whole. Those of the second line say nothing about params alone.
 _PARAMS_FILES = ("params.yaml", "dvc.yaml")
-_WORKSPACE_FILES = ("dvc.lock", ".dvc/config", ".dvc/config.local", ".dvc/tmp/rwlock", "code.json")
-_WORKSPACE_FILES += ("metrics/decode.json",)
+_WORKSPACE_FILES = (
+    *("dvc.lock", ".dvc/config", ".dvc/config.local", ".dvc/tmp/rwlock"),
+    *("code.json", "metrics/decode.json"),
+)
 _DVC_SETTINGS = (".config/dvc/config", "Library/Application Support/dvc/config")  # of the user
 _ENVIRONMENT = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "EARMARK", "LD_LIBRARY_PATH")
 
@@ -232,7 +234,7 @@ def _machine() -> list[Any]:
     about_gpu = [devices, driver.read_text() if driver.exists() else ""]
     environment = {k: v for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)}
     user = [os.geteuid(), [_stamp(str(Path.home() / name))[0] for name in _DVC_SETTINGS]]
-    sox = shutil.which("sox") or ""
+    sox = sox_path()
     program = [sox, _stamp(os.path.realpath(sox))[0]]
     return [platform.node(), models, os.cpu_count(), memory, about_gpu, environment, user, program]
 

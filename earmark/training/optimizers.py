@@ -1,8 +1,7 @@
 """Which parameters are trained, at which rates, and the running mean of the weights."""
 
 import inspect
-from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -11,6 +10,8 @@ from earmark.errors import UserError
 from earmark.params import Recipe
 from earmark.training.checkpoints import Weights
 from earmark.training.job import Job
+
+Chosen = TypeVar("Chosen", bound=torch.optim.Optimizer)
 
 
 def freeze(network: nn.Module, frozen: tuple[str, ...], *, name: str) -> None:
@@ -44,19 +45,21 @@ def build_optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
     """Adam, AdamW, or SGD with Nesterov's momentum, over the groups of `parameter_groups`."""
     recipe = job.recipe
     groups = parameter_groups(network, job)
+    built: torch.optim.Optimizer
     if recipe.optimizer in ("adam", "adamw"):
-        optimizer = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-        return _without_compiler(optimizer)(
+        adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        built = _without_compiler(adam)(
             groups, lr=recipe.base_lr, eps=recipe.adam_epsilon, fused=True
         )
-    momentum = recipe.momentum
-    return _without_compiler(torch.optim.SGD)(
-        groups, lr=recipe.base_lr, momentum=momentum, nesterov=momentum > 0
-    )
+    else:
+        momentum = recipe.momentum
+        built = _without_compiler(torch.optim.SGD)(
+            groups, lr=recipe.base_lr, momentum=momentum, nesterov=momentum > 0
+        )
+    return built
 
 
-@cache
-def _without_compiler(optimizer: type[torch.optim.Optimizer]) -> Any:
+def _without_compiler(optimizer: type[Chosen]) -> type[Chosen]:
     """The same optimiser, whose methods do not keep torch's compiler out, which would load it.
 
     To load `torch._dynamo` takes two seconds of every training, and no optimiser is compiled here.
@@ -64,7 +67,7 @@ def _without_compiler(optimizer: type[torch.optim.Optimizer]) -> Any:
     names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     plain = {name: inspect.unwrap(getattr(optimizer, name)) for name in names}
     plain["step"] = torch.no_grad()(inspect.unwrap(optimizer.step))
-    return type(optimizer.__name__, (optimizer,), plain)
+    return cast("type[Chosen]", type(optimizer.__name__, (optimizer,), plain))
 
 
 def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:
