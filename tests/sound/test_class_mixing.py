@@ -9,7 +9,6 @@ from scipy.signal import freqz, lfilter
 
 from earmark.params import PitchFill, SameClass
 from earmark.params.reading import read_yaml
-from earmark.sound import class_mixing
 from earmark.sound.class_mixing import equalise, mix, plan_mixtures, plan_pitches
 from tests.source_graph import ROOT
 
@@ -81,7 +80,7 @@ def test_the_equaliser_has_its_gain_at_its_centre_and_none_far_from_it(gain_db, 
         used.append((b, a))
         return lfilter(b, a, waveform)
 
-    monkeypatch.setattr(class_mixing, "lfilter", recording_filter)
+    monkeypatch.setattr("scipy.signal.lfilter", recording_filter)
     equalise(np.zeros(8), 44_100, center_hz=2000.0, gain_db=gain_db, q=3.0)
     _, response = freqz(*used[0], worN=[20.0, 2000.0, 20_000.0], fs=44_100)
     np.testing.assert_allclose(20 * np.log10(np.abs(response)), [0, gain_db, 0], atol=0.2)
