@@ -15,6 +15,7 @@ from earmark.ensemble.rules import Rules, Windows
 from earmark.ensemble.tagging import BATCH
 from earmark.sound.samples import Int16
 from earmark.sound.trimming import loud_frames, peak_normalise
+from earmark.spool import release
 from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
@@ -91,6 +92,7 @@ def tag_segments(
             WaveformFeatures(prepared_segment(waveform, one, rules.preparation)) for one in chosen
         ]
         yield _tag_chunk(networks, features, rules, device)
+        release(waveform)  # of hours
 
 
 def _tag_chunk(

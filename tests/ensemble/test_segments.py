@@ -1,13 +1,26 @@
 """How a recording is cut into segments, and which of them have sound."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.ensemble.rules import Windows
-from earmark.ensemble.segments import Segment, prepared_segment, segments_of, with_sound
+from earmark.ensemble.segments import (
+    Segment,
+    prepared_segment,
+    segments_of,
+    tag_segments,
+    with_sound,
+)
+from earmark.spool import Scratch, Spool
+from earmark.taggers.device import Device
 
 LENGTHS = st.integers(1, 60)
 
@@ -42,3 +55,28 @@ def test_a_segment_is_as_loud_as_a_clip_is_made_and_the_recording_stays_as_it_wa
     as_it_is = prepared_segment(waveform, Segment(1, 4), {"trim": {"normalise": False}})
     assert as_it_is.tolist() == [10, -20, 5]
     assert waveform.tolist() == [0, 10, -20, 5, 300]
+
+
+def test_the_memory_of_a_long_recording_is_given_back_while_it_is_tagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(np.int16, scratch=Scratch(tmp_path, memory_bytes=0))
+    for _ in range(64):  # of 1 MB
+        spool.append(np.ones(1 << 19, np.int16))
+    waveform = np.asarray(spool.rows())
+    answers = np.zeros((1, 1))
+    monkeypatch.setattr("earmark.ensemble.segments._tag_chunk", lambda *_: answers)
+    rules: Any = SimpleNamespace(sample_rate=8000, preparation={"trim": {"normalise": False}})
+    windows = Windows(window_seconds=10.0, hop_seconds=10.0)
+    cut = segments_of(len(waveform), windows, sample_rate=8000)
+    before, device = (
+        _mapped_megabytes(),
+        Device(name="cpu", precision="float32", channels_last=False),
+    )
+    most = max(_mapped_megabytes() - before for _ in tag_segments({}, waveform, cut, rules, device))
+    assert most < 8  # of 64
+
+
+def _mapped_megabytes() -> float:
+    (line,) = re.findall(r"RssFile:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) / 1024
