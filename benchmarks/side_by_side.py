@@ -38,8 +38,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="earmark-side-by-side-") as name:
         (Path(name) / "disk").mkdir()
         clone = Clone(Path(name) / "disk", Path(name) / "finished", has_own_disk=False)
-        clone.prepare(change)
-        first = next(n for n, stage in enumerate(clone.stages) if stage.startswith("train_"))
+        clone.prepare(change, "features", "split", "audit_sound")
         commands = {
             "dvc repro": ["dvc", "repro"],
             f"repro --jobs {arguments.jobs}": [
@@ -47,15 +46,15 @@ def main() -> int:
             ],
         }
         times: dict[str, list[float]] = {command: [] for command in commands}
-        wanted = _results(clone.root)
+        results = []
         for _ in range(arguments.rounds):
             for command, words in commands.items():
                 clone.restore()
-                clone.forget(clone.stages[first:])
                 start = time.monotonic()
                 clone.run(*words)
                 times[command].append(time.monotonic() - start)
-                if _results(clone.root) != wanted:
+                results.append(_results(clone.root))
+                if results[-1] != results[0]:
                     print(f"{command}: other metrics or another dvc.lock")
                     return 1
     one, several = (statistics.median(seconds) for seconds in times.values())

@@ -60,8 +60,12 @@ class Clone:
             raise Lost(f"`{' '.join(command)}` failed:\n{output}")
         return output
 
-    def prepare(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Clone, choose the tiny profile with changes of its params, and run it undisturbed."""
+    def prepare(self, change: Callable[[dict[str, Any]], None], *targets: str) -> None:
+        """Clone, choose the tiny profile with changes of its params, and run it undisturbed.
+
+        Args:
+            targets: run these stages and what they read from, not all.
+        """
         subprocess.run(["git", "clone", "-q", str(ROOT), str(self.root)], check=True)
         shutil.copy(PROFILE, self.root / "profiles" / "tiny.yaml")
         self.run("python", "-m", "earmark", "profile", "use", "tiny")
@@ -73,7 +77,7 @@ class Clone:
         shutil.rmtree(self.root / "metrics")
         (self.root / "dvc.lock").unlink()
         start = time.monotonic()
-        output = self.run("dvc", "repro")
+        output = self.run("dvc", "repro", *targets)
         self.seconds = time.monotonic() - start
         self.stages = re.findall(r"^Running stage '(.*)':$", output, flags=re.MULTILINE)
         self.run("git", "config", "user.name", "benchmark")
