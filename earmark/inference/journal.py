@@ -1,44 +1,67 @@
 """What has been tagged so far, file by file, so that a run that was broken off goes on."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from earmark.errors import UserError
+
+_FIRST = b'{"settings": '  # how the first line begins
 
 
 class Journal:
     """A file of json lines: the settings, then what came of each recording.
 
-    It is another run's where its settings differ, and then refused. A line that a kill cut short
-    does not count. A recording that changed since counts as not done.
+    It is another run's where its settings differ, and then refused. A line that a kill or a full
+    disk cut short does not count. A recording that changed since counts as not done.
 
     Args:
         path: of the file, which is made if it is not there.
         settings: on which answers depend.
+
+    Raises:
+        UserError: it is of other settings or is no journal, or another program writes to it.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
         self._done: set[str] = set()
-        if path.exists():
-            self._go_on(settings)
-            self._file = path.open("a", encoding="utf-8")
-        else:
-            self._file = path.open("w", encoding="utf-8")
-            self._append({"settings": settings})
+        self._file = path.open("a", encoding="utf-8")
+        try:
+            self._lock()
+            if not self._go_on(settings):
+                self._append({"settings": settings})
+        except BaseException:
+            self._file.close()
+            raise
 
-    def _go_on(self, settings: dict[str, Any]) -> None:
-        whole = 0
+    def _lock(self) -> None:
+        """Two programs that write the same output would mix their lines."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_ours = False
+        except OSError:  # a file system without locks
+            return
+        else:  # the other one may have ended and removed the file meanwhile
+            is_ours = self.path.exists() and _is_same(self.path, self._file)
+        if not is_ours:
+            raise UserError(f"{self.path}: another program writes to it; wait until it ends")
+
+    def _go_on(self, settings: dict[str, Any]) -> bool:
+        """Read what is there, and cut off what is not whole; whether there is anything."""
+        whole, start = 0, b""
         with self.path.open("rb") as file:
             for number, line in enumerate(file):
+                start = start or line
                 try:
                     entry = json.loads(line) if line.endswith(b"\n") else None
                 except ValueError:
                     entry = None
-                if entry is None:
+                if not isinstance(entry, dict) or (number and "key" not in entry):
                     break
                 if number == 0 and entry.get("settings") != settings:
                     fix = "repeat that run, or delete the file to start anew"
@@ -46,9 +69,10 @@ class Journal:
                 if number:
                     self._done.add(entry["key"])
                 whole += len(line)
-        if not whole:
+        if not whole and not _FIRST.startswith(start[: len(_FIRST)]):
             raise UserError(f"{self.path}: is no journal; delete it to start anew")
         os.truncate(self.path, whole)
+        return whole > 0
 
     def __enter__(self) -> "Journal":
         return self
@@ -92,3 +116,8 @@ def _key(path: Path) -> str:
     except OSError:
         return str(path.absolute())
     return f"{path.absolute()} {state.st_size} {state.st_mtime_ns}"
+
+
+def _is_same(path: Path, file: TextIO) -> bool:
+    """Whether an open file is still the one at its path."""
+    return os.path.samestat(path.stat(), os.fstat(file.fileno()))

@@ -45,3 +45,21 @@ def test_a_journal_of_other_settings_or_none_is_refused(tmp_path):
     (tmp_path / "k").write_text("something else\n")
     with pytest.raises(UserError, match="is no journal; delete it"):
         Journal(tmp_path / "k", SETTINGS)
+
+
+@pytest.mark.parametrize("left", ["", "{", '{"settings": {"to'])
+def test_a_full_disk_that_cut_the_first_line_is_no_reason_to_refuse(tmp_path, paths, left):
+    (tmp_path / "j").write_text(left)
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        journal.add(paths[0], {"rows": [1]})
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        assert journal.is_done(paths[0])
+
+
+def test_two_programs_do_not_write_into_one_journal(tmp_path, paths):
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        with pytest.raises(UserError, match="another program writes to it; wait until it ends"):
+            Journal(tmp_path / "j", SETTINGS)
+        journal.add(paths[0], {"rows": [1]})
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        assert journal.is_done(paths[0])
