@@ -1,6 +1,7 @@
 """Tag many recordings into a table: going on after a break, with every failure told."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from earmark.inference.recording_tagger import RecordingTagger
 from earmark.inference.recordings import unusable_line
 from earmark.inference.tables import LABELS, TABLES, Naming, Row, label_text, table_writer
 from earmark.processes import LINE_SECONDS, duration
+from earmark.sound.recordings import name_of
 from earmark.sound.unusable import UnusableAudio
 from earmark.store import write_json
 from earmark.whole_files import whole_file
+from earmark.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +36,31 @@ def refuse_output(out: Path, form: str, *, overwrite: bool) -> None:
     if form in LABELS:
         if out.exists() and not out.is_dir():
             raise WrongUse(f"{out}: is a file; name a folder for the labels of each recording")
+        if out.name in ("", ".."):  # files are written beside it
+            raise WrongUse(f"{out}: give the folder for the labels by its name")
     elif out.suffix not in TABLES:
         raise WrongUse(f"{out}: let the name end in {', '.join(TABLES)}, or pass --format")
     elif out.exists() and not (overwrite or journal_of(out).exists()):
         raise WrongUse(f"{out}: is there; name another file, or pass --overwrite")
     if not out.absolute().parent.is_dir():
         raise WrongUse(f"{out}: the folder {out.absolute().parent} is missing; make it")
+
+
+def refuse_labels(out: Path, paths: list[Path], *, overwrite: bool) -> None:
+    """Refuse a folder that has label files, or whatever else, of the names that these would get.
+
+    Args:
+        out: the folder.
+        paths: the recordings.
+
+    Raises:
+        WrongUse: a file is in the way, and no break of this very run has left it.
+    """
+    if overwrite or journal_of(out).exists():
+        return
+    for name in label_names(paths).values():
+        if os.path.lexists(out / name):
+            raise WrongUse(f"{out / name}: is there; name another folder, or pass --overwrite")
 
 
 def journal_of(out: Path) -> Path:
@@ -100,7 +122,7 @@ def tag_into(
             speed.add(seconds)
         speed.close()
         errors = _write(out, journal, paths, form)
-    failed = out.with_name(f"{out.stem}.errors.csv")
+    failed = out.with_name(f"{out.name}.errors.csv")
     if errors:
         with whole_file(failed) as part:
             write_csv(part, pd.DataFrame(errors))
@@ -116,25 +138,29 @@ def _write(out: Path, journal: Journal, paths: list[Path], form: str) -> list[Ro
     errors: list[Row] = []
     if form in LABELS:
         out.mkdir(exist_ok=True)
-        names = label_names(paths)
+        names = label_names(paths)  # by the whole path: a run may go on under another one
         for entry in journal.entries(paths):
             if "error" in entry:
-                errors.append({"file": entry["path"], **entry["error"]})
+                errors.append(_failure(entry))
             else:
-                with whole_file(out / names[entry["path"]]) as part:
+                with whole_file(out / names[str(Path(entry["path"]).absolute())]) as part:
                     part.write_text(label_text(entry["rows"], form), encoding="utf-8")
         return errors
     with whole_file(out) as part, table_writer(part, out.suffix) as write:
         for entry in journal.entries(paths):
             if "error" in entry:
-                errors.append({"file": entry["path"], **entry["error"]})
+                errors.append(_failure(entry))
             else:
                 write(entry["rows"])
     return errors
 
 
+def _failure(entry: Row) -> Row:
+    return {"file": name_of(entry["path"]), **entry["error"]}
+
+
 def label_names(paths: list[Path]) -> dict[str, str]:
-    """The label file of each recording, by its path; those of equal name get a number."""
+    """The label file of each recording, by its absolute path; those of equal name get a number."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for path in paths:
@@ -143,7 +169,7 @@ def label_names(paths: list[Path]) -> dict[str, str]:
             number += 1
             name = f"{path.stem}-{number}.txt"
         taken.add(name.lower())
-        names[str(path)] = name
+        names[str(path.absolute())] = name
     return names
 
 
@@ -179,4 +205,5 @@ class _Speed:
         now = time.monotonic()
         if self._n_done:
             taken = duration(now - self._start)
-            logger.info("predict: %d files in %s, %s", self._n_done, taken, self._rate(now))
+            done = counted(self._n_done, "file")
+            logger.info("predict: %s in %s, %s", done, taken, self._rate(now))

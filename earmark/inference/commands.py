@@ -8,7 +8,7 @@ import typer
 
 from earmark.errors import SomeFailed, WrongUse
 from earmark.layout import Layout
-from earmark.wording import printable
+from earmark.wording import counted, printable
 
 if TYPE_CHECKING:
     from earmark.inference.recording_tagger import RecordingTagger
@@ -82,6 +82,10 @@ def predict(
     found, n_problems = find_recordings(paths)
     if not found:
         raise WrongUse("there is no recording to tag")
+    if out is not None and form:
+        from earmark.inference.batch import refuse_labels
+
+        refuse_labels(out, found, overwrite=overwrite)
     tagger = open_tagger(bundle, student=student)
     chosen |= {"tagger": tagger.digest, "table": VERSION}
     windows = None
@@ -104,7 +108,7 @@ def predict(
             form=form,
             say=lambda line: typer.echo(line, err=True),
         )
-        typer.echo(f"{out}: {len(found) - n_failed} recordings", err=True)
+        typer.echo(f"{out}: {counted(len(found) - n_failed, 'recording')}", err=True)
     if n_failed := n_failed + n_problems:
         raise SomeFailed(f"{n_failed} of the recordings could not be used; see above")
 

@@ -140,7 +140,7 @@ class EmbeddingWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         latest = {entry["path"]: entry for entry in entries}
-        errors = [{"file": p, **e["error"]} for p, e in latest.items() if "error" in e]
+        errors = [{"file": name_of(p), **e["error"]} for p, e in latest.items() if "error" in e]
         if errors:
             with whole_file(self.folder / ERRORS) as part:
                 write_csv(part, pd.DataFrame(errors))

@@ -46,14 +46,14 @@ def test_answers_go_into_a_table_and_failures_into_another(tagger, monkeypatch, 
     assert table["file"].tolist() == ["in/a.wav"] * 2 + ["in/c.WAV"] * 2
     assert table["rank"].tolist() == [1, 2, 1, 2]
     assert table["end_seconds"].tolist() == [2.0] * 4
-    errors = pd.read_csv("tags.errors.csv")
+    errors = pd.read_csv("tags.csv.errors.csv")
     assert errors["file"].tolist() == ["in/broken.wav"]
     assert errors["reason"].tolist() == ["unreadable"]
     assert sorted(path.name for path in Path().iterdir()) == [
         "in",
         "tags.csv",
+        "tags.csv.errors.csv",
         "tags.csv.settings.json",
-        "tags.errors.csv",
     ]
     said = capfd.readouterr().err
     assert "probabilities: on 80 validation clips" in said
@@ -95,6 +95,40 @@ def test_labels_go_into_a_folder_one_file_a_recording(tagger, monkeypatch):
     assert Path("raven/a.txt").read_text().startswith("Selection\tView")
 
 
+def test_a_label_file_that_is_there_is_not_overwritten(tagger, monkeypatch, capfd):
+    Path("labels").mkdir()
+    Path("labels/c.txt").write_text("mine")
+    command = ("predict", tagger, "in/a.wav", "in/c.WAV", "--format", "audacity", "-o", "labels")
+    assert run(monkeypatch, *command) == 2
+    assert "labels/c.txt: is there; name another folder" in capfd.readouterr().err
+    assert [path.name for path in Path("labels").iterdir()] == ["c.txt"]
+    assert Path("labels/c.txt").read_text() == "mine"
+    assert run(monkeypatch, *command, "--overwrite") == 0
+    assert Path("labels/c.txt").read_text() != "mine"
+
+
+def test_a_broken_off_run_goes_on_under_another_spelling_of_its_paths(tagger, monkeypatch):
+    command = ("predict", tagger, "--format", "raven", "-o", "labels")
+    write, interrupted = batch._write, [KeyboardInterrupt]
+    monkeypatch.setattr(batch, "_write", lambda *_: (_ for _ in ()).throw(*interrupted))
+    assert run(monkeypatch, *command, "in/a.wav") == 130
+    monkeypatch.setattr(batch, "_write", write)
+    assert run(monkeypatch, *command, Path("in/a.wav").absolute()) == 0
+    assert [path.name for path in Path("labels").iterdir()] == ["a.txt"]
+
+
+def test_failures_of_another_table_stay_and_may_have_any_name(tagger, monkeypatch):
+    broken = Path(os.fsdecode(b"in/br\xff.wav"))
+    broken.write_text("no sound")
+    assert run(monkeypatch, "predict", tagger, "in", "-o", "tags.csv") == 3
+    errors = pd.read_csv("tags.csv.errors.csv")
+    assert sorted(errors["file"]) == ["in/br\\xff.wav", "in/broken.wav"]
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "tags.jsonl") == 0
+    assert Path("tags.csv.errors.csv").exists()
+    assert run(monkeypatch, "embed", tagger, "in", "-o", "e") == 3
+    assert pd.read_csv("e/errors.csv")["file"].tolist() == errors["file"].tolist()
+
+
 WRONG = {
     "no recording": (["{tagger}"], "is a tagger; name recordings or folders after it"),
     "no tagger": (["in"], "no params.yaml in"),
@@ -104,6 +138,7 @@ WRONG = {
     "no folder": (["{tagger}", "in", "-o", "no/x.csv"], "no is missing; make it"),
     "format": (["{tagger}", "in", "--format", "x"], "there are audacity and raven"),
     "format alone": (["{tagger}", "in", "--format", "raven"], "name a folder for the labels"),
+    "labels here": (["{tagger}", "in", "--format", "raven", "-o", "."], "by its name"),
     "window alone": (["{tagger}", "in", "--window", "2"], "--window: is of a timeline"),
     "merge alone": (["{tagger}", "in", "--merge"], "--merge: is of a timeline"),
     "student": (["{tagger}", "in", "--student"], "an exported tagger is what it is"),
