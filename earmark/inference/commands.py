@@ -1,12 +1,13 @@
 """The command that uses a trained tagger: `python -m earmark predict`."""
 
 import json
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
-from earmark.errors import SomeFailed, WrongUse
+from earmark.errors import SomeFailed, UserError, WrongUse
 from earmark.layout import Layout
 from earmark.wording import counted, printable
 
@@ -87,6 +88,8 @@ def predict(
 
         refuse_labels(out, found, overwrite=overwrite)
     tagger = open_tagger(bundle, student=student)
+    if chosen.get("tagger", tagger.digest) != tagger.digest:
+        typer.echo(f"--settings {settings}: of another tagger, and used for this one", err=True)
     chosen |= {"tagger": tagger.digest, "table": VERSION}
     windows = None
     if chosen["timeline"]:
@@ -144,7 +147,8 @@ def _settings(path: Path | None, given: dict[str, Any]) -> dict[str, Any]:
             raise WrongUse(
                 f"--settings {path}: not settings of this earmark; `predict -o` writes them"
             )
-        chosen |= {key: read[key] for key in _DEFAULTS if key in read}
+        chosen |= _checked_settings(path, {key: read[key] for key in _DEFAULTS if key in read})
+        chosen["tagger"] = read.get("tagger", "")
     chosen |= {key: value for key, value in given.items() if value is not None}
     if not chosen["timeline"]:
         for key in ("window_seconds", "hop_seconds", "merge"):
@@ -153,16 +157,61 @@ def _settings(path: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+def _checked_settings(path: Path, read: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a file that somebody may have edited; raises WrongUse."""
+    thresholds = read.get("thresholds")
+    is_right = {
+        "timeline": isinstance(read.get("timeline", False), bool),
+        "merge": isinstance(read.get("merge", False), bool),
+        "top": isinstance(top := read.get("top", 1), int) and top >= 1 and top is not True,
+        "threshold": (one := read.get("threshold")) is None or _is_probability(one),
+        "thresholds": thresholds is None
+        or (isinstance(thresholds, dict) and all(map(_is_probability, thresholds.values()))),
+        "window_seconds": (one := read.get("window_seconds")) is None or _is_number(one),
+        "hop_seconds": (one := read.get("hop_seconds")) is None or _is_number(one),
+    }
+    for key, is_key_right in is_right.items():
+        if not is_key_right:
+            fix = "correct it, or leave the key out"
+            raise WrongUse(f"--settings {path}: {key} cannot be {json.dumps(read[key])}; {fix}")
+    return read
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _is_probability(value: object) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
 def _read_thresholds(path: Path | None) -> dict[str, float] | None:
+    """The threshold of each tag, from a csv as a spreadsheet or an editor writes it."""
     if path is None:
         return None
-    from earmark.store import read_table
+    from earmark.corpora.text_tables import check_columns, read_cells
+    from earmark.csv_files import original
 
-    table = read_table(path, "tag", "threshold", dtype=str)
     try:
-        return {str(tag): float(value) for tag, value in table[["tag", "threshold"]].to_numpy()}
-    except ValueError as error:
-        raise WrongUse(f"--thresholds {path}: {error}; give numbers from 0 to 1") from None
+        cells = read_cells(path, key="--thresholds")
+        check_columns(cells, path, required=("tag", "threshold"), optional=())
+    except UserError as error:
+        raise WrongUse(*error.problems) from None
+    thresholds: dict[str, float] = {}
+    for tag, text in cells[["tag", "threshold"]].to_numpy():
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not _is_probability(value):
+            fix = "give a number from 0 to 1, with a point"
+            raise WrongUse(f"{path}: the threshold of {tag!r} is {text!r}; {fix}")
+        if (name := original(tag)) in thresholds:
+            raise WrongUse(f"{path}: {tag!r} has two thresholds; delete one of the rows")
+        thresholds[name] = value
+    if not thresholds:
+        raise WrongUse(f"{path}: has no row; give a threshold for each tag to answer")
+    return thresholds
 
 
 def _naming(settings: dict[str, Any], tagger: "RecordingTagger") -> "Naming":
@@ -221,6 +270,7 @@ def _print_all(
     from earmark.inference.batch import rows_of
     from earmark.inference.recordings import unusable_line
     from earmark.inference.tables import timeline_lines
+    from earmark.sound.recordings import name_of
     from earmark.sound.unusable import UnusableAudio
 
     n_failed = 0
@@ -229,6 +279,8 @@ def _print_all(
             if settings["timeline"] or naming.thresholds is not None:
                 rows, _ = rows_of(tagger, path, settings, naming)
                 lines = [json.dumps(row) for row in rows] if as_json else timeline_lines(rows)
+                if not (lines or as_json or settings["timeline"]):
+                    lines = [f"{name_of(path)}: unknown"]  # no tag is above its threshold
             else:
                 prediction, top = tagger.tag(path), settings["top"]
                 lines = [json.dumps(prediction.to_json(top)) if as_json else prediction.line(top)]

@@ -75,13 +75,70 @@ def test_a_table_can_be_made_again_from_its_settings(tagger, monkeypatch):
 
 
 def test_ones_own_thresholds_are_read_and_unknown_tags_refused(tagger, monkeypatch, capfd):
-    Path("t.csv").write_text("tag,threshold\nbark,0\nbell,2\n")
+    Path("t.csv").write_text("\ufefftag;threshold\r\nbark;0\r\nbell;1\r\n")
     options = ("--thresholds", "t.csv", "--top", 4)
     assert run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "x.parquet", *options) == 0
     assert pd.read_parquet("x.parquet")["tag"].tolist() == ["bark"]
     Path("t.csv").write_text("tag,threshold\nmoo,0\n")
     assert run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "y.csv", *options) == 2
     assert "'moo' is no tag of this tagger" in capfd.readouterr().err
+
+
+WRONG_SETTINGS: dict[str, list[object]] = {
+    "top": ["x", 0, 2.5, True, None],
+    "threshold": ["a", 2, -0.1],
+    "thresholds": [[1], {"bark": "x"}, {"bark": 7}],
+    "window_seconds": ["3", True],
+    "timeline": ["no", None],
+}
+
+
+@pytest.mark.parametrize("key", WRONG_SETTINGS)
+def test_settings_that_somebody_edited_are_refused_by_their_key(key, tagger, monkeypatch, capfd):
+    for value in WRONG_SETTINGS[key]:
+        Path("s.json").write_text(json.dumps({"table": 1, key: value}))
+        assert run(monkeypatch, "predict", tagger, "in", "--settings", "s.json") == 2
+        assert f"--settings s.json: {key} cannot be " in capfd.readouterr().err
+
+
+WRONG_THRESHOLDS = {
+    "tag,threshold\nbark,x": "the threshold of 'bark' is 'x'; give a number from 0 to 1",
+    "tag,threshold\nbark,nan\n": "the threshold of 'bark' is 'nan'",
+    "tag,threshold\nbark,7\n": "the threshold of 'bark' is '7'",
+    "tag;threshold\nbark;0,5\n": "the threshold of 'bark' is '0,5'; give a number from 0 to 1",
+    "tag,threshold\nbark,0\nbark,1\n": "'bark' has two thresholds; delete one",
+    "name,threshold\nbark,1\n": "no column tag",
+    "tag,threshold\n": "has no row",
+    "": "is empty",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_THRESHOLDS)
+def test_thresholds_that_are_none_are_wrong_use(text, tagger, monkeypatch, capfd):
+    Path("t.csv").write_text(text)
+    assert run(monkeypatch, "predict", tagger, "in", "--thresholds", "t.csv") == 2
+    error = capfd.readouterr().err
+    assert WRONG_THRESHOLDS[text] in error
+    assert "restore" not in error
+    assert run(monkeypatch, "predict", tagger, "in", "--thresholds", "no.csv") == 2
+    assert "no.csv: does not exist; correct --thresholds" in capfd.readouterr().err
+
+
+def test_a_recording_without_a_tag_above_the_threshold_is_said_to_be_unknown(
+    tagger, monkeypatch, capfd
+):
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "--threshold", 1) == 0
+    assert capfd.readouterr().out == "in/a.wav: unknown\n"
+
+
+def test_settings_of_another_tagger_are_said_to_be_so(tagger, monkeypatch, capfd):
+    Path("s.json").write_text(json.dumps({"table": 1, "top": 1, "tagger": "another"}))
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "--settings", "s.json") == 0
+    assert "--settings s.json: of another tagger" in capfd.readouterr().err
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", "-o", "x.csv") == 0
+    settings = ("--settings", "x.csv.settings.json")
+    assert run(monkeypatch, "predict", tagger, "in/a.wav", *settings) == 0
+    assert "another tagger" not in capfd.readouterr().err
 
 
 def test_labels_go_into_a_folder_one_file_a_recording(tagger, monkeypatch):
