@@ -21,7 +21,7 @@ def load(path: Path | str, *, device: str = "") -> "RecordingTagger":
 
     Args:
         path: its folder.
-        device: auto, cpu or cuda; by default as it was trained.
+        device: auto, cpu or cuda; by default as it was trained, if that is here.
 
     Raises:
         earmark.errors.UserError: there is no bundle, a newer earmark wrote it, a file of it is

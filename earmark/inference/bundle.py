@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from earmark.ensemble.network_folders import network_folders
 from earmark.ensemble.rules import Rules
 from earmark.errors import UserError
@@ -28,6 +30,7 @@ from earmark.weights import sha256_of
 from earmark.whole_files import whole_folder
 
 CARD = "README.md"
+_DEVICES = ("auto", "cpu", "cuda")
 _METRICS = ("scores.json", "calibration.json", "timeline.json", "summary.json")
 
 
@@ -86,12 +89,18 @@ def load(bundle: Bundle, *, device: str = "") -> RecordingTagger:
     """The tagger of a bundle that `open_bundle` checked.
 
     Args:
-        device: auto, cpu or cuda; by default as it was trained.
+        device: auto, cpu or cuda; by default as it was trained, if that is here.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device that is asked for is not there.
     """
+    if device not in ("", *_DEVICES):
+        raise UserError(f"device {device!r}: is not known; give {', '.join(_DEVICES)}")
     runtime = bundle.runtime.model_copy(update={"device": device} if device else {})
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        if device:
+            raise UserError("device 'cuda': is not available here; give 'auto' or 'cpu'")
+        runtime = runtime.model_copy(update={"device": "auto"})  # where it was trained, it was
     return RecordingTagger(
         Rules.of_json(bundle.content["rules"]),
         lambda member, fold: bundle.folder / "models" / member / fold,

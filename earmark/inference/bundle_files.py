@@ -13,6 +13,7 @@ from earmark.weights import sha256_of
 
 FORMAT = 1
 TAGGER = "tagger.json"
+_ENTRIES = {"rules", "runtime", "published", "files", "digest"}  # that reading it needs
 _FETCH_AGAIN = "copy the whole bundle again, or export it again"
 
 
@@ -48,10 +49,11 @@ def open_bundle(folder: Path) -> Bundle:
         written = content["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error!r}); {_FETCH_AGAIN}") from None
-    if written != FORMAT:
-        fix = "install a newer earmark" if written > FORMAT else "export it again"
+    if written != FORMAT or isinstance(written, bool):
+        is_newer = isinstance(written, int) and written > FORMAT
+        fix = "install a newer earmark" if is_newer else "export it again"
         raise UserError(f"{folder}: a bundle of format {written}, not {FORMAT}; {fix}")
-    if content.get("digest") != digest_of(content):
+    if not content.keys() >= _ENTRIES or content["digest"] != digest_of(content):
         raise UserError(f"{path}: not as it was written; {_FETCH_AGAIN}")
     for name, expected in content["files"].items():
         file = folder / name

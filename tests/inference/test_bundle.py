@@ -9,7 +9,7 @@ import pytest
 import earmark
 from earmark.errors import UserError
 from earmark.inference.bundle import export
-from earmark.inference.bundle_files import open_bundle
+from earmark.inference.bundle_files import digest_of, open_bundle
 from earmark.inference.workspace import ensemble_rules, load_ensemble
 from earmark.store import read_json, write_json
 from tests.inference.workspaces import RUNTIME, make_workspace, params_of, sound
@@ -80,11 +80,36 @@ def test_a_changed_newer_or_absent_description_is_refused(bundle, tmp_path):
     write_json(bundle / "tagger.json", content | {"format": 99})
     with pytest.raises(UserError, match="format 99, not 1; install a newer earmark"):
         open_bundle(bundle)
+    for wrong in ("2", None, True):
+        write_json(bundle / "tagger.json", content | {"format": wrong})
+        with pytest.raises(UserError, match=f"format {wrong}, not 1; export it again"):
+            open_bundle(bundle)
+    less = {"format": 1, "files": {}}
+    write_json(bundle / "tagger.json", less | {"digest": digest_of(less)})
+    with pytest.raises(UserError, match=r"tagger\.json: not as it was written"):
+        open_bundle(bundle)
     (bundle / "tagger.json").write_text('{"format"')
     with pytest.raises(UserError, match="cannot be read"):
         open_bundle(bundle)
     with pytest.raises(UserError, match="no tagger in it"):
         open_bundle(tmp_path)
+
+
+def test_a_device_is_checked_when_a_bundle_is_loaded(bundle, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="device 'gpu': is not known; give auto, cpu, cuda"):
+        earmark.load(bundle, device="gpu")
+    with pytest.raises(UserError, match="device 'cuda': is not available here"):
+        earmark.load(bundle, device="cuda")
+
+
+def test_a_bundle_that_was_trained_on_a_gpu_tags_without_one(made, tmp_path, monkeypatch):
+    layout, _, params = made
+    runtime = RUNTIME.model_copy(update={"device": "cuda"})
+    out = tmp_path / "of_a_gpu"
+    export(ensemble_rules(layout), params.model_copy(update={"runtime": runtime}), layout, out)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert earmark.load(out).tag(sound(tmp_path / "a.wav")).probabilities
 
 
 def test_nothing_is_overwritten_but_a_bundle_on_request(made, bundle, tmp_path):
