@@ -38,6 +38,8 @@ from earmark.taggers.device import Device
 from earmark.taggers.rows import WaveformFeatures, rows_read
 from earmark.taggers.tagger import Tagger
 
+_RATES = range(1000, 10_000_001)  # as of files
+_MOST_CHANNELS = 1024  # of a wav that soundfile writes
 SHORTEST, LONGEST = 0.01, 3600.0  # seconds of a segment, and from one to the next
 Recording = Path | str | NDArray[Any]  # a file, or samples (T,) or (T, C)
 
@@ -289,14 +291,17 @@ class RecordingTagger:
     def _decoded(self, recording: Recording, sample_rate: int | None) -> tuple[Int16, str]:
         """The samples at the tagger's own rate, and the name of the recording."""
         if isinstance(recording, np.ndarray):
-            if sample_rate is None:
-                raise UserError("samples without a rate; give sample_rate, in Hz")
+            rate = _checked_rate(sample_rate)
             # Through a file, so that samples take the way of recordings, to the bit.
             with TemporaryDirectory(dir=self.scratch_folder) as folder:
                 path = Path(folder) / "samples.wav"
-                _write(path, recording, sample_rate)
+                _write(path, recording, rate)
                 return self._read(path), "samples"
-        path = Path(recording)
+        try:
+            path = Path(recording)
+        except TypeError:
+            has, fix = type(recording).__name__, "give a path, or samples as a numpy array"
+            raise UserError(f"{has}: is no recording; {fix}") from None
         return self._read(path), name_of(path)
 
     def _read(self, path: Path) -> Int16:
@@ -304,12 +309,32 @@ class RecordingTagger:
         return np.asarray(decode(path, sample_rate=self.sample_rate, scratch=scratch).waveform)
 
 
+def _checked_rate(sample_rate: Any) -> int:
+    """Hz as a whole number; some libraries give 44100.0."""
+    if sample_rate is None:
+        raise UserError("samples without a rate; give sample_rate, in Hz")
+    try:
+        rate = int(sample_rate)
+    except (TypeError, ValueError, OverflowError):
+        rate = 0
+    if rate != sample_rate or rate not in _RATES:
+        fix = f"give a whole number of Hz from {_RATES.start} to {_RATES.stop - 1}"
+        raise UserError(f"sample_rate is {sample_rate!r}; {fix}")
+    return rate
+
+
 def _write(path: Path, samples: NDArray[Any], sample_rate: int) -> None:
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi" or not samples.size:
         what = f"samples of shape {samples.shape} and type {samples.dtype}"
         raise UserError(f"{what}; give (T,) or (T, C), of int16 or of floats of full scale 1")
     is_float = samples.dtype.kind == "f"
-    if not is_float and samples.dtype != np.int16:
+    if not is_float and samples.dtype.newbyteorder("=") != np.int16:
         raise UserError(f"samples of type {samples.dtype}; give int16, or floats of full scale 1")
+    n_channels = 1 if samples.ndim == 1 else samples.shape[1]
+    if n_channels > min(len(samples), _MOST_CHANNELS):
+        what = f"samples of shape {samples.shape} have {n_channels} channels"
+        raise UserError(f"{what}; give (T, C), time first")
+    # Half precision, long doubles and the other order of bytes, which soundfile does not know.
+    native = samples.astype(np.float32 if is_float else np.int16, copy=False)
     subtype = "FLOAT" if is_float else "PCM_16"
-    soundfile.write(path, samples, sample_rate, subtype=subtype, format="WAV")
+    soundfile.write(path, native, sample_rate, subtype=subtype, format="WAV")

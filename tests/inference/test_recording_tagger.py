@@ -111,11 +111,27 @@ def test_embeddings_are_what_the_head_reads_of_each_segment(tagger, tmp_path):
         (np.zeros(99, np.int64), RATE, "give int16, or floats"),
         (np.zeros(99, bool), RATE, "and type bool; give"),
         (np.zeros(0), RATE, "samples of shape"),
+        (np.zeros((2, RATE)), RATE, r"have 16000 channels; give \(T, C\), time first"),
+        (np.ones(RATE), 0, "sample_rate is 0; give a whole number of Hz from 1000"),
+        (np.ones(RATE), 8000.5, r"sample_rate is 8000\.5"),
+        (np.ones(RATE), float("nan"), "sample_rate is nan"),
+        (np.ones(RATE), 2**40, "sample_rate is"),
+        (np.ones(RATE), "8000", "sample_rate is '8000'"),
+        ([0.0, 1.0], RATE, "list: is no recording; give a path, or samples as a numpy array"),
+        (None, RATE, "NoneType: is no recording"),
     ],
 )
 def test_samples_that_are_no_recording_are_refused(tagger, samples, rate, message):
     with pytest.raises(UserError, match=message):
         tagger.tag(samples, rate)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f2", np.longdouble, ">i2"])
+def test_samples_of_any_precision_and_order_of_bytes_have_the_answer_of_native_ones(tagger, dtype):
+    samples = np.random.default_rng(0).integers(-9000, 9000, RATE) // 32 * 32
+    is_int = np.dtype(dtype).kind == "i"
+    native = samples.astype(np.int16) if is_int else (samples / 2**15).astype(np.float32)
+    assert tagger.tag(native.astype(dtype), RATE) == tagger.tag(native, float(RATE))
 
 
 def test_sound_that_cannot_be_used_says_why(tagger, tmp_path):
