@@ -13,6 +13,7 @@ from earmark.exporting.web_runtime import FILES, VERSION
 from earmark.inference.recording_tagger import RecordingTagger
 from earmark.store import write_json
 from earmark.whole_files import whole_folder
+from earmark.wording import first_of
 
 PAGE_FILES = (
     "index.html",
@@ -24,6 +25,7 @@ PAGE_FILES = (
     "drawing.js",
     "worker.js",
 )
+_ALL_FILES = {*PAGE_FILES, "tagger.onnx", "tagger.json", "runtime"}
 _AS_CLIPS = {"window_seconds": 3.0, "hop_seconds": 1.5}  # where no estimator was fitted
 WHOLE_SECONDS = 60.0  # of a recording that is tagged at once: a browser has little memory
 
@@ -33,15 +35,17 @@ def write_page(tagger: RecordingTagger, folder: Path, *, runtime: Path, title: s
 
     Args:
         tagger: of one network.
-        folder: is made, or replaced if it is a page already.
+        folder: is made, or replaced if it is a page already and has no other files.
         runtime: the folder of onnxruntime-web's files, see `web_runtime`.
 
     Raises:
         UserError: there is no ONNX for the network, or the folder has other files.
     """
-    is_page = (folder / "tagger.onnx").is_file()
-    if folder.is_file() or (not is_page and any(folder.glob("*"))):
+    names = {path.name for path in folder.glob("*")}
+    if folder.is_file() or (names and "tagger.onnx" not in names):
         raise UserError(f"{folder}: is no page of earmark; name a new folder")
+    if others := sorted(names - _ALL_FILES):
+        raise UserError(f"{folder}: holds {first_of(others)}; name a new folder")
     ((member, folds),) = tagger.networks.items()
     ((fold, (network, extractor)),) = folds.items()
     rules = tagger.rules

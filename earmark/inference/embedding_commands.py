@@ -38,6 +38,7 @@ def embed(
     activation: Annotated[
         str, typer.Option(help="VGGish: relu (code of 2017 to 2020; so by default), or none.")
     ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table.")] = False,
 ) -> None:
     """Embed recordings: one vector for each segment, into a folder that `search` reads.
 
@@ -57,6 +58,8 @@ def embed(
         raise WrongUse("--member: is of a tagger; leave --weights out")
     if weights is None and (pca is not None or activation):
         raise WrongUse("--pca, --activation: are for VGGish; give its --weights")
+    if out.suffix in _TABLES:
+        _refuse_table(out, overwrite=overwrite)
     found, n_problems = find_recordings(paths)
     if not found:
         raise WrongUse("there is no recording to embed")
@@ -71,6 +74,18 @@ def embed(
     write = _into_table if out.suffix in _TABLES else _into_folder
     if n_failed := write(out, found, embedder, origin) + n_problems:
         raise SomeFailed(f"{n_failed} of the recordings could not be used; see above")
+
+
+def _refuse_table(out: Path, *, overwrite: bool) -> None:
+    """Refuse a table that could not be written in the end, before any work.
+
+    Raises:
+        WrongUse: it is in the way, or its folder is missing.
+    """
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise WrongUse(f"{out}: is there; name another file, or pass --overwrite")
+    if not out.absolute().parent.is_dir():
+        raise WrongUse(f"{out}: the folder {out.absolute().parent} is missing; make it")
 
 
 def _embedder(
@@ -182,6 +197,7 @@ def search(
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="The weights, if they were moved.")] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="A .csv to write.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One json object a line.")] = False,
 ) -> None:
     """Find the segments of embedded recordings that sound most like a recording, or a part of it.
@@ -193,6 +209,8 @@ def search(
         raise WrongUse(f"--end {end}: must be after --start {start}")
     if out is not None and out.suffix != ".csv":
         raise WrongUse(f"-o {out}: let the name end in .csv")
+    if out is not None:
+        _refuse_table(out, overwrite=overwrite)
     from earmark.inference.embedding_store import EmbeddingStore
 
     store = EmbeddingStore.open(folder)

@@ -216,7 +216,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     if not (folder / ABOUT).is_file():
         fix = "make them with `python -m earmark embed RECORDINGS -o FOLDER`"
         raise WrongUse(f"{folder}: no embeddings in it ({ABOUT} is missing); {fix}")
-    about = read_json(folder / ABOUT)
+    try:
+        about = read_json(folder / ABOUT)
+    except DamagedError as error:  # which no pipeline made: there is nothing to restore it from
+        fix = "delete the folder and embed again"
+        raise UserError(f"{folder / ABOUT}: damaged ({error.reason}); {fix}") from None
     if about["format"] != FORMAT:
         raise WrongUse(f"{folder}: embeddings of format {about['format']}, not {FORMAT}")
     return about

@@ -69,6 +69,9 @@ def test_a_page_is_whole_and_names_no_other_host(tmp_path, no_runtime):
 def test_a_page_replaces_a_page_and_nothing_else(tmp_path, no_runtime):
     for _ in range(2):
         write_page(tagger_of(baseline("mean")), tmp_path / "page", runtime=no_runtime, title="a")
+    (tmp_path / "page" / "logo.png").write_text("mine")
+    with pytest.raises(UserError, match=r"holds logo\.png; name a new folder"):
+        write_page(tagger_of(baseline("mean")), tmp_path / "page", runtime=no_runtime, title="a")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("a")
     with pytest.raises(UserError, match="is no page of earmark; name a new folder"):

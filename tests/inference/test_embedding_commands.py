@@ -50,6 +50,30 @@ def test_recordings_go_into_a_folder_and_the_nearest_come_out(exported, monkeypa
     assert pd.read_csv("n.csv").to_dict("records") == rows
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_table_that_is_there_is_not_overwritten(exported, monkeypatch, capfd):
+    assert run(monkeypatch, "embed", exported, "in/a.wav", "-o", "e") == 0
+    Path("mine.csv").write_text("mine")
+    for command in (("embed", exported, "in/a.wav"), ("search", "e", "in/a.wav")):
+        assert run(monkeypatch, *command, "-o", "mine.csv") == 2
+        assert "mine.csv: is there; name another file" in capfd.readouterr().err
+        assert run(monkeypatch, *command, "-o", "no/x.csv") == 2
+        assert "no is missing; make it" in capfd.readouterr().err
+        assert Path("mine.csv").read_text() == "mine"
+    assert run(monkeypatch, "search", "e", "in/a.wav", "-o", "mine.csv", "--overwrite") == 0
+    assert len(pd.read_csv("mine.csv")) == 7
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_damaged_description_of_embeddings_is_not_sent_to_restore(exported, monkeypatch, capfd):
+    assert run(monkeypatch, "embed", exported, "in/a.wav", "-o", "e") == 0
+    Path("e/embeddings.json").write_text("{")
+    assert run(monkeypatch, "search", "e", "in/a.wav") == 1
+    error = capfd.readouterr().err
+    assert "delete the folder and embed again" in error
+    assert "restore" not in error
+
+
 def test_the_ensemble_of_a_workspace_embeds_as_its_bundle_does(
     folder, exported, monkeypatch, capfd
 ):
