@@ -38,6 +38,8 @@ def repro(
     if name and not changes:
         raise UserError("--name: names an experiment, and there is one with -S alone")
     if jobs > 1:
+        if name:
+            _refuse_name(layout.root, name)
         name = name or (_name_of_experiment() if changes else "")
         with _alone(layout.root):
             _side_by_side(layout, jobs, changes, name)
@@ -83,16 +85,29 @@ def _side_by_side(layout: Layout, jobs: int, changes: list[str], name: str) -> N
             ended = run_stages(stages, Slots(jobs, width, Gpus(gpus)), start, shown.show)
     if ended.failed:
         rest = f"; {len(ended.skipped)} that need them were not run" if ended.skipped else ""
-        fix = "mend that, and run it again: what is done stays done"
+        fix = "fix that, and run it again: what is done stays done"
         raise UserError(f"failed: {', '.join(ended.failed)}{rest}; {fix}")
 
 
 def _write_code(root: Path) -> None:
     """Stage `code` first: what else is stale depends on what it writes."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-q", "-s", "code"]
-    done = subprocess.run(command, cwd=root, check=False)
-    if done.returncode:
-        raise UserError("stage `code` failed; see above")
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", "code"]
+    done = subprocess.run(
+        command, cwd=root, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:  # with -q DVC would not say why
+        raise UserError(f"{done.stdout.strip()}\nstage `code` failed; fix that, and run it again")
+
+
+def _refuse_name(root: Path, name: str) -> None:
+    """Refuse the name of an experiment before any work; DVC does so when all has run.
+
+    Raises:
+        UserError: git cannot have the name.
+    """
+    command = ["git", "check-ref-format", f"refs/exps/{name}"]
+    if "/" in name or subprocess.run(command, cwd=root, check=False).returncode:
+        raise UserError(f"--name {name!r}: no name that git can have; give letters and digits")
 
 
 def _name_of_experiment() -> str:

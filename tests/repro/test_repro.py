@@ -173,6 +173,8 @@ def test_a_killed_run_leaves_no_process_and_its_values_of_s_go_on_in_the_next(
         (["-S", "sed=1"], "-S sed=1: "),
         (["-S", "seed=many"], "seed"),
         (["-n", "name"], "--name: names an experiment, and there is one with -S alone"),
+        (["-S", "seed=3", "-n", "a b"], "--name 'a b': no name that git can have"),
+        (["-S", "seed=3", "-n", "a/b"], "--name 'a/b': no name that git can have"),
     ],
 )
 def test_wrong_values_are_one_line_and_change_nothing(
@@ -185,6 +187,15 @@ def test_wrong_values_are_one_line_and_change_nothing(
     assert "Traceback" not in output
     assert (workspace / "params.yaml").read_text() == params
     assert not list(workspace.glob("runs_*"))
+
+
+def test_what_dvc_says_of_stage_code_is_shown(workspace: Path) -> None:
+    (workspace / ".git").rename(workspace / "not_git")
+    code, output = repro(workspace, "--jobs", "2")
+    assert code == 1
+    assert "not a git repository" in output
+    assert "stage `code` failed; fix that, and run it again" in output
+    assert "Traceback" not in output
 
 
 def _descendants(pid: int) -> list[int]:
