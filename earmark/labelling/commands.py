@@ -54,6 +54,7 @@ def suggest(
     journal = out.with_name(f"{out.name}.journal")
     asked = ask(left, tagger, embedder, journal, lambda line: typer.echo(line, err=True))
     if not asked.paths:
+        journal.unlink()  # so that the same command says again what is wrong with each
         raise UserError("none of the recordings could be used; see above")
     root = corpus.root if corpus else None
     table = write_suggestions(

@@ -34,6 +34,20 @@ def data_of(html: str):
 
 
 @pytest.mark.usefixtures("folder")
+def test_where_no_recording_can_be_used_the_same_command_says_again_why(
+    exported,  # noqa: F811
+    monkeypatch,
+    capfd,
+):
+    for _ in range(2):
+        assert run(monkeypatch, "suggest", exported, "in/broken.wav", "-o", "s") == 1
+        error = capfd.readouterr().err
+        assert "in/broken.wav: unreadable: is a text" in error
+        assert "none of the recordings could be used" in error
+    assert [path.name for path in Path().iterdir()] == ["in"]
+
+
+@pytest.mark.usefixtures("folder")
 def test_suggestions_come_with_excerpts_a_table_and_a_page(exported, monkeypatch, capfd):  # noqa: F811
     assert run(monkeypatch, "suggest", exported, "in", "-o", "s", "--count", 4) == 3
     table = pd.read_csv("s/suggestions.csv", keep_default_na=False)
