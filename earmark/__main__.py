@@ -45,7 +45,8 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def options(
     _: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say it.")
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """From a labelled pile of recordings to an audio tagger that says how sure it is."""
@@ -336,6 +337,8 @@ def mlflow_uri() -> None:
     from earmark.tracking.store import prepare_store, problem_and_fix
 
     layout = Layout.here()
+    if not layout.params.exists():
+        raise UserError(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
     try:
         typer.echo(prepare_store(layout))
     except Exception as error:  # whatever a database or a disk may throw

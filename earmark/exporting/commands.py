@@ -123,7 +123,11 @@ def _one_network(bundle: Path | None, model: str, fold: str) -> "RecordingTagger
     from earmark.params.roster import ALL, STUDENT
 
     if bundle is None and not model:
-        if not Layout.here().model(STUDENT, ALL).is_dir():
+        layout = Layout.here()
+        if not layout.params.exists():
+            fix = "name an exported tagger, or run this in the folder of dvc.yaml"
+            raise WrongUse(f"no params.yaml in {layout.root}; {fix}")
+        if not layout.model(STUDENT, ALL).is_dir():
             fix = "name a network, as --model MEMBER, or train one (docs/training.md)"
             raise WrongUse(f"there is no trained student here; {fix}")
         return _tagger(None, student=True)

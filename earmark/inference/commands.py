@@ -117,9 +117,16 @@ def predict(
 
 
 def without_tagger(paths: list[Path]) -> tuple[Path | None, list[Path]]:
-    """An exported tagger, if the first of the paths is one, and the others."""
+    """An exported tagger, if the first of the paths is one, and the others.
+
+    Raises:
+        WrongUse: another path is a tagger.
+    """
     from earmark.inference.bundle_files import is_bundle
 
+    for path in paths[1:]:
+        if is_bundle(path):
+            raise WrongUse(f"{path}: is a tagger; name one tagger, before all recordings")
     return (paths[0], paths[1:]) if is_bundle(paths[0]) else (None, paths)
 
 

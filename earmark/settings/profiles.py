@@ -31,8 +31,14 @@ QUICK = (
 
 
 def available(layout: Layout) -> dict[str, str]:
-    """Name -> purpose, the first comment of the profile's file."""
+    """Name -> purpose, the first comment of the profile's file.
+
+    Raises:
+        UserError: this is no folder of a pipeline.
+    """
     files = sorted((layout.root / "profiles").glob("*.yaml"))
+    if not files:
+        raise UserError(f"no profiles in {layout.root}; run this in the folder of dvc.yaml")
     return {
         path.stem: path.read_text().splitlines()[0].lstrip("# ")
         for path in files

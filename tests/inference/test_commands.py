@@ -188,6 +188,7 @@ def test_failures_of_another_table_stay_and_may_have_any_name(tagger, monkeypatc
 
 WRONG = {
     "no recording": (["{tagger}"], "is a tagger; name recordings or folders after it"),
+    "tagger last": (["in", "{tagger}"], "is a tagger; name one tagger, before all recordings"),
     "no tagger": (["in"], "no params.yaml in"),
     "empty folder": (["{tagger}", "empty"], "there is no recording to tag"),
     "form": (["{tagger}", "in", "-o", "x.txt"], "let the name end in .csv, .jsonl, .parquet"),

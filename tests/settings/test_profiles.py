@@ -86,6 +86,12 @@ def test_profiles_are_listed_with_their_purpose_and_without_the_base(layout):
         assert not purpose.startswith("#")
 
 
+def test_a_folder_without_profiles_says_where_they_are(tmp_path):
+    for call in (profiles.available, lambda layout: use(layout, "demo")):
+        with pytest.raises(UserError, match=r"no profiles in .*; run this in the folder of dvc"):
+            call(Layout(tmp_path))
+
+
 def test_an_unknown_profile_names_the_known_ones(layout):
     with pytest.raises(UserError, match=r"no profile 'dmo'; choose from .*demo.*folder"):
         use(layout, "dmo")

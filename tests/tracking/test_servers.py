@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, closing, suppress
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -139,9 +140,17 @@ def test_an_evaluation_waits_seconds_for_a_server_that_never_answers(
     assert "hidden" not in record.message
 
 
+def test_the_command_makes_no_store_in_any_folder(tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        done = CliRunner().invoke(app, ["mlflow-uri"])
+    assert "run this in the folder of dvc.yaml" in str(done.exception)
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("server", [never], indirect=True)
 def test_the_command_prints_no_password(layout: Layout, server: str) -> None:
     layout.root.mkdir(exist_ok=True)
+    layout.params.touch()
     with chdir(layout.root):
         done = CliRunner().invoke(app, ["mlflow-uri"])
     assert done.exit_code == 0
