@@ -17,7 +17,7 @@ import torch
 
 from earmark.ensemble.network_folders import network_folders
 from earmark.ensemble.rules import Rules
-from earmark.errors import UserError
+from earmark.errors import DamagedError, UserError, reading
 from earmark.inference.bundle_files import FORMAT, TAGGER, Bundle, digest_of, is_bundle
 from earmark.inference.model_card import model_card
 from earmark.inference.provenance import corpus_of, provenance_of, weights_of
@@ -49,10 +49,12 @@ def export(
 
     Raises:
         UserError: `out` is in the way; a network is code of the workspace.
+        DamagedError: a network is not as it was written.
     """
     _refuse_in_the_way(out, overwrite=overwrite)
     folders = network_folders(rules.members, layout)
     _refuse_own_code(folders.values())
+    _refuse_damaged(folders.values())
     published = _published(folders.values())
     with whole_folder(out) as part:
         for name, folder in folders.items():
@@ -126,6 +128,15 @@ def _refuse_own_code(folders: Iterable[Path]) -> None:
         if ":" in name:
             fix = "add it to earmark/networks, and train again"
             raise UserError(f"{name}: a network of this workspace, which no bundle holds; {fix}")
+
+
+def _refuse_damaged(folders: Iterable[Path]) -> None:
+    """A bundle would vouch for the damaged file by a checksum of its own."""
+    for folder in folders:
+        with reading(folder / WEIGHTS):
+            written = sha256_of(folder / WEIGHTS)
+        if written != read_description(folder)["weights_sha256"]:
+            raise DamagedError(folder / WEIGHTS, "not the weights that were written")
 
 
 def _published(folders: Iterable[Path]) -> dict[str, str]:

@@ -126,6 +126,18 @@ def test_nothing_is_overwritten_but_a_bundle_on_request(made, bundle, tmp_path):
     assert (other / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_damaged_network_is_not_exported(made, tmp_path):
+    _, _, params = made
+    layout = make_workspace(tmp_path / "other")
+    path = layout.model("first", "1") / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    for message in ("damaged .not the weights that were written", "does not exist"):
+        with pytest.raises(UserError, match=rf"first/1/weights\.safetensors: {message}"):
+            export(ensemble_rules(layout), params, layout, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        path.unlink(missing_ok=True)
+
+
 def test_a_network_of_the_workspaces_own_code_is_refused_before_anything_is_written(made, tmp_path):
     _, _, params = made
     layout = make_workspace(tmp_path / "other")
