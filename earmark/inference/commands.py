@@ -43,7 +43,7 @@ def predict(
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Join equal neighbours.")] = False,
     settings: Annotated[
-        Path | None, typer.Option(help="As OUTPUT.settings.json has them; options go first.")
+        Path | None, typer.Option(help="As OUTPUT.settings.json; options override it.")
     ] = None,
     form: Annotated[
         str, typer.Option("--format", help="audacity or raven: labels into the folder -o.")
