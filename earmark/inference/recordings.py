@@ -6,10 +6,11 @@ from pathlib import Path
 
 from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording, name_of
 from earmark.sound.unusable import UnusableAudio
-from earmark.wording import printable, shortened
+from earmark.wording import counted, printable, shortened
 
 _ADDRESS = r"[a-z][a-z0-9+.-]+:/"  # https://, of which a path keeps one slash
 _LONGEST_NAME = 255  # that a file can have
+_NOT_DECODED = frozenset({".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".wv", ".ape"})
 
 
 def recordings(paths: list[Path]) -> tuple[list[Path], list[str]]:
@@ -31,12 +32,22 @@ def recordings(paths: list[Path]) -> tuple[list[Path], list[str]]:
             inside = [file for file in below if is_recording(file.relative_to(path))]
             fix = "cannot be read; run `chmod -R u+rX` on it"
             problems += [f"{name_of(folder)}: {fix}" for folder in unreadable]
-            if not inside and not unreadable:
+            shown = [file for file in below if not file.name.startswith(".")]
+            foreign = [file for file in shown if file.suffix.lower() in _NOT_DECODED]
+            if foreign:
+                files_said = f"{counted(len(foreign), 'file')} of {_suffixes(foreign)}"
+                fix = "convert them (`ffmpeg -i FILE NEW.wav`)"
+                problems.append(f"{name_of(path)}: {files_said} cannot be decoded; {fix}")
+            elif not inside and not unreadable:
                 suffixes = " ".join(sorted(AUDIO_SUFFIXES))
                 fix = "name a folder of recordings"
                 problems.append(f"{name_of(path)}: no audio in it ({suffixes}); {fix}")
             files += inside
     return files, problems
+
+
+def _suffixes(files: list[Path]) -> str:
+    return " ".join(sorted({file.suffix.lower() for file in files}))
 
 
 def unusable_line(path: Path, error: UnusableAudio) -> str:

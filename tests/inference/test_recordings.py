@@ -20,6 +20,15 @@ def test_recordings_of_a_folder_are_found_by_any_name_and_folders_are_none(tmp_p
     assert found == ([tmp_path / latin, tmp_path / "folder.wav" / "a.wav"], [])
 
 
+def test_sound_in_a_folder_that_cannot_be_decoded_is_counted_and_the_rest_is_taken(tmp_path):
+    for name in ("a.wav", "b.M4A", "c.m4a", "d.wma", "._c.m4a", "notes.txt"):
+        (tmp_path / name).touch()
+    found, problems = recordings([tmp_path])
+    assert found == [tmp_path / "a.wav"]
+    (line,) = problems
+    assert "3 files of .m4a .wma cannot be decoded; convert them" in line
+
+
 def test_paths_that_name_no_recording_do_not_stop_the_others(tmp_path, monkeypatch):
     (tmp_path / "some" / "shut").mkdir(parents=True)
     (tmp_path / "some" / "a.wav").touch()
