@@ -51,6 +51,7 @@ def repro(
 
 def _side_by_side(layout: Layout, jobs: int, changes: list[str], name: str) -> None:
     from earmark.params.reading import load_params
+    from earmark.repro.dead_locks import release_dead
     from earmark.repro.gpus import Gpus, visible_gpus
     from earmark.repro.graph import read_graph
     from earmark.repro.job import Job
@@ -62,6 +63,7 @@ def _side_by_side(layout: Layout, jobs: int, changes: list[str], name: str) -> N
     root, logs = layout.root, layout.root / _FOLDER
     if damaged := dvc_problems(layout):
         raise UserError(*damaged)
+    release_dead(root)
     with overridden(layout.params, changes, logs / "params.json"):
         runtime = load_params(layout.params).runtime
         _write_code(root)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,14 @@ def repro(workspace: Path, *arguments: str) -> tuple[int, str]:
     return process.returncode, output
 
 
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    """Wait while a run goes on; if it ends before, or takes too long, show what it said."""
+    wait_until(lambda: condition() or process.poll() is not None, seconds=120)
+    if not condition():
+        process.kill()
+        pytest.fail(process.communicate()[0])
+
+
 def runs(workspace: Path) -> dict[str, int]:
     logs = {name: workspace / f"runs_{name}" for name in ABOVE}
     return {name: len(log.read_text().splitlines()) for name, log in logs.items() if log.exists()}
@@ -108,7 +116,7 @@ def test_stages_run_together_a_failed_one_stops_no_other_and_dvc_has_nothing_lef
     for name in ("wait", "fail_b"):
         (workspace / name).touch()
     process = start(workspace, ["--jobs", "3"])
-    assert wait_until((workspace / "met").exists, seconds=120)  # a and b run at the same time
+    wait_for(process, (workspace / "met").exists)  # a and b run at the same time
     (workspace / "wait").unlink()
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 1
@@ -134,7 +142,7 @@ def test_a_killed_run_leaves_no_process_and_its_values_of_s_go_on_in_the_next(
     values = ["--jobs", "2", "-S", "seed=77", "-n", "other-seed"]
     (workspace / "wait").touch()
     process = start(workspace, values)
-    assert wait_until((workspace / "met").exists, seconds=120)
+    wait_for(process, (workspace / "met").exists)
     below = _descendants(process.pid)
     assert len(below) >= 4  # two of dvc, two stages
     process.kill()
@@ -143,7 +151,7 @@ def test_a_killed_run_leaves_no_process_and_its_values_of_s_go_on_in_the_next(
     assert read_yaml(workspace / "params.yaml")["seed"] == 77
 
     process = start(workspace, values)
-    assert wait_until(lambda: [runs(workspace).get(one) for one in "ab"] == [2, 2], seconds=120)
+    wait_for(process, lambda: [runs(workspace).get(one) for one in "ab"] == [2, 2])
     below = _descendants(process.pid)
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
