@@ -1,6 +1,5 @@
 """What killed processes still hold of DVC's locks on paths."""
 
-import json
 from pathlib import Path
 
 import psutil
@@ -19,20 +18,12 @@ def release_dead(root: Path) -> None:
     from dvc.rwlock import RWLOCK_FILE, _edit_rwlock
 
     path = root / ".dvc" / "tmp" / RWLOCK_FILE
-    if not path.exists() or all(_lives(pid) for pid in _pids(json.loads(path.read_text()))):
+    if not path.exists():
         return
     with _edit_rwlock(str(path.parent), localfs, False) as lock:
         lock["write"] = {one: by for one, by in lock["write"].items() if _lives(by["pid"])}
         readers = {one: [b for b in by if _lives(b["pid"])] for one, by in lock["read"].items()}
         lock["read"] = {one: by for one, by in readers.items() if by}
-
-
-def _pids(lock: dict[str, dict[str, object]]) -> set[int]:
-    holders = [*lock.get("write", {}).values()]
-    for readers in lock.get("read", {}).values():
-        assert isinstance(readers, list)
-        holders += readers
-    return {int(holder["pid"]) for holder in holders if isinstance(holder, dict)}
 
 
 def _lives(pid: int) -> bool:

@@ -42,6 +42,7 @@ class Gpus:
     def __init__(self, names: list[str], room: Callable[[str, int], bool] = has_room) -> None:
         self._lent: dict[str, dict[str, float]] = {name: {} for name in names}
         self._room = room
+        self._full: dict[str, float] = {}  # when a GPU was last found to be so
 
     def __bool__(self) -> bool:
         return bool(self._lent)
@@ -53,12 +54,17 @@ class Gpus:
             now: of a clock that only goes forward, in seconds.
         """
         for name, running in sorted(self._lent.items(), key=lambda one: len(one[1])):
-            settled = all(now - start >= SETTLED_SECONDS for start in running.values())
+            # Whoever waits asks many times a second, and the driver's program takes a while.
+            times = [*running.values(), *([self._full[name]] if name in self._full else [])]
+            settled = all(now - time >= SETTLED_SECONDS for time in times)
             if not running or (settled and self._room(name, len(running))):
                 running[stage] = now
                 return name
+            if settled:
+                self._full[name] = now
         return None
 
     def take_back(self, stage: str) -> None:
-        for running in self._lent.values():
-            running.pop(stage, None)
+        for name, running in self._lent.items():
+            if running.pop(stage, None) is not None:
+                self._full.pop(name, None)

@@ -1,7 +1,6 @@
 """One running `dvc repro -s STAGE`, whose output goes into a file."""
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
@@ -10,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from earmark.processes import die_with_parent
 from earmark.wording import printable
 
 _TAIL = 4096  # bytes of a log that are looked at for its last line
@@ -33,7 +33,7 @@ class Job:
     """
 
     def __init__(self, stage: str, root: Path, log: Path, environment: dict[str, str]) -> None:
-        self.stage, self.log, self.start = stage, log, time.monotonic()
+        self.log, self.start = log, time.monotonic()
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -44,7 +44,7 @@ class Job:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent,  # even by kill -9; its stage then ends by itself
             )
 
     @property
@@ -56,7 +56,7 @@ class Job:
         return self._process.poll()
 
     def last_line(self) -> str:
-        """The last that the stage said; "" before that."""
+        """The last line of its output; "" before that."""
         lines = [line for line in self._tail().splitlines() if not _OF_DVC.match(line)]
         return next((printable(line.strip()) for line in reversed(lines) if line.strip()), "")
 
@@ -89,9 +89,3 @@ class Job:
     def _send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # all of them have ended
             os.killpg(self._process.pid, number)
-
-
-def _die_with_parent() -> None:
-    """End DVC when this process ends, even by kill -9; its stage then ends by itself."""
-    parent_death_signal = 1
-    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)

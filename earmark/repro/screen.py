@@ -105,7 +105,7 @@ def _event(progress: Progress, name: str, root: Path) -> str:
         return f"{name}: started"
     if name in progress.failed:
         log = job.log.relative_to(root).as_posix()
-        return f"{name}: FAILED after {duration(job.seconds)}; all it said is in {log}\n  " + (
-            job.last_line() or "it said nothing"
+        return f"{name}: FAILED after {duration(job.seconds)}; its output is in {log}\n  " + (
+            job.last_line() or "there is none"
         )
     return f"{name}: {job.what_was_done()}, {duration(job.seconds)}"

@@ -64,6 +64,11 @@ def test_a_gpu_takes_a_second_stage_when_the_first_has_taken_its_memory() -> Non
     assert not asked  # what it takes is not known yet
     assert gpus.lend("b", now=31.0) == "0"
     assert gpus.lend("c", now=100.0) is None
+    assert gpus.lend("c", now=100.1) is None  # the driver is not asked again at once
     gpus.take_back("a")
     assert gpus.lend("c", now=100.0) == "0"
     assert asked == [("0", 1), ("0", 2), ("0", 1)]
+    assert gpus.lend("d", now=200.0) is None
+    assert gpus.lend("d", now=229.0) is None
+    assert gpus.lend("d", now=231.0) is None
+    assert asked[3:] == [("0", 2), ("0", 2)]
