@@ -162,8 +162,8 @@ def test_debian_s_missing_packages_are_installed(machine):
     machine.program("apt-get", f'echo "apt-get $*" >>{machine.bin}/log')
     machine.run()
     log = (machine.bin / "log").read_text()
-    assert "install -y -qq python3.13-venv\n" in log
-    assert "install -y -qq sox\n" in log
+    assert "Lock::Timeout=300 -y -qq python3.13-venv\n" in log
+    assert "Lock::Timeout=300 -y -qq sox\n" in log
 
 
 def test_uv_is_taken_where_it_is_and_pip_where_it_fails(machine):
