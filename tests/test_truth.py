@@ -36,7 +36,7 @@ from tests.source_graph import (
 LEVELS = [
     "wording interrupts",
     "errors",
-    "layout seeding labels spool whole_files networks",
+    "layout seeding labels spool whole_files file_locks networks",
     "workers",
     "processes",
     "params csv_files weights",

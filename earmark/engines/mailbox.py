@@ -12,8 +12,9 @@ import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from earmark.file_locks import lock_now
 from earmark.whole_files import discard
 
 LAUNCHER = "EARMARK_LAUNCHER"  # in the environment of a body: the path of its mailbox
@@ -82,16 +83,8 @@ def remove_dead(folder: Path) -> None:
     """Remove the mailboxes of stages that were killed."""
     for path in folder.iterdir():
         with suppress(FileNotFoundError), (path / OWNER).open("r+") as owner:
-            if not _is_locked(owner):
+            if lock_now(owner):
                 discard(path)
-
-
-def _is_locked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _read(path: Path) -> dict[str, Any] | None:

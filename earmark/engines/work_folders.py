@@ -16,6 +16,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from earmark.engines.mailbox import Mailbox, ask, launcher
+from earmark.file_locks import lock_now
 from earmark.whole_files import discard
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def wait_for(folder: Path) -> tuple[TextIOWrapper, TextIOWrapper]:
 
 def clear(folder: Path, locks: tuple[TextIOWrapper, TextIOWrapper], *, keep: str) -> None:
     """Remove a folder that is held, unless others wait for it."""
-    if _locked_now(locks[1]):
+    if lock_now(locks[1]):
         for path in folder.iterdir():  # with the locks: who opens them looks again
             if not path.name.startswith(keep):
                 discard(path)
@@ -112,7 +113,7 @@ def _lock(folder: Path) -> tuple[TextIOWrapper, TextIOWrapper] | None:
     except FileNotFoundError:  # removed in this moment
         return None
     fcntl.flock(waiting, fcntl.LOCK_SH)
-    if not _locked_now(lock):
+    if not lock_now(lock):
         logger.info("another run trains this very model; waiting for it (%s)", folder)
         fcntl.flock(lock, fcntl.LOCK_EX)
     fcntl.flock(waiting, fcntl.LOCK_UN)
@@ -129,12 +130,3 @@ def _is_at(file: TextIOWrapper, path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _locked_now(file: Any) -> bool:
-    """Lock a file unless another process holds a lock on it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -11,7 +11,6 @@ Rows are appended behind what the header of the array counts, and the header is 
 that the folder can be read at any time. Shapes: N rows, S segments of a recording, D dims.
 """
 
-import fcntl
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from earmark.csv_files import write_csv
 from earmark.errors import DamagedError, UserError, WrongUse, reading
+from earmark.file_locks import lock_now
 from earmark.inference.embedders import Embedded
 from earmark.inference.journal import Journal
 from earmark.sound.recordings import name_of
@@ -170,11 +170,9 @@ def _prepare(folder: Path, identity: dict[str, Any], origin: dict[str, str]) -> 
 
 def _locked(path: Path) -> BinaryIO:
     file = path.open("r+b" if path.exists() else "w+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock_now(file):
         file.close()
-        raise UserError(f"{path}: another program writes to it; wait until it ends") from None
+        raise UserError(f"{path}: another program writes to it; wait until it ends")
     return file
 
 

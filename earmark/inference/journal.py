@@ -1,6 +1,5 @@
 """What has been tagged so far, file by file, so that a run that was broken off goes on."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from earmark.errors import UserError
+from earmark.file_locks import lock_now
 
 _FIRST = b'{"settings": '  # how the first line begins
 
@@ -41,14 +41,11 @@ class Journal:
     def _lock(self) -> None:
         """Two programs that write the same output would mix their lines."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            is_ours = False
+            is_ours = lock_now(self._file)
         except OSError:  # a file system without locks
             return
-        else:  # the other one may have ended and removed the file meanwhile
-            is_ours = self.path.exists() and _is_same(self.path, self._file)
-        if not is_ours:
+        # The other one may have ended and removed the file meanwhile.
+        if not (is_ours and self.path.exists() and _is_same(self.path, self._file)):
             raise UserError(f"{self.path}: another program writes to it; wait until it ends")
 
     def _go_on(self, settings: dict[str, Any]) -> bool:

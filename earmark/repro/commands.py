@@ -1,6 +1,5 @@
 """`python -m earmark repro`: `dvc repro`, several stages at a time."""
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from earmark.errors import UserError
+from earmark.file_locks import lock_now
 from earmark.layout import Layout
 
 _FOLDER = ".earmark/repro"
@@ -129,8 +129,6 @@ def _alone(root: Path) -> Iterator[None]:
     folder = root / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError("another `earmark repro` runs here; wait for its end") from None
+        if not lock_now(lock):
+            raise UserError("another `earmark repro` runs here; wait for its end")
         yield

@@ -6,11 +6,12 @@ with it: a claim that is not locked belongs to the dead. It is written before th
 that no kill falls between them, and removed once the run is recorded as finished.
 """
 
-import fcntl
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 from uuid import uuid4
+
+from earmark.file_locks import lock_now
 
 TOKEN_TAG = "earmark.token"
 PREFIX = "run-"
@@ -58,12 +59,7 @@ def _locked(path: Path) -> TextIO | None:
         file = path.open("r+")
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    if not path.exists():  # finished, and dropped, in between
-        file.close()
-        return None
-    return file
+    if lock_now(file) and path.exists():  # it may be finished, and dropped, in between
+        return file
+    file.close()
+    return None

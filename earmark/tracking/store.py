@@ -1,6 +1,5 @@
 """Where runs are kept: the embedded sqlite store, or the server of MLFLOW_TRACKING_URI."""
 
-import fcntl
 import logging
 import os
 import re
@@ -11,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from earmark.file_locks import lock_now
 from earmark.layout import Layout
 from earmark.tracking.secrets import masked, one_line
 from earmark.whole_files import whole_file
@@ -111,16 +111,10 @@ def locked(layout: Layout) -> Iterator[None]:
     (layout.home / "mlflow").mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + LOCK_SECONDS
     with path.open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TimeoutError(
-                        f"another process has held {path} for {LOCK_SECONDS} s"
-                    ) from None
-                time.sleep(0.05)
+        while not lock_now(lock):
+            if time.monotonic() > until:
+                raise TimeoutError(f"another process has held {path} for {LOCK_SECONDS} s")
+            time.sleep(0.05)
         yield
 
 

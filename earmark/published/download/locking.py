@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from earmark.file_locks import lock_now
+
 logger = logging.getLogger(__name__)
 
 LOCK = "lock"
@@ -32,9 +34,7 @@ def _locked(work: Path) -> int:
             lock = os.open(work / LOCK, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:  # the other download has just removed the folder
             continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_now(lock):
             logger.info("%s: another download is running; waiting for it", work)
             fcntl.flock(lock, fcntl.LOCK_EX)
         try:
