@@ -28,7 +28,7 @@ class Mix(Protocol):
     """One draw of mixup: `share` of each example, and `rest` of its partner."""
 
     share: Any  # a float, or (B,)
-    partner: NDArray[np.int64]
+    partner: Any
 
     @property
     def rest(self) -> Any: ...

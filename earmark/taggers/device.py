@@ -1,8 +1,11 @@
 """Where and how exactly networks are computed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from earmark.errors import UserError
 from earmark.networks import Network
@@ -49,3 +52,15 @@ class Device:
         """Return the context in which a forward pass has the device's precision."""
         enabled = self.precision == "bfloat16"
         return torch.autocast(self.name, dtype=torch.bfloat16, enabled=enabled)
+
+
+def on_device(values: NDArray[Any], device: str) -> Tensor:
+    """Values on a device: on the CPU in the memory of `values`, on a GPU without waiting for it.
+
+    To copy from memory that may be paged out, torch waits until the GPU has done all it was given,
+    and it idles until it is given more.
+    """
+    tensor = torch.from_numpy(values)
+    if device == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -21,6 +21,7 @@ from earmark.params import AggregationKey, Crops, MixupAt, Padding
 from earmark.seeding import rng_for
 from earmark.spool import release
 from earmark.store import Store
+from earmark.taggers.device import on_device
 
 Rows = NDArray[Any]
 
@@ -193,8 +194,11 @@ class Input:
 
     def raw(self, batch: Any, device: str) -> Tensor:
         """Segments as stored `(B, S, ...)` -> float32, never in the memory of `batch`."""
-        writable = batch if batch.flags.writeable else batch.copy()  # or torch warns
-        return torch.from_numpy(writable).to(device, torch.float32, copy=True)
+        if not isinstance(batch, Tensor):
+            writable = batch if batch.flags.writeable else batch.copy()  # or torch warns
+            batch = on_device(writable, device)
+        raw: Tensor = batch.to(torch.float32, copy=True)
+        return raw
 
     def mix(self, raw: Any, mix: Mix, at: MixupAt) -> Any:
         """Mixup of raw segments, as they are or as if their waveforms had been mixed."""
@@ -206,7 +210,8 @@ class Input:
 
     def standardise(self, x: Tensor) -> Tensor:
         """What the network reads, in place."""
-        mean, std = (torch.tensor(v, device=x.device) for v in (self.mean, self.std))
+        moments = np.array([self.mean, self.std], np.float32)
+        mean, std = on_device(moments, x.device.type)
         view: Tensor = self.feature_type.network_view(x.sub_(mean).div_(std))
         return view
 

@@ -13,6 +13,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from earmark.features.feature_type import AUGMENTATIONS
 from earmark.params import Recipe
+from earmark.taggers.device import on_device
 from earmark.taggers.input import Input
 
 GAIN_POINTS = 6  # of the line that the random equaliser's gains lie on
@@ -43,7 +44,7 @@ def augmented(
     if recipe.time_stretch or recipe.band_shift:
         raw = _warped(raw, n_rows, recipe, rng)
     if recipe.band_gain_db:
-        gains = _gains(len(raw), raw.shape[-1], recipe.band_gain_db, rng).to(raw.device)
+        gains = _gains(len(raw), raw.shape[-1], recipe.band_gain_db, rng, raw.device.type)
         raw = input_.feature_type.amplified(raw, gains.view(len(raw), *[1] * (raw.ndim - 2), -1))
     return raw
 
@@ -60,16 +61,20 @@ def _warped(raw: Tensor, n_rows: int, recipe: Recipe, rng: np.random.Generator) 
     shift = recipe.band_shift * rng.uniform(-1, 1, (n_clips, 1))
     rows = np.arange(n_rows) * tempo  # (B, S), at most L - 1
     bands = np.arange(n_bands) + shift  # (B, M)
-    grid = np.empty((n_clips, n_rows, n_bands, 2), np.float32)  # from -1 to 1, x first
-    grid[..., 0] = (2 * bands / max(n_bands - 1, 1) - 1)[:, None, :]
-    grid[..., 1] = (2 * rows / max(n_cut - 1, 1) - 1)[:, :, None]
-    places = torch.from_numpy(grid).to(raw.device)
+    x, y = (  # from -1 to 1
+        on_device((2 * places / max(n_all - 1, 1) - 1).astype(np.float32), raw.device.type)
+        for places, n_all in ((bands, n_bands), (rows, n_cut))
+    )
+    size = (n_clips, n_rows, n_bands)
+    grid = torch.stack([x[:, None, :].expand(size), y[:, :, None].expand(size)], dim=-1)
     maps = raw.unsqueeze(1)  # (B, 1, L, M)
-    return grid_sample(maps, places, padding_mode="border", align_corners=True).squeeze(1)
+    return grid_sample(maps, grid, padding_mode="border", align_corners=True).squeeze(1)
 
 
-def _gains(n_clips: int, n_bands: int, most: float, rng: np.random.Generator) -> Tensor:
+def _gains(
+    n_clips: int, n_bands: int, most: float, rng: np.random.Generator, device: str
+) -> Tensor:
     """Gains (B, M) in dB, on lines through a few random points."""
     points = rng.uniform(-most, most, (n_clips, 1, GAIN_POINTS)).astype(np.float32)
-    lines = interpolate(torch.from_numpy(points), size=n_bands, mode="linear", align_corners=True)
-    return lines.squeeze(1)
+    through = on_device(points, device)
+    return interpolate(through, size=n_bands, mode="linear", align_corners=True).squeeze(1)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from earmark.errors import UserError
@@ -17,7 +18,7 @@ from earmark.evaluation.points import check_metric
 from earmark.seeding import rng_for, seed_for
 from earmark.training import optimizers
 from earmark.training.batches import Units
-from earmark.training.checkpoints import State, copy_weights, resume
+from earmark.training.checkpoints import Progress, State, copy_weights, resume
 from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
@@ -85,16 +86,31 @@ def _train_epoch(job: Job, state: State, checkpoint: Path) -> None:
     order = job.sampler.order(rng_for(job.recipe.seed, job.name, "order", progress.epoch))
     saved_at = time.monotonic()
     optimizers.set_train_mode(state.network, job.frozen)  # validation left it in evaluation mode
+    loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=job.device.name)
     while progress.step < len(order):
-        progress.loss_sum += _train_step(job, state, order[progress.step])
+        loss_sum += _train_step(job, state, order[progress.step])
         progress.step += 1
         progress.plateau.stage_updates += 1
         if time.monotonic() - saved_at > job.checkpoint_seconds:
+            progress.loss_sum = _checked(loss_sum, job, progress)
             state.save(checkpoint)
             saved_at = time.monotonic()
+    progress.loss_sum = _checked(loss_sum, job, progress)
 
 
-def _train_step(job: Job, state: State, units: Units) -> float:
+def _checked(loss_sum: Tensor, job: Job, progress: Progress) -> float:
+    """The sum of an epoch's losses so far, before weights that they may have spoiled are kept.
+
+    Not after each step: to read a value, a GPU is waited for, which then waits for the next batch.
+    """
+    value = loss_sum.item()
+    if not math.isfinite(value):
+        epoch = progress.epoch + 1
+        raise UserError(f"{job.name}: the loss became {value} in epoch {epoch}; {NOT_FINITE_FIX}")
+    return value
+
+
+def _train_step(job: Job, state: State, units: Units) -> Tensor:
     """Update the weights by one batch; returns its loss."""
     recipe, tagger, progress = job.recipe, job.tagger, state.progress
     n_tags, activation = len(tagger.tags), tagger.activation
@@ -123,10 +139,4 @@ def _train_step(job: Job, state: State, units: Units) -> float:
     if state.average:  # empty where ema_decay is 0
         n_updates = progress.plateau.stage_updates
         optimizers.update_ema(state.average, state.network, recipe.ema_decay, n_updates)
-
-    # Read last: on a GPU it waits for the step. The weights are spoiled then, but not yet saved.
-    value = loss.item()
-    if not math.isfinite(value):
-        epoch = progress.epoch + 1
-        raise UserError(f"{job.name}: the loss became {value} in epoch {epoch}; {NOT_FINITE_FIX}")
-    return value
+    return loss.detach()

@@ -62,7 +62,9 @@ def batch_loss(
     `(B,)` are further factors, those of rounds of self-verification.
     """
     weights = (1 - (1 - recipe.noisy_label_weight) * unverified) * clip_weights
-    n_dropped = int(recipe.noisy_label_drop * int((unverified > 0.5).sum()))
+    n_dropped = 0
+    if recipe.noisy_label_drop:  # to count them, a GPU is waited for
+        n_dropped = int(recipe.noisy_label_drop * int((unverified > 0.5).sum()))
     if n_dropped:
         ranked = losses.detach().masked_fill(unverified <= 0.5, -torch.inf)
         weights = weights.index_fill(0, ranked.topk(n_dropped).indices, 0.0)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from earmark.params import Recipe
+from earmark.taggers.device import on_device
 from earmark.taggers.input import Input
 from earmark.training.augmentation import augmented
 from earmark.training.batches import Batch
@@ -23,7 +23,15 @@ class Mix:
 
     share: Any  # a float for all clips; or (B,), one for each
     rest: Any  # the partner's share, likewise
-    partner: NDArray[np.int64]  # (B,)
+    partner: Any  # (B,): numbers of clips
+
+    def on(self, device: str) -> "Mix":
+        """The same draw, for tensors of a device."""
+        share, rest, partner = (
+            value if isinstance(value, float) else on_device(value, device)
+            for value in (self.share, self.rest, self.partner)
+        )
+        return Mix(share, rest, partner)
 
     def __call__(self, x: Tensor) -> Tensor:
         mix = self.like(x)
@@ -47,7 +55,9 @@ class Mix:
         between-class examples for deep sound recognition", 2018, equations 2 and 3).
         """
         share, rest = (
-            torch.as_tensor(shares, dtype=torch.float32, device=amplitudes.device)
+            torch.full_like(amplitudes, shares)  # which no GPU is waited for
+            if isinstance(shares, float)
+            else torch.as_tensor(shares, dtype=torch.float32, device=amplitudes.device)
             for shares in (self.share, self.rest)
         )
         share, rest = share / amplitudes, rest / amplitudes[self.partner]
@@ -69,12 +79,12 @@ def mixup(
 ) -> Mixed:
     """Move a batch to the device, augment it, and mix inputs, targets and flags by one draw."""
     targets, unverified, weights = (
-        torch.from_numpy(array).to(device)
-        for array in (batch.targets, batch.unverified, batch.weights)
+        on_device(array, device) for array in (batch.targets, batch.unverified, batch.weights)
     )
     mix = draw_mix(len(targets), recipe, rng)
     raw = augmented(input_.raw(batch.segments, device), batch.n_rows, input_, recipe, rng)
     if mix is not None:
+        mix = mix.on(device)
         raw = input_.mix(raw, mix, recipe.mixup_at)
         targets, unverified = mix(targets), mix(unverified)
         # Of equal weights the mixture has the same to the last bit.
@@ -121,5 +131,5 @@ def _masked_along(x: Tensor, axis: int, max_width: int, rng: np.random.Generator
     starts = (rng.random((len(x), 2)) * (size - widths + 1)).astype(np.int64)
     index = np.arange(size)
     is_inside = (index >= starts[..., None]) & (index < (starts + widths)[..., None])
-    is_masked = torch.from_numpy(is_inside.any(axis=1)).to(x.device)  # (B, N) or (B, M)
+    is_masked = on_device(np.asarray(is_inside.any(axis=1)), x.device.type)  # (B, N) or (B, M)
     return x.masked_fill(is_masked.unsqueeze(3 - axis), 0.0)
