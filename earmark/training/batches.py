@@ -16,15 +16,16 @@ from earmark.params import Recipe
 from earmark.taggers.input import Input
 from earmark.training.augmentation import rows_to_cut
 from earmark.training.examples import Examples
+from earmark.training.resident import Cut, Resident
 
 Units = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of training reads, before it is on the device."""
+    """What one step of training reads."""
 
-    segments: Any  # (B, S, ...) as stored, or a pair of such arrays
+    segments: Any  # (B, S, ...) as stored, or a pair of such; on the device where features are
     targets: NDArray[np.float32]  # (B, K + A)
     unverified: NDArray[np.float32]  # (B,): 1 where nobody verified the label
     weights: NDArray[np.float32]  # (B,): of the clips' losses
@@ -41,12 +42,14 @@ class Sampler:
     Attributes:
         max_patches: if given, a batch holds every row of its clips, at most so many of each, drawn
             at random (the patches of Xu et al., section 2.2).
+        resident: the features on a GPU, where batches are then gathered.
     """
 
     examples: Examples
     input: Input
     recipe: Recipe
     max_patches: int | None = None
+    resident: Resident | None = None
 
     @cached_property
     def units(self) -> NDArray[np.int64]:
@@ -82,15 +85,23 @@ class Sampler:
         """Draw a variant and the crops of each unit; all crops of a batch have one length."""
         n_rows = self.input.draw_length(rng)
         length = rows_to_cut(n_rows, self.recipe)
-        segments, positions = [], []
+        clips = self.examples
+        cuts, positions = [], []
         for position, segment in self.units[units].tolist():
-            rows = self.examples.draw_variant(position, self.recipe.augmented_share, rng)
-            for crop in self._crops(len(rows), length or len(rows), segment, rng):
-                segments.append(self.input.cut(rows, crop, length))
+            entry = clips.draw_entry(position, self.recipe.augmented_share, rng)
+            n_clip_rows = len(clips.rows(entry))
+            for crop in self._crops(n_clip_rows, length or n_clip_rows, segment, rng):
+                cuts.append(Cut(entry, crop))
                 positions.append(position)
-        stack, clips = self.input.stack(segments), self.examples
         targets, unverified = clips.learned_targets[positions], clips.unverified[positions]
-        return Batch(stack, targets, unverified, clips.weights[positions], n_rows)
+        segments = self._segments(cuts, length)
+        return Batch(segments, targets, unverified, clips.weights[positions], n_rows)
+
+    def _segments(self, cuts: list[Cut], n_rows: int) -> Any:
+        if self.resident is not None:
+            return self.resident.segments(cuts, n_rows)
+        rows_of, input_ = self.examples.rows, self.input
+        return input_.stack([input_.cut(rows_of(entry), crop, n_rows) for entry, crop in cuts])
 
     def _crops(
         self, n_rows: int, length: int, segment: int, rng: np.random.Generator

@@ -139,15 +139,19 @@ class Examples:
 
     def original(self, position: int) -> Any:
         """The features of a clip as it was recorded."""
-        return self.store.rows(self.entries[position][0])
+        return self.rows(self.entries[position][0])
 
-    def draw_variant(self, position: int, augmented_share: float, rng: np.random.Generator) -> Any:
-        """The clip itself or, with the given probability, one of its augmented variants."""
+    def rows(self, entry: int) -> Any:
+        """The features of a clip or of a variant."""
+        return self.store.rows(entry)
+
+    def draw_entry(self, position: int, augmented_share: float, rng: np.random.Generator) -> int:
+        """Of the clip itself or, with the given probability, of one of its augmented variants."""
         entries = self.entries[position]
         chosen = 0
         if len(entries) > 1 and rng.random() < augmented_share:
             chosen = int(rng.integers(1, len(entries)))
-        return self.store.rows(entries[chosen])
+        return entries[chosen]
 
 
 def _index_rows(index: pd.DataFrame) -> Iterator[tuple[str, str, str]]:

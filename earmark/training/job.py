@@ -20,6 +20,7 @@ from earmark.taggers.tagger import Tagger
 from earmark.training.batches import Sampler
 from earmark.training.checkpoints import Progress
 from earmark.training.examples import Examples, Split
+from earmark.training.resident import resident_if_it_fits
 from earmark.training.schedules import learning_rate
 
 
@@ -71,6 +72,7 @@ class Job:
             input=self.tagger.input,
             recipe=self.recipe,
             max_patches=self.max_patches,
+            resident=resident_if_it_fits(self.train.store, self.tagger.input, self.device.name),
         )
 
     def learning_rate(self, progress: Progress) -> float:

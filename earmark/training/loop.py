@@ -88,7 +88,7 @@ def _train_epoch(job: Job, state: State, checkpoint: Path) -> None:
     optimizers.set_train_mode(state.network, job.frozen)  # validation left it in evaluation mode
     loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=job.device.name)
     while progress.step < len(order):
-        loss_sum += _train_step(job, state, order[progress.step])
+        loss_sum += train_step(job, state, order[progress.step])
         progress.step += 1
         progress.plateau.stage_updates += 1
         if time.monotonic() - saved_at > job.checkpoint_seconds:
@@ -110,7 +110,7 @@ def _checked(loss_sum: Tensor, job: Job, progress: Progress) -> float:
     return value
 
 
-def _train_step(job: Job, state: State, units: Units) -> Tensor:
+def train_step(job: Job, state: State, units: Units) -> Tensor:
     """Update the weights by one batch; returns its loss."""
     recipe, tagger, progress = job.recipe, job.tagger, state.progress
     n_tags, activation = len(tagger.tags), tagger.activation

@@ -81,10 +81,10 @@ def test_variants_are_drawn_as_often_as_asked_and_the_original_is_none_of_them(
         for i, variant in enumerate(["", "tempo", "pitch"]):
             out.append(np.full(1, i, dtype=np.int16), clip="c0", variant=variant)
     examples = Examples.select(Store.open(tmp_path / "f"), clip_table(0, 1), TASK)
-    drawn = [int(examples.draw_variant(0, 0.5, rng_for(0, i))[0]) for i in range(600)]
+    drawn = [examples.draw_entry(0, 0.5, rng_for(0, i)) for i in range(600)]
     shares = np.bincount(drawn, minlength=3) / 600
     np.testing.assert_allclose(shares, [0.5, 0.25, 0.25], atol=0.07)
-    assert all(examples.draw_variant(0, 1.0, rng_for(0, i))[0] > 0 for i in range(50))
+    assert all(examples.draw_entry(0, 1.0, rng_for(0, i)) > 0 for i in range(50))
 
 
 def test_a_fold_has_the_tags_of_all_training_clips_and_validates_on_no_class_mixed_ones(
