@@ -13,11 +13,13 @@ import psutil
 import pytest
 import torch
 
-from benchmarks import batch_source, chaos, coverage, growth, precision, results, turns
+from benchmarks import batch_source, chaos, coverage, gpu, growth, precision, results, turns
 from benchmarks.tiny_clone import Clone, Lost
 from benchmarks.train_step import NETWORKS, batch_size_of, config_of, forward_passes
 from earmark.networks.paper_configs import zeros
 from earmark.seeding import rng_for
+from earmark.taggers.device import Device
+from earmark.training.checkpoints import copy_weights
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,33 @@ def test_large_networks_get_small_batches_and_small_ones_those_of_training() -> 
 def test_a_step_on_frozen_backbones_costs_one_forward_pass_and_any_other_three() -> None:
     assert forward_passes(config_of("cnn_comb")) == 1
     assert forward_passes(config_of("segment_dnn")) == 3
+
+
+@pytest.mark.parametrize("name", ["soundnet", "cnn_comb"])
+def test_a_step_of_the_gpu_s_benchmark_trains_and_is_the_same_wherever_features_are(
+    name: str,
+) -> None:
+    device = Device(name="cpu", precision="float32", channels_last=True)
+    ours, fed = (
+        gpu.bench_of(config_of(name), 2, device, is_resident=is_resident)
+        for is_resident in (True, False)
+    )
+    before = copy_weights(ours.state.network)
+    for step in (ours.step, fed.step):
+        step(0)
+    after, theirs = (copy_weights(bench.state.network) for bench in (ours, fed))
+    assert all(torch.equal(after[key], theirs[key]) for key in after)
+    assert any(not torch.equal(after[key], before[key]) for key in after)
+    gpu.alone(ours)(0)
+    assert any(not torch.equal(v, after[k]) for k, v in ours.state.network.state_dict().items())
+
+
+def test_the_time_of_a_run_counts_steps_and_validations_of_all_folds_and_epochs() -> None:
+    row = gpu.Row("soundnet", config_of("soundnet"), 32, resident=0.01, fed=0.02, alone=0.008,
+                  ratio=turns.Spread(2, 2, 2), validation=0.001)  # fmt: skip
+    assert row.input_share == pytest.approx(0.2)
+    assert row.run_seconds == pytest.approx(400 * (266 * 0.01 + 947 * 0.001))
+    assert row.of_peak(2 * row.of_peak(1.0)) == pytest.approx(0.5)
 
 
 def test_every_tag_trains_validates_and_tests_in_the_precision_check() -> None:

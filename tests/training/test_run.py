@@ -209,8 +209,8 @@ from tests.training.conftest import Rows
 from tests.training.test_run import tiny_params
 
 threads = set()
-step = loop._train_step
-loop._train_step = lambda *args: threads.add(torch.get_num_threads()) or step(*args)
+step = loop.train_step
+loop.train_step = lambda *args: threads.add(torch.get_num_threads()) or step(*args)
 root = Path(sys.argv[1])
 params = tiny_params(runtime={"threads": 2})
 job = run.model_job(params, Layout(root), "logmel", "densenet", "0", None)
