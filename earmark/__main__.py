@@ -336,9 +336,7 @@ def mlflow_uri() -> None:
     """
     from earmark.tracking.store import prepare_store, problem_and_fix
 
-    layout = Layout.here()
-    if not layout.params.exists():
-        raise UserError(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
+    layout = Layout.of_pipeline()
     try:
         typer.echo(prepare_store(layout))
     except Exception as error:  # whatever a database or a disk may throw

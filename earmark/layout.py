@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from earmark.errors import UserError
+from earmark.errors import UserError, WrongUse
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,18 @@ class Layout:
             return cls(Path.cwd())
         except FileNotFoundError:
             raise UserError("the working directory is gone; cd into it again") from None
+
+    @classmethod
+    def of_pipeline(cls, *, fix: str = "run this in the folder of dvc.yaml") -> "Layout":
+        """The layout of the workspace that the user's shell is in, which has a params.yaml.
+
+        Raises:
+            WrongUse: there is none; the message ends with `fix`.
+        """
+        layout = cls.here()
+        if not layout.params.exists():
+            raise WrongUse(f"no params.yaml in {layout.root}; {fix}")
+        return layout
 
     @property
     def params(self) -> Path:

@@ -71,9 +71,7 @@ def _export_bundle(
     from earmark.inference.workspace import ensemble_rules, student_rules
     from earmark.params.reading import load_params
 
-    layout = Layout.here()
-    if not layout.params.exists():
-        raise WrongUse(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
+    layout = Layout.of_pipeline()
     params = load_params(layout.params)
     rules = student_rules(layout) if student else ensemble_rules(layout)
     rules = rules.part(_names(members), _names(folds))
@@ -123,10 +121,9 @@ def _one_network(bundle: Path | None, model: str, fold: str) -> "RecordingTagger
     from earmark.params.roster import ALL, STUDENT
 
     if bundle is None and not model:
-        layout = Layout.here()
-        if not layout.params.exists():
-            fix = "name an exported tagger, or run this in the folder of dvc.yaml"
-            raise WrongUse(f"no params.yaml in {layout.root}; {fix}")
+        layout = Layout.of_pipeline(
+            fix="name an exported tagger, or run this in the folder of dvc.yaml"
+        )
         if not layout.model(STUDENT, ALL).is_dir():
             fix = "name a network, as --model MEMBER, or train one (docs/training.md)"
             raise WrongUse(f"there is no trained student here; {fix}")

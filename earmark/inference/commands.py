@@ -252,10 +252,9 @@ def open_tagger(bundle: Path | None, *, student: bool) -> "RecordingTagger":
         from earmark.inference.bundle import load
 
         return load(opened)
-    layout = Layout.here()
-    if not layout.params.exists():
-        fix = "name an exported tagger first, or run this in the folder of dvc.yaml"
-        raise WrongUse(f"no params.yaml in {layout.root}; {fix}")
+    layout = Layout.of_pipeline(
+        fix="name an exported tagger first, or run this in the folder of dvc.yaml"
+    )
     from earmark.params.reading import load_params
 
     params = load_params(layout.params)

@@ -83,11 +83,9 @@ def _refuse_output(out: Path, *, overwrite: bool) -> None:
 
 def _corpus_here(*, is_needed: bool) -> "Corpus | None":
     """The corpus of this workspace; None where there is none, if it is not needed."""
-    layout = Layout.here()
-    if not layout.params.exists():
-        if is_needed:
-            raise WrongUse(f"no params.yaml in {layout.root}; run this in the folder of dvc.yaml")
+    if not is_needed and not Layout.here().params.exists():
         return None
+    layout = Layout.of_pipeline()
     from earmark.labelling.adding import Corpus
     from earmark.params.reading import load_params
 

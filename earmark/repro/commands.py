@@ -32,9 +32,7 @@ def repro(
     which is nothing. Where a stage fails, all that does not depend on it still runs. Set
     `runtime.threads` so that JOBS times it is the number of cores; it is part of the results.
     """
-    layout, changes = Layout.here(), changes or []
-    if not layout.params.exists() or not (layout.root / "dvc.yaml").exists():
-        raise UserError("no params.yaml and dvc.yaml here; go to the folder of the pipeline")
+    layout, changes = Layout.of_pipeline(), changes or []
     if name and not changes:
         raise UserError("--name: names an experiment, and there is one with -S alone")
     if jobs > 1:
