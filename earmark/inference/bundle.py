@@ -17,7 +17,7 @@ import torch
 
 from earmark.ensemble.network_folders import network_folders
 from earmark.ensemble.rules import Rules
-from earmark.errors import DamagedError, UserError, reading
+from earmark.errors import UserError
 from earmark.inference.bundle_files import FORMAT, TAGGER, Bundle, digest_of, is_bundle
 from earmark.inference.model_card import model_card
 from earmark.inference.provenance import corpus_of, provenance_of, weights_of
@@ -26,6 +26,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import read_json, write_json
 from earmark.taggers.description import DESCRIPTION, WEIGHTS, read_description
+from earmark.taggers.tagger import refuse_damaged
 from earmark.weights import sha256_of
 from earmark.whole_files import whole_folder
 
@@ -133,10 +134,7 @@ def _refuse_own_code(folders: Iterable[Path]) -> None:
 def _refuse_damaged(folders: Iterable[Path]) -> None:
     """A bundle would vouch for the damaged file by a checksum of its own."""
     for folder in folders:
-        with reading(folder / WEIGHTS):
-            written = sha256_of(folder / WEIGHTS)
-        if written != read_description(folder)["weights_sha256"]:
-            raise DamagedError(folder / WEIGHTS, "not the weights that were written")
+        refuse_damaged(folder, read_description(folder))
 
 
 def _published(folders: Iterable[Path]) -> dict[str, str]:

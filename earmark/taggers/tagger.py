@@ -198,12 +198,22 @@ class Tagger:
                 aux_labels=metadata["aux_labels"],
                 activation=metadata["activation"],
             )
+        refuse_damaged(folder, metadata)
         with reading(weights):
-            if sha256_of(weights) != metadata["weights_sha256"]:
-                raise ValueError("not the weights that were written")
             tagger.network.load_state_dict(load_file(weights))
         device.place(tagger.network)
         return replace(tagger, metadata=metadata)
+
+
+def refuse_damaged(folder: Path, metadata: dict[str, Any]) -> None:
+    """Refuse weights that are not those that `Tagger.save` wrote beside these metadata.
+
+    Raises:
+        DamagedError: they are others, or cannot be read.
+    """
+    with reading(folder / WEIGHTS):
+        if sha256_of(folder / WEIGHTS) != metadata["weights_sha256"]:
+            raise ValueError("not the weights that were written")
 
 
 def _input_of(metadata: dict[str, Any]) -> Input:
