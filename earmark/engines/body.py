@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+GO_ON = "run it again: it goes on from its last checkpoint"  # how a message of a loss ends
+
 # Ends with the process that started it, from before the first line of the stage on.
 _BOUND = """
 import ctypes, os, sys

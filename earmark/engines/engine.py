@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NoReturn
 
+from earmark.engines.body import GO_ON
 from earmark.engines.mailbox import LAUNCHER, Mailbox
 from earmark.engines.resources import Resources, resources_of
 from earmark.engines.work_folders import Holder
@@ -119,10 +120,7 @@ def _wait(request: dict[str, Any], mailbox: Mailbox) -> NoReturn:
         lines = [line for line in errors.read().splitlines() if line.strip()]
         last = f" ({lines[-1].strip()[-160:]})" if lines else ""
         where = f"the cluster at {request['address']}" if request["address"] else "its engine"
-        raise UserError(
-            f"{request['engine']}: {where} was lost{last}; "
-            "run it again: it goes on from its last checkpoint"
-        )
+        raise UserError(f"{request['engine']}: {where} was lost{last}; {GO_ON}")
     if "problem" in result:
         raise UserError(f"{request['engine']}: {result['problem']}")
     sys.exit(result["exit"])

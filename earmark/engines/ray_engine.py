@@ -9,7 +9,6 @@ from earmark.errors import UserError, reason_of
 
 RETRIES = 3  # of a body whose worker or node died
 _PATIENCE_SECONDS = 20.0  # before a body that no node can take is spoken of
-GO_ON = "run it again; it goes on from its last checkpoint"
 
 
 class RayJob:
@@ -43,7 +42,7 @@ class RayJob:
             result: dict[str, Any] = self._ray.get(self._reference)
         except Exception as error:
             reason = reason_of(getattr(error, "cause", None) or error)
-            return {"problem": f"Ray started it {RETRIES + 1} times ({reason}); {GO_ON}"}
+            return {"problem": f"Ray started it {RETRIES + 1} times ({reason}); {body.GO_ON}"}
         return result
 
     def cancel(self) -> None:

@@ -10,7 +10,6 @@ from earmark.engines import body
 from earmark.errors import UserError, reason_of
 
 DEFAULT_MINUTES = 24 * 60
-GO_ON = "run it again; it goes on from its last checkpoint"
 
 
 class Submitted:
@@ -23,7 +22,7 @@ class Submitted:
         try:
             return body.run(self.request)
         except ChildProcessError as error:
-            return {"problem": f"{error}; {GO_ON}"}
+            return {"problem": f"{error}; {body.GO_ON}"}
 
     def checkpoint(self) -> Any:
         """What submitit asks for before it puts the job into the queue again."""
@@ -46,7 +45,7 @@ class SlurmJob:
             result: dict[str, Any] = self._job.result()
         except Exception as error:
             reason = reason_of(error)
-            return {"problem": f"SLURM's job {self._job.job_id} ended ({reason}); {GO_ON}"}
+            return {"problem": f"SLURM's job {self._job.job_id} ended ({reason}); {body.GO_ON}"}
         return result
 
     def cancel(self) -> None:

@@ -16,6 +16,7 @@ from earmark.engines.resources import CLIP_STAGES, NETWORK_STAGES, Resources, re
 from earmark.engines.slurm_engine import options_of
 from earmark.errors import UserError
 from earmark.layout import Layout
+from earmark.params.reading import read_yaml
 from tests.engines.small_stage import FAKE, Waiting, ends, make_repository, nothing_is_left
 from tests.processes import wait_until
 from tests.source_graph import ROOT
@@ -93,6 +94,18 @@ def test_no_stage_that_may_wait_imports_torch_or_mlflow() -> None:
     heavy = "{'torch', 'mlflow', 'ray', 'submitit', 'earmark.engines.engine'} & set(sys.modules)"
     command = [sys.executable, "-c", f"import sys; {imports}; print({heavy})"]
     assert subprocess.check_output(command, cwd=ROOT, text=True) == "set()\n"
+
+
+def test_stages_that_may_get_a_gpu_are_those_whose_results_depend_on_the_device() -> None:
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"].values()
+    entries = [entry.get("do", entry) for entry in stages]
+    asked = {
+        entry["cmd"].split()[2].removeprefix("stages.")
+        for entry in entries
+        for params in entry.get("params", [])
+        if isinstance(params, dict) and "runtime.device" in params.get("params.yaml", [])
+    }
+    assert asked == NETWORK_STAGES
 
 
 def request(root: Path, mailbox: Mailbox, **others: Any) -> dict[str, Any]:
