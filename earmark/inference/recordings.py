@@ -35,9 +35,9 @@ def recordings(paths: list[Path]) -> tuple[list[Path], list[str]]:
             shown = [file for file in below if not file.name.startswith(".")]
             foreign = [file for file in shown if file.suffix.lower() in _NOT_DECODED]
             if foreign:
-                files_said = f"{counted(len(foreign), 'file')} of {_suffixes(foreign)}"
+                what = f"{counted(len(foreign), 'file')} of {_suffixes(foreign)}"
                 fix = "convert them (`ffmpeg -i FILE NEW.wav`)"
-                problems.append(f"{name_of(path)}: {files_said} cannot be decoded; {fix}")
+                problems.append(f"{name_of(path)}: {what} cannot be decoded; {fix}")
             elif not inside and not unreadable:
                 suffixes = " ".join(sorted(AUDIO_SUFFIXES))
                 fix = "name a folder of recordings"

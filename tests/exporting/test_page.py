@@ -282,3 +282,5 @@ def test_a_page_from_a_file_says_how_to_serve_it(tmp_path, no_runtime):
     with chromium() as tab:
         tab.send("Page.navigate", url=(tmp_path / "page" / "index.html").as_uri())
         tab.wait_for("document.getElementById('status').textContent.includes('http.server')")
+        status = tab.evaluate("document.getElementById('status').textContent")
+    assert "python" in status

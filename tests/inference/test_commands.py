@@ -55,9 +55,9 @@ def test_answers_go_into_a_table_and_failures_into_another(tagger, monkeypatch, 
         "tags.csv.errors.csv",
         "tags.csv.settings.json",
     ]
-    said = capfd.readouterr().err
-    assert "probabilities: on 80 validation clips" in said
-    assert "1 of the recordings could not be used" in said
+    errors = capfd.readouterr().err
+    assert "probabilities: on 80 validation clips" in errors
+    assert "1 of the recordings could not be used" in errors
 
 
 def test_a_table_can_be_made_again_from_its_settings(tagger, monkeypatch):

@@ -53,9 +53,9 @@ def clip(hertz: float, number: int) -> np.ndarray:
 def test_every_line_of_the_tutorial_does_what_it_says(user: Path) -> None:
     typed = lines()
     assert typed[:2] == SET_UP
-    said = {line: run(["bash", "-c", line], user) for line in typed[2:]}
-    assert "params.yaml and the corpus are sound" in said["python -m earmark validate"]
-    assert said["python -m earmark predict new.wav"].startswith("new.wav: ")
+    output = {line: run(["bash", "-c", line], user) for line in typed[2:]}
+    assert "params.yaml and the corpus are sound" in output["python -m earmark validate"]
+    assert output["python -m earmark predict new.wav"].startswith("new.wav: ")
     for page in ("report", "audit"):
         assert (user / "data" / page / "index.html").is_file()
     assert pd.read_csv(user / "tags.csv")["file"].unique().tolist() == ["field/scene.flac"]

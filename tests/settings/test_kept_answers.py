@@ -235,7 +235,7 @@ def test_validate_loads_what_it_needs_and_nothing_when_nothing_changed(tmp_path)
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / "extensions").mkdir()
-    said = []
+    looks = []
     for _ in range(2):
         code = (
             "import sys, time; import earmark.settings.kept_answers as k; k.RECENT_SECONDS = 0\n"
@@ -251,9 +251,9 @@ def test_validate_loads_what_it_needs_and_nothing_when_nothing_changed(tmp_path)
             text=True,
             check=True,
         )
-        said.append((done.stdout, done.stderr.splitlines()))
-    assert said[0][0] == said[1][0] == "params.yaml is sound\n"
-    assert said[0][1][:-1] == said[1][1][:-1]
-    assert "torch" in said[0][1][-1]
-    assert "corpus_validation" not in said[0][1][-1]
-    assert said[1][1][-1] == "[]"
+        looks.append((done.stdout, done.stderr.splitlines()))
+    assert looks[0][0] == looks[1][0] == "params.yaml is sound\n"
+    assert looks[0][1][:-1] == looks[1][1][:-1]
+    assert "torch" in looks[0][1][-1]
+    assert "corpus_validation" not in looks[0][1][-1]
+    assert looks[1][1][-1] == "[]"
