@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from earmark.processes import map_ordered
 from earmark.sound.samples import FULL_SCALE, Int16
+from earmark.spool import release
 from earmark.store import Store
 
 LONGEST_SECONDS = 600.0  # what follows in a clip is not measured: memory grows with length
@@ -28,7 +29,10 @@ class _MeasureClip:
         self.store, self.sample_rate = store, int(store.metadata["sample_rate"])
 
     def __call__(self, index: int) -> dict[str, float]:
-        return measure(beginning(self.store, index), sample_rate=self.sample_rate)
+        waveform = beginning(self.store, index)
+        measured = measure(waveform, sample_rate=self.sample_rate)
+        release(waveform)
+        return measured
 
 
 def beginning(store: Store, index: int) -> Int16:

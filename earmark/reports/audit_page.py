@@ -86,7 +86,8 @@ def _search(audit: Audit) -> list[str]:
     )
     known = (
         f"90 % of {counted(null.n_pairs, 'pair')} of unrelated clips of one class correlate by "
-        f"less than {null.tail_start:.2f}. A duplicate must reach {null.threshold:.2f}."
+        f"less than {null.tail_start:.2f}. A duplicate must reach {null.threshold:.2f}, to which "
+        f"chance lifts {null.expected_false:.2g} of the compared pairs at most, by the fits."
     )
     return [search, unknown if pd.isna(null.tail_start) else known]
 

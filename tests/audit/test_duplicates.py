@@ -6,23 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import soundfile
 
 from earmark.audit import duplicate_groups
-from earmark.audit.correlation import whitened_correlation
+from earmark.audit.correlation import lasting_correlation, strongest_lag
 from earmark.audit.duplicate_search import DuplicateSearch
-from earmark.audit.duplicates import find_duplicates
+from earmark.audit.duplicates import Waveforms, find_duplicates
+from earmark.audit.fingerprint_file import FingerprintFile
 from earmark.audit.fingerprints import UNIT, count_bit_errors, fingerprint
 from earmark.audit.matching import find_candidates
 from earmark.audit.null_distribution import (
+    ALIKE,
     EXPECTED_FALSE,
     MAX_THRESHOLD,
     MIN_THRESHOLD,
     NullDistribution,
 )
 from earmark.audit.pairs import group_of
+from earmark.audit.sound import _MeasureClip
 from earmark.sound.samples import as_int16, resample
+from earmark.spool import Scratch
 from earmark.store import Store, StoreWriter
 
 RATE = 44_100
@@ -123,7 +128,7 @@ def test_a_changed_copy_is_found_among_other_recordings(tmp_path, change):
     assert pairs["relation"].iloc[0] == ("part" if change == "the middle 60 %" else "same")
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.5])
+@pytest.mark.parametrize("seconds", [0.25, 0.3, 0.5])
 def test_copies_of_short_clips_are_found(tmp_path, seconds):
     waveforms = {f"clip{i}": recording(i, seconds) for i in range(8)}
     copies = {f"copy{i}": 0.3 * recording(i, seconds) for i in range(8)}
@@ -140,6 +145,14 @@ def test_two_cuts_of_one_recording_overlap_by_what_they_share(tmp_path):
     assert pair["relation"] == "overlap"
     assert pair["offset_seconds"] == pytest.approx(2.0, abs=0.02)
     assert pair["overlap_seconds"] == pytest.approx(2.0, abs=0.02)
+
+
+@pytest.mark.parametrize("shared_seconds", [0.25, 0.5])
+def test_long_clips_must_share_more_than_one_event(tmp_path, shared_seconds):
+    whole, shared = recording(2, 4.0), int(shared_seconds * RATE)
+    cuts = {"first": whole[: 2 * RATE], "second": whole[2 * RATE - shared :]}
+    pairs = search(tmp_path, cuts | {f"other{i}": recording(i + 9, 2.0) for i in range(12)})
+    assert len(pairs) == (shared_seconds > 0.3)
 
 
 def test_exact_copies_are_found_even_without_a_fingerprint(tmp_path):
@@ -220,6 +233,51 @@ def test_only_pairs_that_share_codes_are_candidates():
     assert len(find_candidates([])) == 0
 
 
+def test_buckets_and_files_change_no_candidate(tmp_path, monkeypatch):
+    prints = [fingerprint(recording(i % 20, 0.5), sample_rate=RATE) for i in range(60)]
+    whole = find_candidates(prints)
+    monkeypatch.setattr("earmark.audit.matching._BUCKET_CLIPS", 7)
+    monkeypatch.setattr("earmark.audit.matching._BLOCK_ENTRIES", 1000)
+    monkeypatch.setitem(Scratch.__init__.__kwdefaults__, "memory_bytes", 100)
+    for folder in (None, tmp_path):
+        parts = find_candidates(prints, folder=folder)
+        for column in ("first", "second", "offsets", "votes"):
+            np.testing.assert_array_equal(getattr(parts, column), getattr(whole, column))
+    assert len(whole) >= 20
+
+
+def test_a_file_gives_fingerprints_back_as_they_were(tmp_path):
+    prints = [fingerprint(recording(i, s), sample_rate=RATE) for i, s in enumerate((0.1, 1, 4))]
+    file = FingerprintFile(tmp_path)
+    for one in prints:
+        file.append(one)
+    assert len(file) == 3
+    for one, again in zip(prints, file, strict=True):
+        assert again.step == one.step
+        for column in ("codes", "reliable", "weakest"):
+            np.testing.assert_array_equal(getattr(again, column), getattr(one, column))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_clips_of_a_store_do_not_stay_in_memory(tmp_path):
+    """A page of a mapped file counts as this process' own until it is given back."""
+    seconds = 60
+    noise = np.random.default_rng(0).standard_normal(seconds * RATE).astype(np.float32)
+    store = store_of(tmp_path / "decoded", {f"clip{i}": 0.1 * noise for i in range(8)})
+    clip_mb = seconds * RATE * 2 / 2**20
+    waveforms, sound = Waveforms(store), _MeasureClip(store)
+    for read in (waveforms.at_16k, sound):
+        read(0)
+        before = mapped_megabytes()
+        for index in range(1, 8):
+            read(index)
+        assert mapped_megabytes() - before < 2 * clip_mb
+
+
+def mapped_megabytes() -> float:
+    return psutil.Process().memory_info().shared / 2**20
+
+
 def test_many_copies_form_one_group_without_comparing_all_pairs():
     one = fingerprint(recording(1), sample_rate=RATE)
     candidates = find_candidates([one] * 30)
@@ -228,30 +286,114 @@ def test_many_copies_form_one_group_without_comparing_all_pairs():
     assert len(set(group_of(pairs, 30))) == 1
 
 
+def peak(a: np.ndarray, b: np.ndarray, max_lag: int) -> float:
+    return abs(strongest_lag(a, b, max_lag=max_lag)[0])
+
+
 def test_a_common_source_correlates_but_a_common_pitch_or_rhythm_does_not():
     one, other = clock(1), clock(2)
-    assert whitened_correlation(one, one, max_lag=10) == pytest.approx(1.0, abs=1e-3)
-    assert whitened_correlation(one, -0.1 * one, max_lag=10) == pytest.approx(1.0, abs=1e-3)
-    assert whitened_correlation(one[:-100], one[100:], max_lag=200) > 0.9
-    assert whitened_correlation(one[:-300], one[300:], max_lag=200) < 0.3
-    assert whitened_correlation(rain(1), rain(2), max_lag=1000) < 0.05
+    assert peak(one, one, 10) == pytest.approx(1.0, abs=1e-3)
+    assert peak(one, -0.1 * one, 10) == pytest.approx(1.0, abs=1e-3)
+    assert peak(one[:-100], one[100:], 200) > 0.9
+    assert peak(one[:-300], one[300:], 200) < 0.3
+    assert peak(rain(1), rain(2), 1000) < 0.05
     offset, other_offset = (1e-3 * rain(s) + np.float32(1) for s in (1, 2))  # two equal steps
-    assert whitened_correlation(offset, other_offset, max_lag=1000) < 0.05
-    assert whitened_correlation(np.zeros(4000, np.float32), rain(1)[:4000], max_lag=10) == 0
-    assert whitened_correlation(one, other, max_lag=1000) < whitened_correlation(
-        one, noisy(one), max_lag=1000
-    )
+    assert peak(offset, other_offset, 1000) < 0.05
+    assert peak(np.zeros(4000, np.float32), rain(1)[:4000], 10) == 0
+    assert peak(one, other, 1000) < peak(one, noisy(one), 1000)
 
 
-def test_the_threshold_keeps_the_expected_number_of_false_pairs():
+def test_the_strongest_lag_is_the_time_in_the_first_minus_that_in_the_second():
+    one = rain(1)
+    assert strongest_lag(one[:-70], one[70:], max_lag=100)[1] == 70
+    value, lag = strongest_lag(-one[70:], one[:-70], max_lag=100)
+    assert (lag, np.sign(value)) == (-70, -1)
+
+
+@pytest.mark.parametrize("lag", [-200, 0, 200])
+@pytest.mark.parametrize("gain", [1.0, -0.1])
+def test_a_recording_correlates_fully_in_all_its_frames(lag, gain):
+    one = rain(1)
+    a, b = one[max(lag, 0) :], gain * one[max(-lag, 0) :]
+    n = len(one) - abs(lag)
+    assert lasting_correlation(a[:n], b[:n], max_lag=300) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_correlation_is_the_share_of_the_frames_that_agree():
+    n = RATE
+    common, first, second = (rain(seed)[:n] for seed in (1, 2, 3))
+    halves = [np.concatenate([common, other]) for other in (first, second)]
+    assert lasting_correlation(*halves, max_lag=100) == pytest.approx(0.5, abs=0.05)
+    silent = [np.concatenate([common, 1e-3 * other]) for other in (first, second)]  # 60 dB below
+    assert lasting_correlation(*silent, max_lag=100) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_common_click_does_not_make_one_recording_of_two():
+    click = np.zeros(4 * RATE, np.float32)
+    click[RATE] = 100.0
+    a, b = rain(1) + click, rain(2) + click
+    assert peak(a, b, 100) > 0.6
+    assert lasting_correlation(a, b, max_lag=100) < 0.1
+
+
+def test_a_waveform_without_a_whole_frame_correlates_with_none():
+    assert lasting_correlation(rain(1)[:2000], rain(1)[:2000], max_lag=10) == 0
+    silence = np.zeros(8000, np.float32)
+    assert lasting_correlation(silence, silence, max_lag=10) == 0
+
+
+NONE_ALIKE = np.zeros(100)
+
+
+def test_the_threshold_keeps_the_expected_number_of_false_pairs_by_unrelated_ones():
     unrelated = np.random.default_rng(0).exponential(0.03, 4000)
-    null = NullDistribution.fit(unrelated, n_tests=10**6)
+    tested = np.zeros(10**6)
+    null = NullDistribution.fit(unrelated, tested)
     assert null.threshold == pytest.approx(0.03 * np.log(10**6 / EXPECTED_FALSE), rel=0.1)
     assert null.expected_false == pytest.approx(EXPECTED_FALSE)
-    assert NullDistribution.fit(unrelated, n_tests=10).threshold == MIN_THRESHOLD
-    assert NullDistribution.fit(10 * unrelated, n_tests=10**6).threshold == MAX_THRESHOLD
-    assert NullDistribution.fit(10 * unrelated, n_tests=10**6).expected_false > EXPECTED_FALSE
-    assert NullDistribution.fit(unrelated[:5], n_tests=10).threshold == MAX_THRESHOLD
+    assert NullDistribution.fit(unrelated, tested[:10]).threshold == MIN_THRESHOLD
+    assert NullDistribution.fit(10 * unrelated, tested).threshold == MAX_THRESHOLD
+    assert NullDistribution.fit(10 * unrelated, tested).expected_false > EXPECTED_FALSE
+    assert NullDistribution.fit(unrelated[:5], tested[:10]).threshold == MAX_THRESHOLD
+
+
+@pytest.mark.parametrize("n_true", [0, 2000])
+@pytest.mark.parametrize("scale", [0.03, 0.05])
+def test_the_threshold_keeps_the_expected_number_of_false_pairs_by_tested_ones(n_true, scale):
+    rng = np.random.default_rng(1)
+    chance = ALIKE + rng.exponential(scale, 2000)
+    tested = np.concatenate([chance, rng.uniform(0.5, 1.0, n_true)])  # duplicates change nothing
+    null = NullDistribution.fit(NONE_ALIKE, tested)
+    expected = ALIKE + scale * np.log(2000 / EXPECTED_FALSE)
+    assert null.threshold == pytest.approx(min(expected, MAX_THRESHOLD), rel=0.05)
+    assert null.n_alike == pytest.approx(2000, rel=0.05)
+    in_reach = np.exp((ALIKE - null.threshold) / scale) * 2000
+    assert null.expected_false == pytest.approx(in_reach, rel=0.5)
+
+
+def test_new_corpora_of_one_kind_have_as_many_false_pairs_as_the_fits_say():
+    rng = np.random.default_rng(2)
+    found = promised = 0.0
+    for _ in range(400):
+        tested = ALIKE + rng.exponential(0.08, rng.poisson(1500))  # the limit of 0.6 is in reach
+        null = NullDistribution.fit(NONE_ALIKE, tested)
+        found += np.count_nonzero(tested >= null.threshold)
+        promised += null.expected_false
+    assert found > 1000
+    assert promised == pytest.approx(found, rel=0.1)
+
+
+def test_a_few_pairs_that_are_somewhat_alike_raise_the_threshold_a_little():
+    none = NullDistribution.fit(NONE_ALIKE, np.zeros(50)).threshold
+    one = NullDistribution.fit(NONE_ALIKE, np.array([0.25, *np.zeros(50)])).threshold
+    assert none == MIN_THRESHOLD
+    assert MIN_THRESHOLD < one < 0.5
+
+
+def test_pairs_that_do_not_become_rarer_give_the_highest_threshold():
+    null = NullDistribution.fit(NONE_ALIKE, np.linspace(ALIKE, 0.6, 500))
+    assert null.threshold == MAX_THRESHOLD
+    assert null.expected_false > 10
 
 
 def described(
