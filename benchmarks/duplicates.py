@@ -1,30 +1,39 @@
 """How the search for duplicates grows, and what it finds: `python -m benchmarks.duplicates`.
 
 Writes stores of made clips, some of which are copies of others (turned down, cut, resampled, with
-noise, through mp3 and ogg), and searches each. Time a clip should stay nearly level as they grow.
+noise, through mp3 and ogg), and searches each. Time a clip should stay nearly level as they grow,
+memory too, and the pairs found that are none should be as few as the search itself expects.
 """
 
 import argparse
 import hashlib
 import io
-import multiprocessing
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
+from benchmarks.growth import peak_megabytes
+from benchmarks.results import keep
+from benchmarks.turns import processor_seconds
 from earmark.audit.duplicates import find_duplicates
 from earmark.exits import clean_exit
-from earmark.processes import set_up_process
+from earmark.processes import map_ordered, set_up_process
 from earmark.seeding import rng_for
-from earmark.sound.samples import Float32, as_int16, resample
+from earmark.sound.samples import Float32, Int16, as_int16, resample
 from earmark.store import Store, StoreWriter
 
 RATE = 22_050  # of the stored clips: half the disk of 44.1 kHz, and above what is looked at
+SECONDS = (0.5, 3.0)
+N_CLASSES = 40
 PLANTED_SHARE = 0.05
 Rng = np.random.Generator
 
@@ -32,15 +41,20 @@ Rng = np.random.Generator
 def made_sound(rng: Rng, seconds: float) -> Float32:
     """Some decaying events of filtered noise and tones over a little noise, as float32 (T,)."""
     n = int(seconds * RATE)
-    sound = 0.003 * rng.standard_normal(n)
-    time_axis = np.arange(n) / RATE
+    sound = np.float32(0.003) * rng.standard_normal(n, np.float32)
     for _ in range(rng.integers(2, 9)):
-        after = time_axis - rng.uniform(0, seconds)
-        decay = np.where(after >= 0, np.exp(-np.maximum(after, 0) / rng.uniform(0.03, 0.5)), 0)
-        hz, swing = rng.uniform(200, 6000), rng.uniform(0.1, 8)
-        tone = np.sin(2 * np.pi * hz * time_axis + swing * np.sin(2 * np.pi * 5 * time_axis))
-        hiss = np.convolve(rng.standard_normal(n), rng.standard_normal(16), "same") / 8
-        sound += rng.uniform(0.05, 0.3) * decay * (tone if rng.random() < 0.5 else hiss)
+        decay_seconds = rng.uniform(0.03, 0.5)
+        start = rng.integers(0, n)
+        part = sound[start : start + int(7 * decay_seconds * RATE)]  # until it is 60 dB lower
+        seconds_on = np.arange(len(part), dtype=np.float32) / RATE
+        if rng.random() < 0.5:
+            hz, swing = (np.float32(rng.uniform(*limits)) for limits in ((200, 6000), (0.1, 8)))
+            vibrato = swing * np.sin(np.float32(2 * np.pi * 5) * seconds_on)
+            event = np.sin(np.float32(2 * np.pi) * hz * seconds_on + vibrato)
+        else:
+            taps = rng.standard_normal(16, np.float32) / 8
+            event = np.convolve(rng.standard_normal(len(part) + 15, np.float32), taps, "valid")
+        part += rng.uniform(0.05, 0.3) * np.exp(seconds_on / np.float32(-decay_seconds)) * event
     return np.asarray(0.9 * sound / np.abs(sound).max(), np.float32)
 
 
@@ -76,57 +90,129 @@ def plan(n_clips: int) -> list[tuple[int, str]]:
     return [*((i, "") for i in range(n_clips - n_copies)), *copies]
 
 
-def write_clips(folder: Path, clips: list[tuple[int, str]]) -> None:
+class Writer:
+    """Makes the clips of a plan by number, for other processes."""
+
+    def __init__(self, clips: list[tuple[int, str]], seed: int) -> None:
+        self.clips, self.seed = clips, seed
+
+    def __call__(self, number: int) -> Int16:
+        sound, change = self.clips[number]
+        rng = rng_for(self.seed, "duplicates", sound)
+        waveform = made_sound(rng, float(rng.uniform(*SECONDS)))
+        if change:
+            waveform = COPIES[change](waveform, rng_for(self.seed, "copy", number))
+        return as_int16(waveform)
+
+
+def write_clips(folder: Path, clips: list[tuple[int, str]], *, seed: int, workers: int) -> None:
+    made = map_ordered(Writer(clips, seed), range(len(clips)), workers=workers, description="clips")
     with StoreWriter(folder, row_shape=(), dtype="int16", metadata={"sample_rate": RATE}) as store:
-        for number, (sound, change) in enumerate(clips):
-            rng = rng_for(0, "duplicates", sound)
-            waveform = made_sound(rng, float(rng.uniform(0.5, 8.0)))
-            if change:
-                waveform = COPIES[change](waveform, rng_for(0, "copy", number))
-            samples = as_int16(waveform)
+        for number, samples in enumerate(made):
             sha256 = hashlib.sha256(samples.data).hexdigest()
             store.append(samples, clip=str(number), seconds=len(samples) / RATE, sha256=sha256)
 
 
-def search(folder: Path, n_clips: int, workers: int, queue: "multiprocessing.Queue[str]") -> None:
+def search(
+    pipe: Connection, folder: Path, clips: list[tuple[int, str]], seed: int, workers: int
+) -> None:
     """Search one store, in a process of its own so that its peak of memory is its own."""
     set_up_process(threads=1)
+    labels = [f"class {sound % N_CLASSES}" for sound, _ in clips]
+    began, wall = processor_seconds(), time.perf_counter()
+    found = find_duplicates(Store.open(folder), labels, seed=seed, workers=workers)
+    times = processor_seconds() - began, time.perf_counter() - wall
+    of_worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    pipe.send((found, *times, peak_megabytes(), of_worker))
+
+
+def measured(n_clips: int, seed: int, workers: int) -> dict[str, Any]:
+    """What a search of so many clips takes, and what it finds."""
     clips = plan(n_clips)
-    write_clips(folder, clips)
-    labels = [f"class {sound % 40}" for sound, _ in clips]
-    began = time.perf_counter()
-    found = find_duplicates(Store.open(folder), labels, seed=0, workers=workers).pairs
-    seconds = time.perf_counter() - began
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    pairs = {(int(a), int(b)) for a, b in found[["first", "second"]].to_numpy()}
-    true = {(sound, number) for number, (sound, change) in enumerate(clips) if change}
-    recall = {
-        kind: np.mean([(s, i) in pairs for i, (s, change) in enumerate(clips) if change == kind])
-        for kind in COPIES
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "store"
+        write_clips(folder, clips, seed=seed, workers=workers)
+        ours, theirs = get_context("spawn").Pipe()
+        process = get_context("spawn").Process(
+            target=search, args=(theirs, folder, clips, seed, workers)
+        )
+        process.start()
+        theirs.close()
+        try:
+            found, seconds, wall, megabytes, of_worker = ours.recv()
+        except EOFError:
+            sys.exit(f"the search of {n_clips} clips failed; what it wrote before says why")
+        process.join()
+    ends = found.pairs[["first", "second"]].astype(int).to_numpy()
+    # Two copies of one sound are no false pair either.
+    n_false = sum(clips[a][0] != clips[b][0] for a, b in ends)
+    pairs = {(int(a), int(b)) for a, b in ends}
+    by_kind: dict[str, list[bool]] = {kind: [] for kind in COPIES}
+    for number, (sound, change) in enumerate(clips):
+        if change:
+            by_kind[change].append((sound, number) in pairs)
+    return {
+        "clips": n_clips,
+        "seed": seed,
+        "processor_seconds": round(seconds, 1),
+        "seconds": round(wall, 1),
+        "ms_a_clip": round(1000 * seconds / n_clips, 2),
+        "megabytes": round(megabytes),
+        "worker_megabytes": round(of_worker),
+        "threshold": round(found.null.threshold, 3),
+        "false_pairs": int(n_false),
+        "expected_false_pairs": float(f"{found.null.expected_false:.2g}"),
+        "recall": round(float(np.mean(np.concatenate(list(by_kind.values())))), 4),
+        "recall_by_kind": {kind: round(float(np.mean(hits)), 3) for kind, hits in by_kind.items()},
     }
-    precision = len(pairs & true) / max(len(pairs), 1)
-    by_kind = "  ".join(f"{kind} {value:.2f}" for kind, value in recall.items())
-    queue.put(
-        f"{n_clips:7,} clips  {seconds:7.1f} s  {1000 * seconds / n_clips:5.2f} ms a clip  "
-        f"{megabytes:6,.0f} MB  recall {len(pairs & true) / len(true):.3f}  "
-        f"precision {precision:.3f}\n        recall of: {by_kind}"
+
+
+def line_of(row: dict[str, Any]) -> str:
+    by_kind = "  ".join(f"{kind} {value:.3f}" for kind, value in row["recall_by_kind"].items())
+    return (
+        f"{row['clips']:7,} clips (seed {row['seed']})  {row['processor_seconds']:7.1f} s of "
+        f"processors in {row['seconds']:.0f} s  {row['ms_a_clip']:5.2f} ms a clip  "
+        f"{row['megabytes']:,} MB, a worker {row['worker_megabytes']:,} MB  threshold "
+        f"{row['threshold']:.3f}  false pairs {row['false_pairs']}, expected at most "
+        f"{row['expected_false_pairs']}\n        recall {row['recall']:.4f}  {by_kind}"
     )
+
+
+def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+    head = ["clips", "processor time", "ms a clip", "memory, MB", "of a worker, MB",
+            "threshold", "false pairs", "expected at most", "copies found"]  # fmt: skip
+    lines = [
+        [
+            f"{row['clips']:,}",
+            f"{row['processor_seconds']:.0f} s",
+            f"{row['ms_a_clip']:.2f}",
+            f"{row['megabytes']:,}",
+            f"{row['worker_megabytes']:,}",
+            f"{row['threshold']:.2f}",
+            str(row["false_pairs"]),
+            f"{row['expected_false_pairs']:.2g}",
+            f"{row['recall']:.1%}",
+        ]
+        for row in rows
+    ]
+    return [head, *lines]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[250, 1000])
+    parser.add_argument("--seed", type=int, default=0, help="of the sounds")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="write docs/performance.md, too")
     options = parser.parse_args()
-    for n_clips in options.sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            context = multiprocessing.get_context("spawn")
-            queue = context.Queue()
-            arguments = (Path(folder) / "store", n_clips, options.workers, queue)
-            process = context.Process(target=search, args=arguments)
-            process.start()
-            process.join()
-            print(queue.get(timeout=5) if process.exitcode == 0 else "failed", flush=True)
+    rows = []
+    for n_clips in sorted(options.sizes):
+        rows.append(measured(n_clips, options.seed, options.workers))
+        print(line_of(rows[-1]), flush=True)
+    if options.keep:
+        sizes = " ".join(str(row["clips"]) for row in rows)
+        command = f"python -m benchmarks.duplicates --sizes {sizes} --keep"
+        keep("duplicates", command, rows, table_of(rows))
 
 
 if __name__ == "__main__":
