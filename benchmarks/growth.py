@@ -9,7 +9,7 @@ import re
 import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -88,15 +88,17 @@ def peak_megabytes() -> float:
     return int(found[1]) / 1024
 
 
-def costs(n_clips: int, report: Callable[[str], object]) -> dict[str, Cost]:
-    """Of each stage, on a corpus of so many clips."""
+def costs(
+    n_clips: int, report: Callable[[str], object], stages: Sequence[str] = STAGES
+) -> dict[str, Cost]:
+    """Of each of the stages, on a corpus of so many clips."""
     done: dict[str, Cost] = {}
     with tempfile.TemporaryDirectory() as name:
         root, recordings = Path(name) / "root", Path(name) / "recordings"
         root.mkdir()
         made_corpus(recordings, n_clips)
         params = params_on(recordings)
-        for stage in STAGES:
+        for stage in stages:
             ours, theirs = get_context("spawn").Pipe()
             process = get_context("spawn").Process(
                 target=run_stage, args=(theirs, stage, root, params)
@@ -124,7 +126,7 @@ def marginal(small: Cost, large: Cost, n_small: int, n_large: int) -> float:
 def rows_of(sizes: list[int], measured: list[dict[str, Cost]]) -> list[dict[str, Any]]:
     """For each stage the time a clip and the memory by size, and the time of each further clip."""
     rows = []
-    for stage in STAGES:
+    for stage in measured[0]:
         of_stage = [costs_[stage] for costs_ in measured]
         each = [round(1000 * c.seconds / n, 2) for c, n in zip(of_stage, sizes, strict=True)]
         steps = list(zip(of_stage, of_stage[1:], sizes, sizes[1:], strict=False))
@@ -155,9 +157,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 8000])
     parser.add_argument("--keep", action="store_true", help="write docs/performance.md, too")
+    parser.add_argument("--stages", nargs="+", default=STAGES, help="these alone, in their order")
     options = parser.parse_args()
+    if options.keep and options.stages != STAGES:
+        parser.error("--keep writes the table of all stages; leave --stages out")
     sizes = sorted(options.sizes)
-    measured = [costs(n, lambda text: print(text, flush=True)) for n in sizes]
+    measured = [costs(n, lambda text: print(text, flush=True), options.stages) for n in sizes]
     rows = rows_of(sizes, measured)
     for row in rows:
         print(row["stage"], "ms of each further clip:", *row["ms_a_further_clip"])
