@@ -176,7 +176,7 @@ def test_a_table_replaces_what_stands_between_its_markers_and_nothing_else() -> 
 
 def test_the_page_has_a_table_for_every_section_that_is_recorded() -> None:
     recorded = json.loads(results.RECORD.read_text())
-    assert set(recorded) <= {"preparation", "training", "growth"}
+    assert set(recorded) <= {"preparation", "training", "duplicates", "growth"}
     for section in recorded:
         assert results.with_table(results.PAGE.read_text(), section, ["x"]).count("\nx\n") == 1
 
