@@ -1,6 +1,6 @@
 """A table of edits: for each, exactly these stages of dvc.yaml are to be done again.
 
-An edit is made in a copy of the sources and of params.yaml. A stage is stale where a parameter that
+An edit is made in a copy of the sources and of params.yaml, and undone. A stage is stale where a parameter that
 it tracks, a key of code.json or of params.yaml, differs; what its data then makes stale is DVC's
 part. `code` itself runs on every edit, so it stands in no row.
 """
@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,18 +73,40 @@ evaluate: {metric: map_at_3, rejection_threshold: 0.0}
 """
 
 
+@cache
+def loaded(text: str) -> dict[str, Any]:
+    """What YAML holds, not to be changed; the parser takes longer than all the rest of a test."""
+    content: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+    return content
+
+
 class World:
-    """A copy of the sources, the params and the versions: what an edit changes."""
+    """A copy of the sources, the params and the versions: what an edit changes.
+
+    All tests share the copy: `undo` takes back what this one wrote there.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.params: dict[str, Any] = YAML(typ="safe", pure=True).load(ONE_OF_EACH)
+        self.written: dict[Path, str | None] = {}  # and what stood there before
+        self.params = copy.deepcopy(loaded(ONE_OF_EACH))
         self.versions = dict(VERSIONS)
 
     def keys(self) -> dict[str, Any]:
         return code_keys(
             self.root, self.params, version_of=lambda name: self.versions.get(name, "1")
         )
+
+    def write(self, path: Path, text: str) -> None:
+        self.written.setdefault(path, path.read_text() if path.exists() else None)
+        path.write_text(text)
+
+    def undo(self) -> None:
+        for path, text in self.written.items():
+            if text is None:
+                path.unlink()
+            else:
+                path.write_text(text)
 
 
 Edit = Callable[[World], None]
@@ -95,8 +118,7 @@ def put(path: str, text: str) -> Edit:
     def edit(world: World) -> None:
         place = world.root / path
         assert not place.exists()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
+        world.write(place, text)
 
     return edit
 
@@ -106,7 +128,7 @@ def append(path: str, text: str = "_ADDED = 1\n") -> Edit:
 
     def edit(world: World) -> None:
         place = world.root / path
-        place.write_text(f"{place.read_text()}\n{text}")
+        world.write(place, f"{place.read_text()}\n{text}")
 
     return edit
 
@@ -118,7 +140,7 @@ def replace(path: str, pattern: str, new: str) -> Edit:
         place = world.root / path
         text, n = re.subn(pattern, new, place.read_text(), count=1)
         assert n, f"{path} has no {pattern}; give this row another text to replace"
-        place.write_text(text)
+        world.write(place, text)
 
     return edit
 
@@ -192,7 +214,7 @@ class Row(NamedTuple):
     name: str
     edit: Edit
     stale: set[str]
-    before: Edit = both()
+    before: Edit | None = None
 
 
 TABLE = [
@@ -355,7 +377,7 @@ def at(params: Any, place: str) -> object:
 def tracked_values(world: World) -> dict[str, dict[str, object]]:
     """Stage without its fold -> the values of what it tracks, as dvc.yaml names them."""
     code = world.keys()
-    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = loaded((ROOT / "dvc.yaml").read_text())["stages"]
     found: dict[str, dict[str, object]] = {}
     for name, stage in stages.items():
         for member, variables in members(name, stage, world.params):
@@ -393,19 +415,32 @@ def instantiated(template: str, variables: dict[str, str], params: dict[str, Any
     )
 
 
-@pytest.fixture
-def world(tmp_path) -> World:
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    root: Path = tmp_path_factory.mktemp("sources")
     for folder in ("earmark", "stages", "extensions"):
-        shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    return World(tmp_path)
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def untouched(copied) -> dict[str, dict[str, object]]:
+    return tracked_values(World(copied))
+
+
+@pytest.fixture
+def world(copied) -> Iterator[World]:
+    one = World(copied)
+    yield one
+    one.undo()
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_an_edit_makes_exactly_these_stages_stale(world, row):
-    row.before(world)
-    before = tracked_values(world)
+def test_an_edit_makes_exactly_these_stages_stale(world, untouched, row):
+    before = untouched
+    if row.before:
+        row.before(world)
+        before = tracked_values(world)
     row.edit(world)
     after = tracked_values(world)
     stale = {name for name in after if after[name] != before.get(name)}
@@ -449,13 +484,13 @@ def test_all_digests_take_less_than_three_seconds(world):
 
 
 @pytest.mark.slow
-def test_stages_are_those_that_dvc_makes_of_dvc_yaml(world):
+def test_stages_are_those_that_dvc_makes_of_dvc_yaml(world, tmp_path):
     from dvc.repo import Repo
 
-    shutil.copy(ROOT / "dvc.yaml", world.root)
-    with (world.root / "params.yaml").open("w") as file:
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    with (tmp_path / "params.yaml").open("w") as file:
         YAML(typ="safe", pure=True).dump(world.params, file)
-    Repo.init(str(world.root), no_scm=True).close()
-    with Repo(str(world.root)) as repo:
+    Repo.init(str(tmp_path), no_scm=True).close()
+    with Repo(str(tmp_path)) as repo:
         names = {re.sub(r"[-@][01]$", "", stage.name) for stage in repo.index.stages}
     assert names - {"code"} == tracked_values(world).keys()
