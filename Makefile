@@ -12,9 +12,10 @@ repro: setup ## run the pipeline of params.yaml to its metrics and report; JOBS=
 	python -m earmark repro --jobs $(or $(JOBS),1)
 
 # Two processes of one thread each: two of two threads slow each other down. They take the files in the
-# order of tests/conftest.py, the longest first.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python -m pytest -n 2 --dist loadfile \
-  --no-loadscope-reorder
+# order of tests/conftest.py, the longest first. Bytecode is kept even where the shell forbids it: the
+# tests start hundreds of processes, each of which would compile the sources again.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE= python -m pytest -n 2 \
+  --dist loadfile --no-loadscope-reorder
 
 test: setup lint ## all tests, one real pipeline included
 	$(PYTEST)
