@@ -87,6 +87,8 @@ def plan(
 def composed(params: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Return the params with settings applied as `dvc exp run -S` applies them.
 
+    To a file of JSON, which DVC knows too: to read and write YAML takes a hundred times as long.
+
     Raises:
         UserError: a setting names no key, or is not written as Hydra reads it.
     """
@@ -94,15 +96,15 @@ def composed(params: dict[str, Any], settings: Settings) -> dict[str, Any]:
     from dvc.utils.hydra import apply_overrides
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "params.yaml"
-        write_params(path, params)
+        path = Path(scratch) / "params.json"
+        path.write_text(json.dumps(params), encoding="utf-8")
         try:
             apply_overrides(path, list(settings))
         except DvcException as error:
             why = " ".join(str(error.__cause__ or error).split())
             which = "one of the settings" if len(settings) > 1 else "the setting"
             raise UserError(f"{which} {' '.join(settings)}: {why}") from error
-        changed: dict[str, Any] = read_yaml(path)
+        changed: dict[str, Any] = json.loads(path.read_bytes())
     return changed
 
 

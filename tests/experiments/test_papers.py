@@ -46,9 +46,15 @@ PAPERS = {
 
 
 def profile_params(table: Table) -> dict[str, Any]:
-    params: dict[str, Any] = read_yaml(ROOT / "profiles" / f"{BASE}.yaml")
-    overlay(params, read_yaml(ROOT / "profiles" / f"{table.profile}.yaml"))
+    params = copy.deepcopy(profile(BASE))
+    overlay(params, copy.deepcopy(profile(table.profile)))
     return params
+
+
+@cache
+def profile(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = read_yaml(ROOT / "profiles" / f"{name}.yaml")
+    return content
 
 
 @cache
