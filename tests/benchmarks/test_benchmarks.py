@@ -1,8 +1,6 @@
 """The benchmarks measure what they say: networks, batches, and the splits of clips."""
 
 import json
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from earmark.networks.paper_configs import zeros
 from earmark.seeding import rng_for
 from earmark.taggers.device import Device
 from earmark.training.checkpoints import copy_weights
+from tests.benchmarks.busy import busy, made_slowly
 
 
 @pytest.fixture(autouse=True)
@@ -181,26 +180,12 @@ def test_the_page_has_a_table_for_every_section_that_is_recorded() -> None:
         assert results.with_table(results.PAGE.read_text(), section, ["x"]).count("\nx\n") == 1
 
 
-def busy(seconds: float) -> Callable[[], object]:
-    def work() -> None:
-        start = time.process_time()
-        while time.process_time() - start < seconds:
-            pass
-
-    return work
-
-
 def test_turns_count_processor_time_of_work_alone_and_not_of_its_making() -> None:
     ways = [turns.Way(partial(busy, 0.05)), turns.Way(partial(made_slowly, 0.2))]
     long, nothing = turns.seconds_in_turns(ways, 2)
     assert len(long) == len(nothing) == 2
     assert min(long) >= 0.04
     assert max(nothing) < min(long)
-
-
-def made_slowly(seconds: float) -> Callable[[], object]:
-    busy(seconds)()
-    return lambda: None
 
 
 def test_what_a_further_clip_takes_leaves_the_start_of_a_stage_out() -> None:
