@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +26,23 @@ from tests.source_graph import ROOT
 
 @pytest.fixture
 def layout(tmp_path) -> Layout:
-    root = tmp_path / "repository"
+    return repository(tmp_path)
+
+
+def repository(folder: Path) -> Layout:
+    root = folder / "repository"
     shutil.copytree(ROOT / "profiles", root / "profiles")
     return Layout(root)
 
 
 @pytest.fixture
 def recordings(tmp_path) -> Path:
+    return write_recordings(tmp_path)
+
+
+def write_recordings(folder: Path) -> Path:
     """Two classes of six recordings each, and tables that name them."""
-    root = tmp_path / "My Recordings (2024)"
+    root = folder / "My Recordings (2024)"
     for name in (f"{label}/{n}.wav" for label in ("cat", "dog") for n in range(6)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -68,6 +78,21 @@ def apply(layout: Layout, recordings: Path, name: str) -> None:
     use(layout, name, root=recordings if name in OWN else "")
 
 
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory) -> Callable[[str], Layout]:
+    """What makes a repository that uses a profile, once for all tests that only read its params."""
+    recordings = write_recordings(tmp_path_factory.mktemp("recordings"))
+
+    @cache
+    def of(name: str) -> Layout:
+        layout = repository(tmp_path_factory.mktemp(name))
+        apply(layout, recordings, name)
+        shutil.copy(ROOT / "dvc.yaml", layout.root)
+        return layout
+
+    return of
+
+
 def mn_weights(path: Path, *, width: float) -> None:
     """What `convert` writes of a MobileNet, with random values."""
     network = build("mobilenet", 527, {"width": width})
@@ -99,31 +124,28 @@ def test_an_unknown_profile_names_the_known_ones(layout):
 
 
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
-def test_a_profile_writes_params_that_load(layout, recordings, name):
+def test_a_profile_writes_params_that_load(layout, applied, name):
     if not read_yaml(layout.root / "profiles" / f"{name}.yaml")["corpus"].get("root"):
         with pytest.raises(UserError, match="has no recordings; add --root DIR"):
             use(layout, name)
         if name not in OWN:
             return
-    apply(layout, recordings, name)
-    load_params(layout.params)
+    load_params(applied(name).params)
 
 
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
-def test_a_profile_is_sound_and_its_networks_read_their_features(layout, recordings, name):
-    apply(layout, recordings, name)
+def test_a_profile_is_sound_and_its_networks_read_their_features(applied, name):
+    layout = applied(name)
     params = load_params(layout.params)
     assert option_problems(params) == []
-    shutil.copy(ROOT / "dvc.yaml", layout.root)
     assert stage_problems(params, layout) == []
 
 
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
-def test_only_the_systems_of_xu_and_ours_normalise_peaks(layout, recordings, name):
-    apply(layout, recordings, name)
+def test_only_the_systems_of_xu_and_ours_normalise_peaks(applied, name):
     papers = ("shan", "lederle", "chen", "lee", "speech_commands", "magnatagatune", "dcase")
     is_other = name.startswith((*papers, *PRETRAINED))  # which learned sound at its own level
-    assert load_params(layout.params).trim.normalise == (not is_other)
+    assert load_params(applied(name).params).trim.normalise == (not is_other)
 
 
 def test_a_published_corpus_keeps_the_name_and_protocol_of_its_profile(layout, tmp_path):
