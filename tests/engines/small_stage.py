@@ -68,6 +68,11 @@ def make_repository(root: Path) -> Path:
     return root
 
 
+def hear_ctrl_c() -> None:
+    """Undo what a shell gives its background jobs, and these to the tests: to ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Waiting:
     """The command of the stage, which waits for its body."""
 
@@ -83,6 +88,7 @@ class Waiting:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_ctrl_c,
         )
 
     def end(self) -> tuple[int, str]:
