@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.csv_files import neutral, original, read_csv, write_csv
@@ -52,12 +52,14 @@ def test_a_submission_is_literal(tmp_path):
 texts = st.text(st.sampled_from("'=+-@;,\"\t\r\n 1.eaé\uff1d") | st.characters(codec="utf-8"))
 
 
+@settings(deadline=None)
 @given(texts)
 def test_every_cell_comes_back(text):
     assert original(neutral(text)) == text
     assert not re.match("[=@\t\r\n]|[+-](?![0-9.])", neutral(text))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
 def test_every_table_comes_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
