@@ -385,6 +385,7 @@ def test_a_mixture_is_at_full_scale_only_where_clips_are(tmp_path, normalise):
 
 
 def test_classes_are_filled_with_pitches_by_librosa(done, tmp_path):
+    pitch_shift = librosa.effects.pitch_shift  # loaded here, once, and not by every worker
     shutil.copytree(done.data, tmp_path / "data")
     layout = Layout(tmp_path)
     class_mixing.run(params_of("recordings", class_mixing={"pitch_fill": {"up_to": 6}}), layout)
@@ -394,7 +395,7 @@ def test_classes_are_filled_with_pitches_by_librosa(done, tmp_path):
     for line, (clip, drawn) in enumerate(filled.index[["clip", "drawn"]].to_numpy()):
         waveform = as_float(np.asarray(trimmed.rows(line_of[clip])))
         semitones = json.loads(drawn)["semitones"]
-        shifted = librosa.effects.pitch_shift(waveform, sr=RATE, n_steps=semitones)
+        shifted = pitch_shift(waveform, sr=RATE, n_steps=semitones)
         expected = as_int16(shifted / max(1, np.abs(shifted).max()))
         assert semitones == round(semitones) != 0
         assert np.abs(filled.rows(line) - expected.astype(int)).max() <= 1

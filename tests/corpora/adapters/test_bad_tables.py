@@ -17,7 +17,7 @@ from tests.corpora.corpus_trees import touch
 
 NAMES = ["a.wav", "b.wav", "c.wav", "d.wav"]
 ROWS = [f"{name},{'dog' if name < 'c' else 'cat'}" for name in NAMES]
-MANY = 10_000
+MANY = 1000
 PLAIN = "path,label\n" + "\n".join(ROWS) + "\n"
 FORMS = "caf\u00e9", "cafe\u0301"
 
