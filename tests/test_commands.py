@@ -44,6 +44,7 @@ def base_params() -> dict[str, Any]:
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_reaches_the_stage_as_one_argument(name: str, tmp_path: Path) -> None:
     params = base_params()

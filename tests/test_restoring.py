@@ -10,6 +10,8 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.restoring import restore
 
+pytestmark = pytest.mark.slow  # runs DVC
+
 
 def git(root: Path, *words: str) -> None:
     name = ("-c", "user.name=x", "-c", "user.email=x@y")

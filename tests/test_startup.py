@@ -8,6 +8,8 @@ import pytest
 
 from tests.source_graph import ROOT, sources
 
+pytestmark = pytest.mark.slow  # starts each stage's Python
+
 STAGES = [path.stem for path in sources("stages") if path.name != "__init__.py"]
 # Each takes from a tenth of a second to three.
 HEAVY = ["torch", "torchaudio", "mlflow", "sklearn", "cleanlab", "librosa", "numba", "matplotlib"]

@@ -28,6 +28,7 @@ def stage(root: Path, *arguments: str) -> Waiting:
     return Waiting(root, *arguments, **SLURM)
 
 
+@pytest.mark.slow
 def test_the_lines_and_the_end_of_a_body_are_those_of_the_stage(tmp_path: Path) -> None:
     root = make_repository(tmp_path)
     both = [stage(root, "a", "2"), stage(root, "b", "error"), stage(root, "c", "exit3")]
@@ -38,6 +39,7 @@ def test_the_lines_and_the_end_of_a_body_are_those_of_the_stage(tmp_path: Path) 
     assert nothing_is_left(root)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_body_and_a_rerun_goes_on(tmp_path: Path) -> None:
     root = make_repository(tmp_path)
     first = stage(root, "a", "1000")
@@ -52,6 +54,7 @@ def test_ctrl_c_ends_the_body_and_a_rerun_goes_on(tmp_path: Path) -> None:
     assert text.splitlines()[1] == f"a: epoch {done + 1}"
 
 
+@pytest.mark.slow
 def test_a_killed_stage_ends_its_body(tmp_path: Path) -> None:
     root = make_repository(tmp_path)
     first = stage(root, "a", "1000")
@@ -61,6 +64,7 @@ def test_a_killed_stage_ends_its_body(tmp_path: Path) -> None:
     assert nothing_is_left(root)
 
 
+@pytest.mark.slow
 def test_a_work_folder_is_locked_by_the_stage_and_cleared_after_a_good_end(tmp_path: Path) -> None:
     root = make_repository(tmp_path)
     folder = root / "work" / "a"
@@ -79,6 +83,7 @@ def test_a_work_folder_is_locked_by_the_stage_and_cleared_after_a_good_end(tmp_p
     assert (folder / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_an_unknown_engine_and_one_that_is_not_installed_end_in_one_line(tmp_path: Path) -> None:
     root = make_repository(tmp_path)
     line = "train: EARMARK_ENGINE=dask: set it to ray or slurm, or unset it\n"

@@ -56,14 +56,17 @@ def assert_equal(one: Trained, folder: Path, lengths: list[int]) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow  # PyTorch takes seconds to trace a network of several layers
 def test_a_network_on_frames_takes_the_mean_of_all_crops_of_all_lengths(tmp_path):
     assert_equal(compact([50, 80]), tmp_path, [79 * 160, 30_001])
 
 
+@pytest.mark.slow
 def test_a_network_on_samples_gives_the_probabilities_of_torch(tmp_path):
     assert_equal(on_samples(RATE), tmp_path, [5000, 22_222])
 
 
+@pytest.mark.slow
 def test_a_network_on_embeddings_brings_its_extractor(tmp_path):
     assert_equal(attention(2), tmp_path, [8000, 80_000])  # the first is repeated to 0.975 s
 
@@ -73,6 +76,7 @@ def test_a_linear_layer_on_a_whole_clip_gives_the_probabilities_of_torch(tmp_pat
     assert_equal(baseline(pooling), tmp_path, [3000, 40_000])  # 19 rows, and several windows
 
 
+@pytest.mark.slow
 def test_cepstra_and_several_tags_of_a_clip(tmp_path):
     mfcc = input_of("mfcc", MFCC, [40], silence=0.0, mean=[-5.0] * 20, std=[30.0] * 20)
     one = trained("compact_cnn", {"base_width": 4}, mfcc, activation="sigmoid")
@@ -87,6 +91,7 @@ def test_a_clip_has_the_same_probabilities_alone_and_in_a_batch(tmp_path):
     np.testing.assert_allclose(together[1], alone[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_file_describes_itself_and_names_no_path_of_this_machine(tmp_path):
     one, details = compact([50]), {"temperature": 0.5}
     info = export(one.tagger, None, tmp_path / "a.onnx", front_end="stft", details=details)

@@ -221,6 +221,7 @@ def test_wrong_use_ends_with_2_in_one_line_before_any_network_is_read(
     assert Path("there.csv").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_at_the_next_recording(tagger, monkeypatch, capfd):
     for i in range(40):
         sound(Path(f"in/{i:02}.wav"), key=i, seconds=1.0)

@@ -130,6 +130,7 @@ def test_what_is_new_is_added_and_what_is_done_is_not_done_again(folder, monkeyp
     assert store.index["file"].unique().tolist() == ["in/a.wav", "in/c.wav"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(folder, monkeypatch):
     weights = save(folder, "mn")
     for i in range(60):
