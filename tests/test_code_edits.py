@@ -1,8 +1,8 @@
 """A table of edits: for each, exactly these stages of dvc.yaml are to be done again.
 
-An edit is made in a copy of the sources and of params.yaml, and undone. A stage is stale where a parameter that
-it tracks, a key of code.json or of params.yaml, differs; what its data then makes stale is DVC's
-part. `code` itself runs on every edit, so it stands in no row.
+An edit is made in a copy of the sources and of params.yaml, and undone. A stage is stale where a
+parameter that it tracks, a key of code.json or of params.yaml, differs; what its data then makes
+stale is DVC's part. `code` itself runs on every edit, so it stands in no row.
 """
 
 import copy
