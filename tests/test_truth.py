@@ -21,6 +21,7 @@ from earmark.params.reading import flattened, parse_params, read_yaml
 from earmark.params.roster import ALL, STUDENT, member_name, members_of
 from earmark.settings import profiles
 from earmark.tracking.parents import NO_RESULT
+from tests.conftest import LONGEST
 from tests.source_graph import (
     ROOT,
     closure,
@@ -449,6 +450,10 @@ def test_the_readme_maps_every_package_and_folder():
 @pytest.mark.parametrize(("name", "n_lines"), [("dvc.yaml", 450), ("README.md", 150)])
 def test_a_file_is_no_longer_than_it_is_meant_to_be(name, n_lines):
     assert len((ROOT / name).read_text().splitlines()) <= n_lines
+
+
+def test_the_test_files_that_come_first_are_there():
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_no_tracked_file_is_large_or_names_a_home():
