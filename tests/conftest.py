@@ -1,6 +1,8 @@
 """The order of the files: what takes minutes comes first, so that both workers end together."""
 
+import logging
 import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,15 @@ PLACES = {TESTS / name: place for place, name in enumerate(LONGEST)}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (PLACES.get(item.path, len(PLACES)), item.path not in slow))
+
+
+@pytest.fixture(autouse=True)
+def handlers_as_they_were() -> Iterator[None]:
+    """`main` lets handlers write each warning once; here they are pytest's, for all other tests."""
+    before = {handler: list(handler.filters) for handler in logging.getLogger().handlers}
+    yield
+    for handler, filters in before.items():
+        handler.filters[:] = filters
 
 
 @pytest.fixture

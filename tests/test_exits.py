@@ -134,8 +134,6 @@ def test_an_empty_argument_is_not_the_working_directory(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["earmark", *arguments])
-    # `main` lets handlers write each warning once; here they are pytest's, for all other tests.
-    monkeypatch.setattr("earmark.__main__.only_once", lambda: bool)
     with pytest.raises(SystemExit) as caught:
         main()
     assert str(caught.value.code).endswith("is empty; give a name there, or leave it out")
