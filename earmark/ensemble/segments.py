@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.ensemble.combining import combine, mean_over_folds
-from earmark.ensemble.crops import mean_over_crops
 from earmark.ensemble.rules import Rules, Windows
-from earmark.ensemble.tagging import BATCH
+from earmark.ensemble.tagging import tag_together
 from earmark.sound.samples import Int16
 from earmark.sound.trimming import loud_frames, peak_normalise
 from earmark.spool import release
@@ -99,7 +98,8 @@ def _tag_chunk(
     networks: Networks, features: Sequence[WaveformFeatures], rules: Rules, device: Device
 ) -> Floats:
     def ask(_: str, __: str, tagger: Tagger, extractor: Tagger | None) -> Floats:
-        return _mean_of_crops(tagger, extractor, features, device)
+        rows = [rows_read(one, tagger, extractor, device) for one in features]
+        return tag_together(tagger, rows, device)[0]
 
     return ask_all(networks, rules, ask)
 
@@ -131,18 +131,3 @@ def ask_all(
         )
     weights = {name: rules.weights[name] for name in members}
     return combine(members, weights, is_multi_label=is_multi_label)
-
-
-def _mean_of_crops(
-    tagger: Tagger,
-    extractor: Tagger | None,
-    features: Sequence[WaveformFeatures],
-    device: Device,
-) -> Floats:
-    crops: list[Any] = []
-    starts = []
-    for one in features:
-        starts.append(len(crops))
-        crops += tagger.input.covering_segments(rows_read(one, tagger, extractor, device))
-    probabilities = tagger.clip_probabilities(crops, device, batch_size=BATCH)
-    return mean_over_crops(probabilities.astype(np.float64), np.array(starts, dtype=np.int64))

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from earmark.csv_files import write_csv
 from earmark.errors import WrongUse
+from earmark.inference.answers import Prediction, Timeline
 from earmark.inference.journal import Journal
 from earmark.inference.recording_tagger import RecordingTagger
 from earmark.inference.recordings import unusable_line
@@ -68,17 +69,29 @@ def journal_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.journal")
 
 
-def rows_of(
-    tagger: RecordingTagger, path: Path, settings: dict[str, Any], naming: Naming
-) -> tuple[list[Row], float]:
-    """The rows of the table for a recording, and its seconds; raises UnusableAudio."""
-    model = tagger.rules.name
-    if settings["timeline"]:
-        lengths = {key: settings[key] for key in ("window_seconds", "hop_seconds")}
-        timeline = tagger.timeline(path, **lengths)
-        return naming.of_timeline(timeline, model=model), timeline.seconds
-    prediction = tagger.tag(path)
-    return naming.of_clip(prediction, model=model), prediction.seconds
+Answer = Prediction | Timeline | UnusableAudio
+
+
+def answers_of(
+    tagger: RecordingTagger, paths: Sequence[Path], settings: Mapping[str, Any]
+) -> Iterator[tuple[Path, Answer]]:
+    """What is answered for each recording, or for its segments; or why it cannot be used."""
+    if not settings["timeline"]:
+        yield from zip(paths, tagger.tag_each(paths), strict=True)
+        return
+    lengths = {key: settings[key] for key in ("window_seconds", "hop_seconds")}
+    for path in paths:
+        try:
+            yield path, tagger.timeline(path, **lengths)
+        except UnusableAudio as error:
+            yield path, error
+
+
+def rows_of(answer: Prediction | Timeline, naming: Naming, *, model: str) -> list[Row]:
+    """The rows of the table for a recording."""
+    if isinstance(answer, Timeline):
+        return naming.of_timeline(answer, model=model)
+    return naming.of_clip(answer, model=model)
 
 
 def tag_into(
@@ -109,17 +122,15 @@ def tag_into(
         if len(left) < len(paths):
             say(f"{len(paths) - len(left)} of {len(paths)} recordings are done already")
         speed = _Speed(len(left))
-        for path in left:
-            try:
-                rows, seconds = rows_of(tagger, path, settings, naming)
-            except UnusableAudio as error:
-                line = unusable_line(path, error)
+        for path, answer in answers_of(tagger, left, settings):
+            if isinstance(answer, UnusableAudio):
+                line = unusable_line(path, answer)
                 say(line)
-                journal.add(path, {"error": {"reason": error.reason, "message": line}})
+                journal.add(path, {"error": {"reason": answer.reason, "message": line}})
                 speed.add(0.0)
                 continue
-            journal.add(path, {"rows": rows})
-            speed.add(seconds)
+            journal.add(path, {"rows": rows_of(answer, naming, model=tagger.rules.name)})
+            speed.add(answer.seconds)
         speed.close()
         errors = _write(out, journal, paths, form)
     failed = out.with_name(f"{out.name}.errors.csv")

@@ -273,27 +273,27 @@ def _print_all(
     as_json: bool,
 ) -> int:
     """Print what is answered for each recording; returns how many failed."""
-    from earmark.inference.batch import rows_of
+    from earmark.inference.answers import Prediction
+    from earmark.inference.batch import answers_of, rows_of
     from earmark.inference.recordings import unusable_line
     from earmark.inference.tables import timeline_lines
     from earmark.sound.recordings import name_of
     from earmark.sound.unusable import UnusableAudio
 
     n_failed = 0
-    for path in paths:
-        try:
-            if settings["timeline"] or naming.thresholds is not None:
-                rows, _ = rows_of(tagger, path, settings, naming)
-                lines = [json.dumps(row) for row in rows] if as_json else timeline_lines(rows)
-                if not (lines or as_json or settings["timeline"]):
-                    lines = [f"{name_of(path)}: unknown"]  # no tag is above its threshold
-            else:
-                prediction, top = tagger.tag(path), settings["top"]
-                lines = [json.dumps(prediction.to_json(top)) if as_json else prediction.line(top)]
-        except UnusableAudio as error:
+    for path, answer in answers_of(tagger, paths, settings):
+        if isinstance(answer, UnusableAudio):
             n_failed += 1
-            typer.echo(unusable_line(path, error), err=True)
+            typer.echo(unusable_line(path, answer), err=True)
             continue
+        if isinstance(answer, Prediction) and naming.thresholds is None:
+            top = settings["top"]
+            lines = [json.dumps(answer.to_json(top)) if as_json else answer.line(top)]
+        else:
+            rows = rows_of(answer, naming, model=tagger.rules.name)
+            lines = [json.dumps(row) for row in rows] if as_json else timeline_lines(rows)
+            if not (lines or as_json or settings["timeline"]):
+                lines = [f"{name_of(path)}: unknown"]  # no tag is above its threshold
         for line in lines:
             typer.echo(line if as_json else printable(line))
     return n_failed

@@ -15,7 +15,13 @@ from earmark.sound.unusable import UnusableAudio
 from earmark.spool import IN_MEMORY, Scratch
 
 
-def decode(path: Path, *, sample_rate: int, scratch: Scratch = IN_MEMORY) -> Decoded:
+def decode(
+    path: Path,
+    *,
+    sample_rate: int,
+    scratch: Scratch = IN_MEMORY,
+    with_digest: bool = True,
+) -> Decoded:
     """Read a file of any rate, width and channel count; channels are averaged.
 
     16-bit samples at the working rate stay as they are. All others are computed in float32, rounded
@@ -26,6 +32,7 @@ def decode(path: Path, *, sample_rate: int, scratch: Scratch = IN_MEMORY) -> Dec
         path: a wav, flac, ogg or mp3 file.
         sample_rate: of the result, in Hz.
         scratch: where a waveform goes that is too long for memory.
+        with_digest: whether `Decoded.sha256` is wanted.
 
     Returns:
         The waveform (T,), int16 and mono, with what is known of the file.
@@ -42,14 +49,21 @@ def decode(path: Path, *, sample_rate: int, scratch: Scratch = IN_MEMORY) -> Dec
     >>> decoded.waveform.shape, decoded.waveform.dtype
     ((16000,), dtype('int16'))
     """
-    (decoded,) = decode_excerpts(path, [WHOLE], sample_rate=sample_rate, scratch=scratch)
+    (decoded,) = decode_excerpts(
+        path, [WHOLE], sample_rate=sample_rate, scratch=scratch, with_digest=with_digest
+    )
     if isinstance(decoded, UnusableAudio):
         raise decoded
     return decoded
 
 
 def decode_excerpts(
-    path: Path, spans: Sequence[Span], *, sample_rate: int, scratch: Scratch = IN_MEMORY
+    path: Path,
+    spans: Sequence[Span],
+    *,
+    sample_rate: int,
+    scratch: Scratch = IN_MEMORY,
+    with_digest: bool = True,
 ) -> list[Decoded | UnusableAudio]:
     """Decode a file once, by blocks, and cut it into excerpts while it passes.
 
@@ -58,12 +72,13 @@ def decode_excerpts(
     Args:
         spans: may overlap, and stand in any order.
         scratch: where waveforms go that are too many for memory.
+        with_digest: as for `decode`.
 
     Returns:
         For each span its audio, or the error that says why it cannot be used. Where the file
         cannot be read, all spans get the same error.
     """
-    wanted = {i: Wanted(span) for i, span in enumerate(spans)}
+    wanted = {i: Wanted(span, with_digest=with_digest) for i, span in enumerate(spans)}
     results: dict[int, Decoded | UnusableAudio] = {}
     while wanted:  # What is too quiet or too loud for int16 shows at its end: again, with a gain.
         collected = _collect(path, list(wanted.values()), sample_rate, scratch)

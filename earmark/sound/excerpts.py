@@ -36,7 +36,8 @@ class Decoded:
         waveform: int16 (T,), mono at the working rate; in a file where it is too long for memory.
         n_frames: samples of one channel of the clip at `native_sample_rate`.
         peak: the largest magnitude of the file; 1 is full scale, where all but gross excess ends.
-        sha256: of the waveform's bytes: equal for equal sound, whatever container it came in.
+        sha256: of the waveform's bytes: equal for equal sound, whatever container it came in; ""
+            where it was not wanted.
         gain: what the samples were multiplied by: a power of two where their peak was outside of
             QUIETEST_PEAK to LOUDEST_PEAK, else 1.
     """
@@ -59,14 +60,16 @@ class Wanted(NamedTuple):
 
     span: Span
     gain: float | None = None
+    with_digest: bool = True  # whether `Decoded.sha256` is wanted, which takes a third of all
 
 
 class Excerpt:
     """A part of a recording, collected block by block at the working rate as int16."""
 
     def __init__(self, wanted: Wanted, rate: int, sample_rate: int, scratch: Scratch) -> None:
-        (span, self.gain), self.rate, self.sample_rate = wanted, rate, sample_rate
-        self.span = span
+        self.rate, self.sample_rate = rate, sample_rate
+        self.span = span = wanted.span
+        self.gain, self.with_digest = wanted.gain, wanted.with_digest
         # The nearest samples are taken.
         self.start = 0 if math.isnan(span[0]) else round(span[0] * rate)
         self.end = math.inf if math.isnan(span[1]) else round(span[1] * rate)
@@ -114,7 +117,7 @@ class Excerpt:
             channels=channels,
             n_frames=self.n_frames,
             peak=max(self.int16_highest, -self.int16_lowest) / FULL_SCALE / gain,
-            sha256=self._digest.hexdigest(),
+            sha256=self._digest.hexdigest() if self.with_digest else "",
             gain=gain,
         )
 
@@ -144,7 +147,8 @@ class Excerpt:
             lowest, highest = float(waveform.min()), float(waveform.max())
         self.int16_lowest = min(self.int16_lowest, int(lowest))
         self.int16_highest = max(self.int16_highest, int(highest))
-        self._digest.update(np.ascontiguousarray(waveform).data)
+        if self.with_digest:
+            self._digest.update(np.ascontiguousarray(waveform).data)
         self._spool.append(waveform)
 
     def _unusable(self, path: Path, n_read: int) -> UnusableAudio | None:
@@ -176,7 +180,8 @@ class Excerpt:
         peak = self.float_peak
         if self.gain or QUIETEST_PEAK <= peak <= LOUDEST_PEAK or peak < _SMALLEST_STEP:
             return None
-        return Wanted(self.span, 2.0 ** -(math.frexp(peak)[1] + 1))
+        gain = 2.0 ** -(math.frexp(peak)[1] + 1)
+        return Wanted(self.span, gain, self.with_digest)
 
     def _silent(self, path: Path) -> UnusableAudio | None:
         if self.int16_lowest < self.int16_highest:

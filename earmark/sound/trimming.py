@@ -34,7 +34,7 @@ class Trimmed:
     waveform: Int16 | FileRows  # (T,); in a file where it is too long for memory
     start: int  # of the decoded waveform
     kept_whole: bool
-    sha256: str  # of the waveform's bytes: equal for equal sound, whatever its file is called
+    sha256: str  # of the waveform's bytes, the same for equal sound in any file; "" if not wanted
 
 
 def trim(
@@ -45,6 +45,7 @@ def trim(
     min_seconds: float,
     normalise: bool,
     scratch: Scratch = IN_MEMORY,
+    with_digest: bool = True,
 ) -> Trimmed:
     """Cut the silence off both ends (Xu et al., section 3.1: ends only, inner silence is rhythm).
 
@@ -57,6 +58,7 @@ def trim(
         min_seconds: of what is left.
         normalise: scale the peak to full scale (Xu et al., section 3.1).
         scratch: where a waveform goes that is too long for memory.
+        with_digest: whether `Trimmed.sha256` is wanted, which takes as long as all else.
 
     >>> waveform = np.zeros(30_000, np.int16)
     >>> waveform[10_240:20_480] = 1000
@@ -73,9 +75,11 @@ def trim(
     spool, digest = Spool(np.int16, scratch=scratch), hashlib.sha256()
     for block in blocks_of(part, _BLOCK_SAMPLES):
         trimmed = np.ascontiguousarray(_scaled(block, peak) if normalise and peak else block)
-        digest.update(trimmed.data)
+        if with_digest:
+            digest.update(trimmed.data)
         spool.append(trimmed)
-    return Trimmed(spool.rows(), start, kept_whole, digest.hexdigest())
+    sha256 = digest.hexdigest() if with_digest else ""
+    return Trimmed(spool.rows(), start, kept_whole, sha256)
 
 
 def trim_ends(

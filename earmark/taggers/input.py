@@ -5,6 +5,7 @@ Shapes: B segments, S rows of a segment, N rows of a clip, T samples, M mel bins
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -137,7 +138,7 @@ class Input:
         *,
         crops: Crops,
         n_crops: int,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
     ) -> list[Any]:
         """The segments of a clip that is predicted.
 
@@ -148,13 +149,14 @@ class Input:
             rows: of the clip, `(N, ...)`.
             crops: those that cover the clip, or random ones.
             n_crops: how many random ones of each length.
-            rng: that of the clip, see `crop_rng`.
+            rng: that of the clip, see `crop_rng`; crops that cover it need none.
         """
         by_length = []
         for length in self.lengths:
             if crops == "cover":
                 chosen = self.covering_crops(len(rows), length)
             else:
+                assert rng is not None, "who asks for random crops gives the generator"
                 chosen = self._random_crops(len(rows), length, n_crops, rng)
             by_length.append([self.cut(rows, crop, length) for crop in chosen])
         return [segment for segment in chain(*zip_longest(*by_length)) if segment is not None]
@@ -210,13 +212,19 @@ class Input:
 
     def standardise(self, x: Tensor) -> Tensor:
         """What the network reads, in place."""
-        moments = np.array([self.mean, self.std], np.float32)
-        mean, std = on_device(moments, x.device.type)
+        mean, std = (_constants(tuple(v), x.device) for v in (self.mean, self.std))
         view: Tensor = self.feature_type.network_view(x.sub_(mean).div_(std))
         return view
 
     def tensor(self, batch: Any, device: str) -> Any:
         return self.standardise(self.raw(batch, device))
+
+
+@lru_cache(maxsize=64)
+def _constants(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """One tensor for all clips."""
+    with torch.inference_mode(mode=False):  # or gradients could not go through it
+        return torch.tensor(values, device=device)
 
 
 def _filled(rows: Rows, length: int) -> Rows:

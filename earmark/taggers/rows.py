@@ -3,12 +3,13 @@
 Shapes: T samples, N rows.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.features import build
+from earmark.features import FeatureType, build
 from earmark.features.extraction import extract
 from earmark.sound.samples import Int16
 from earmark.spool import IN_MEMORY, Scratch
@@ -24,15 +25,21 @@ class WaveformFeatures:
 
     def __init__(self, waveform: Int16, *, scratch: Scratch = IN_MEMORY) -> None:
         self.waveform, self.scratch = waveform, scratch
-        self._rows: dict[str, NDArray[Any]] = {}
+        self._rows: dict[FeatureType, NDArray[Any]] = {}
 
     def of(self, input_: Input) -> NDArray[Any]:
         """The rows (N, *row_shape) of the feature that an input reads."""
-        key = f"{input_.type_name} {sorted(input_.options.items())} {input_.sample_rate}"
-        if key not in self._rows:
-            feature = build(input_.type_name, input_.options, sample_rate=input_.sample_rate)
-            self._rows[key] = np.asarray(extract(self.waveform, feature, scratch=self.scratch))
-        return self._rows[key]
+        options = tuple(sorted(input_.options.items()))
+        feature = _built(input_.type_name, options, input_.sample_rate)
+        if feature not in self._rows:
+            self._rows[feature] = np.asarray(extract(self.waveform, feature, scratch=self.scratch))
+        return self._rows[feature]
+
+
+@lru_cache(maxsize=64)
+def _built(type_: str, options: tuple[tuple[str, Any], ...], sample_rate: int) -> FeatureType:
+    """One for all waveforms: to check its options takes as long as some of its work."""
+    return build(type_, dict(options), sample_rate=sample_rate)
 
 
 def rows_read(

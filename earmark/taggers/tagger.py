@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from earmark.errors import reading
 from earmark.networks import Network, build
+from earmark.networks.folding import folded
 from earmark.spool import release
 from earmark.store import write_json
 from earmark.taggers.description import DESCRIPTION, FORMAT, WEIGHTS, read_description
@@ -99,10 +100,22 @@ class Tagger:
             raise ValueError(f"{self.network_name} gives no feature vectors; {fix}")
         return self.network.feature_dim
 
+    def folded(self, device: Device) -> "Tagger":
+        """The same for answers alone, some tenths faster on short clips; see `networks.folding`.
+
+        Its probabilities differ from those of this one by rounding.
+        """
+        dtype = torch.bfloat16 if device.precision == "bfloat16" else torch.float32
+        return replace(self, network=device.place(folded(self.network, dtype)))
+
+    def _evaluate(self) -> None:
+        if self.network.training:  # to go through all layers takes as long as one of them
+            self.network.eval()
+
     @torch.inference_mode()
     def probabilities(self, segments: Any, device: Device) -> NDArray[np.float32]:
         """Return the probabilities `(B, K)` of segments `(B, S, ...)` as they are stored."""
-        self.network.eval()
+        self._evaluate()
         with device.autocast():
             logits = self.network(self.input.tensor(segments, device.name))
         logits = logits[:, : len(self.tags)].float()
@@ -142,7 +155,7 @@ class Tagger:
             ValueError: the network's features are no vectors.
         """
         embeddings = np.empty((len(segments), self.embedding_dim), dtype=np.float32)
-        self.network.eval()
+        self._evaluate()
         for i in range(0, len(segments), batch_size):
             batch = np.array(segments[i : i + batch_size])  # a copy: a store may be read-only
             x = self.input.tensor(batch, device.name)

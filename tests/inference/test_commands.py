@@ -234,13 +234,13 @@ def test_a_run_that_was_killed_goes_on_at_the_next_recording(tagger, monkeypatch
     if Path("tags.csv").exists():
         pytest.skip("it was done before it could be killed")
     n_done = journal.read_text().count("\n") - 1
-    tagged, rows_of = [], batch.rows_of
+    tagged, answers_of = [], batch.answers_of
 
-    def counted(*arguments):
-        tagged.append(arguments[1])
-        return rows_of(*arguments)
+    def counted(tagger, paths, settings):
+        tagged.extend(paths)
+        return answers_of(tagger, paths, settings)
 
-    monkeypatch.setattr(batch, "rows_of", counted)
+    monkeypatch.setattr(batch, "answers_of", counted)
     assert run(monkeypatch, "predict", tagger, "in", "-o", "tags.csv") == 3
     assert len(tagged) == 43 - n_done
     assert pd.read_csv("tags.csv")["file"].nunique() == 42

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from earmark.errors import UserError
 from earmark.evaluation.predictions import ENSEMBLE
@@ -13,9 +15,11 @@ from earmark.inference.workspace import (
     student_rules,
 )
 from earmark.layout import Layout
+from earmark.sound.unusable import UnusableAudio
 from earmark.store import read_json, write_json
 from tests.inference.workspaces import (
     JUDGED,
+    RATE,
     RUNTIME,
     TAGS,
     ensemble_metadata,
@@ -121,6 +125,41 @@ def test_the_student_answers_at_its_own_temperature(taught):
     assert rules.segment.temperature == pytest.approx(0.6 * 2.0 / 0.5)
     assert rules.segment.calibration.startswith("of the student's segments, not measured")
     assert load_student(RUNTIME, taught).tags == TAGS
+
+
+def test_a_student_reads_short_recordings_together_and_answers_as_for_each_alone(taught, tmp_path):
+    student, rng = load_student(RUNTIME, taught), np.random.default_rng(3)
+    paths: list[Path] = []
+    for i in range(19):
+        paths.append(tmp_path / f"{i}.wav")
+        soundfile.write(paths[-1], rng.normal(0, 0.1, RATE * (1 + i % 4) // 2), RATE)
+    paths[7].write_bytes(b"no sound")
+    shapes = []
+    network = student.networks["student"]["all"][0].network
+    network.register_forward_pre_hook(lambda _, given: shapes.append(len(given[0])))
+    together = list(student.tag_each(paths))
+    n_calls = len(shapes)
+    assert n_calls < 8, "crops of many clips go through it at once"
+    for path, answer in zip(paths, together, strict=True):
+        if path == paths[7]:
+            assert isinstance(answer, UnusableAudio)
+            continue
+        alone = student.tag(path)
+        assert (answer.clip, answer.seconds, answer.n_crops) == (
+            *(alone.clip, alone.seconds),
+            alone.n_crops,
+        )
+        assert answer.tags[0] == alone.tags[0]
+        assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+
+
+def test_the_ensemble_reads_each_recording_alone_to_the_bit(tmp_path):
+    ensemble = load_ensemble(RUNTIME, make_workspace(tmp_path))
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for path in paths:
+        samples = np.random.default_rng(len(path.name)).normal(0, 0.1, RATE)
+        soundfile.write(path, samples, RATE)
+    assert list(ensemble.tag_each(paths)) == [ensemble.tag(path) for path in paths]
 
 
 def test_what_is_claimed_of_the_students_probabilities_was_measured_of_this_student(taught):
