@@ -111,6 +111,11 @@ class Layout:
         return self.data / "ensemble"
 
     @property
+    def unlabelled(self) -> Path:
+        """What the student learns of recordings without labels."""
+        return self.data / "unlabelled"
+
+    @property
     def timeline(self) -> Path:
         """What was predicted for segments of validation clips, and the estimator fitted on it."""
         return self.data / "timeline"

@@ -303,6 +303,27 @@ class Store:
         """Open the stores that a folder holds, by name."""
         return [cls.open(path) for path in sorted(folder.iterdir()) if path.is_dir()]
 
+    def followed_by(self, other: "Store") -> "Store":
+        """One store of the entries of both, with the columns of this one; rows are not copied.
+
+        A column that the other one lacks is "" there.
+
+        Raises:
+            ValueError: the rows have another shape or type.
+        """
+        ours, theirs = ((s.metadata["row_shape"], s.metadata["dtype"]) for s in (self, other))
+        if ours != theirs:
+            raise ValueError(f"expected rows of {ours}, got {theirs}")
+        added = other.index.assign(shard=other.index["shard"] + len(self.shards))
+        added = added.reindex(columns=self.index.columns, fill_value="")
+        digest = self.metadata["digest"] + other.metadata["digest"]
+        return Store(
+            self.folder,
+            pd.concat([self.index, added], ignore_index=True),
+            self.metadata | {"digest": digest},
+            [*self.shards, *other.shards],
+        )
+
     def __len__(self) -> int:
         return len(self.index)
 

@@ -34,6 +34,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
             path.unlink()
     if not params.student:
         discard(layout.student)
+        discard(layout.unlabelled)
     write_json(layout.plan, plan)
     return plan
 

@@ -59,7 +59,7 @@ REGISTRIES = {
     ADAPTERS: "earmark/corpora/adapters/__init__.py",
 }
 # One key each; so have `audit`, which reads through the adapter, `student`, with its network, and
-# `timeline`, with all networks.
+# `timeline` and `unlabelled`, with all networks.
 PLAIN_STAGES = ["demo", "trim", "split", "class_mixing", "plan", "ensemble", "evaluate"]
 PLAIN_STAGES += ["audit_sound", "decide_labels"]
 PER_MODEL, PER_EXTRACTOR = ("train", "predict"), ("finetune", "embed")
@@ -244,6 +244,8 @@ class Code:
                 if [group, name] == [params["label_rounds"][key] for key in ("feature", "model")]:
                     yield Key(CHECK, name, entries)
         yield Key("timeline", entries=frozenset(every))
+        of_student = {self._feature(feature) for feature in params.get("student", {})}
+        yield Key("unlabelled", entries=frozenset(every | of_student))
 
     def _entries_of_student(self) -> Iterator[str]:
         for feature, student in self.params.get("student", {}).items():

@@ -12,7 +12,7 @@ from earmark.params import Params
 
 # Stages whose networks compute with runtime.threads, on a GPU where there is one.
 NETWORK_STAGES = frozenset(
-    {"train", "finetune", "embed", "predict", "check_labels", "student", "timeline"}
+    {"train", "finetune", "embed", "predict", "check_labels", "student", "timeline", "unlabelled"}
 )
 # Stages that spread clips over runtime.workers processes of one thread.
 CLIP_STAGES = frozenset({"decode", "trim", "augment", "class_mixing", "features", "audit_sound"})

@@ -19,7 +19,7 @@ from earmark.params.preparation import (
 )
 from earmark.params.recipe import ModelRecipe, Recipe
 from earmark.params.scoring import Ensemble, Evaluate, Inference, Timeline
-from earmark.params.section import FilledText, Name, Section, Seed
+from earmark.params.section import FilledText, Name, Section, Seed, Text
 
 # Official folds may have any number, such as a year.
 FoldNumber = Annotated[int, Field(ge=0, le=9999)]
@@ -30,7 +30,8 @@ class Params(Section):
 
     Two groups are not features: models of `embedding` read what extractors make of patches, and
     models of `fusion` combine two trained backbones. The `student` stands under the feature that it
-    reads, too; there is none or one.
+    reads, too; there is none or one. `unlabelled` is a folder of recordings that it learns beside
+    the corpus, or NO_RECORDINGS, a file: DVC knows no dependency that may be missing.
     """
 
     seed: Seed
@@ -55,6 +56,7 @@ class Params(Section):
     inference: Inference
     ensemble: Ensemble
     student: dict[Name, Student]
+    unlabelled: Text
     timeline: Timeline
     evaluate: Evaluate
 

@@ -10,6 +10,7 @@ from earmark.params.recipe import ModelRecipe, Recipe
 
 EMBEDDING, FUSION = "embedding", "fusion"  # the groups of models that are no features
 STUDENT = "student"  # the section of params.yaml, and its name among the models
+NO_RECORDINGS = "profiles/no_recordings.txt"  # of `unlabelled` where the student has no folder
 ALL = "all"  # the clips that a student trains on, in the place of a fold's name
 SPECTRAL_POOLINGS = ("statistics", "modulation")  # what `linear` and `mlp` pool spectra by
 PATCHES = "patches"  # the feature that extractors read

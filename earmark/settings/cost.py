@@ -93,10 +93,12 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
         return None
     n_folds, n_features = len(params.folds), len(params.features)
     n_trained = n_folds * (len(params.extractors) + len(members_of(params)))
-    n_stages = SINGLE_STAGES + len(params.demo) + n_features + 2 * n_trained + len(params.student)
+    n_stages = (
+        SINGLE_STAGES + len(params.demo) + n_features + 2 * n_trained + 2 * len(params.student)
+    )
     parts = parts_of(params, corpus)
     training = sum(parts.trainings)
-    starting = START_SECONDS * (2 * n_trained + 4 + len(params.student))
+    starting = START_SECONDS * (2 * n_trained + 4 + 2 * len(params.student))
     seconds = parts.sound_seconds + training + parts.predicting + starting
     return Cost(n_stages, seconds, training, parts.sound_bytes + parts.network_bytes)
 

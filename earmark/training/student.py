@@ -1,7 +1,8 @@
 """The student: one network that learns what the ensemble answers for its own training clips.
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2. The
-answers are those out of fold, so that no teacher learned the clip that it answers for.
+answers are those out of fold, so that no teacher learned the clip that it answers for. Recordings
+without labels, where a folder of them is given, it learns by the answers of all folds.
 Shapes: N clips, K tags, A auxiliary labels, B test clips.
 """
 
@@ -31,7 +32,7 @@ from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Params, Recipe
 from earmark.params.roster import ALL, STUDENT, reads_all, recipe_of, student_of
-from earmark.store import Store, write_json, write_table
+from earmark.store import Store, read_table, write_json, write_table
 from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
 from earmark.training.augmentation import applicable
@@ -77,6 +78,7 @@ def student_job(params: Params, layout: Layout) -> Job:
     train = with_answers(train, answers, share=entry.teacher_weight)
     key = f"{STUDENT}.{feature}"
     start = new_start(params, layout, entry, feature, store, train, key=key, name=STUDENT)
+    train = with_unlabelled(train, *_unlabelled(layout))
     origin = {"random_start": start_} if (start_ := store.metadata.get("random_start")) else {}
     return Job(
         member=STUDENT,
@@ -100,6 +102,12 @@ def _examples(layout: Layout, store: Store, recipe: Recipe) -> tuple[Examples, E
     task = Task.of(train)
     every = Examples.select(store, train, task, with_class_mixed=recipe.class_mixed_clips)
     return every, every.at(np.empty(0, dtype=np.intp))
+
+
+def _unlabelled(layout: Layout) -> tuple[Store, Floats]:
+    """What stage `unlabelled` left: the rows of N recordings, and the answers `(N, K)`."""
+    answers = read_table(layout.unlabelled / "answers.parquet")
+    return Store.open(layout.unlabelled, in_memory=True), answers.to_numpy()
 
 
 class Answers(NamedTuple):
@@ -144,6 +152,41 @@ def with_answers(train: Examples, answers: Answers, *, share: float) -> Examples
     return replace(train, soft_targets=soft)
 
 
+def with_unlabelled(train: Examples, recordings: Store, answers: Floats) -> Examples:
+    """Add recordings that nobody labelled: their targets are the answers alone.
+
+    No teacher has seen any of them, so the ensemble answers as it does for new recordings. An
+    auxiliary task learns nothing of them.
+
+    Args:
+        train: the examples that have soft targets, whose store has no entry of these recordings.
+        recordings: one entry each.
+        answers: calibrated probabilities, `(N, K)`.
+    """
+    if not len(recordings):
+        return train
+    assert isinstance(train.store, Store), "a student reads one feature"
+    assert train.soft_targets is not None, "a student learns answers"
+    n, first = len(recordings), len(train.store)
+    soft = np.zeros((n, train.targets.shape[1]), dtype=np.float32)
+    soft[:, : answers.shape[1]] = answers
+    likely = answers >= (0.5 if train.task.is_multi_label else answers.max(axis=1, keepdims=True))
+    hard = np.zeros_like(soft)  # what a balanced sampler goes by
+    hard[:, : answers.shape[1]] = likely
+    none = np.zeros(n, dtype=np.float32)
+    return replace(
+        train,
+        store=train.store.followed_by(recordings),
+        clips=[*train.clips, *recordings.index["clip"]],
+        entries=[*train.entries, *([first + i] for i in range(n))],
+        targets=np.concatenate([train.targets, hard]),
+        unverified=np.concatenate([train.unverified, none]),
+        weights=np.concatenate([train.weights, none + 1]),
+        is_corrected=np.concatenate([train.is_corrected, none.astype(bool)]),
+        soft_targets=np.concatenate([train.soft_targets, soft]),
+    )
+
+
 def _write_outputs(
     job: Job, fitted: Fitted, layout: Layout, *, params: Params, costs: Mapping[str, Any]
 ) -> None:
@@ -156,12 +199,15 @@ def _write_outputs(
         "preparation": metadata["preparation"],
         **({"thresholds": metadata["thresholds"]} if "thresholds" in metadata else {}),
     }
-    probabilities = _test_probabilities(job, fitted.tagger, test, answering)
+    answerer = fitted.tagger.folded(job.device)  # as `predict --student` asks it
+    probabilities = _test_probabilities(job, answerer, test, answering)
     answering["temperature"] = _temperature(probabilities, test, metadata["temperature"])
+    n_unlabelled = len(read_table(layout.unlabelled / "answers.parquet"))
     known = {
         "feature": job.tagger.input.feature,
         "teacher_weight": entry.teacher_weight,
-        "n_clips": len(set(job.train.clips)),
+        "n_clips": len(set(job.train.clips)) - n_unlabelled,
+        "n_unlabelled": n_unlabelled,
         "n_answered": int(ensemble.validation.clips["clip"].nunique()),
         "temperature": answering["temperature"],
         "costs": costs,
