@@ -81,9 +81,11 @@ def _look(layout: Layout, question: "Question", answer: "Answer", *, params_only
     if params is not None and not params_only:
         from earmark.code_digests import version_problems
         from earmark.settings.corpus_validation import corpus_problems
+        from earmark.settings.unlabelled_validation import unlabelled_problems
         from earmark.settings.validation import sox_problems
 
-        problems += corpus_problems(params, layout) + version_problems(layout.root)
+        problems += corpus_problems(params, layout) + unlabelled_problems(params, layout)
+        problems += version_problems(layout.root)
         problems = list(dict.fromkeys(problems + sox_problems(params)))
     if problems or params is None:
         raise UserError(*problems)
@@ -103,7 +105,7 @@ def _checked_params(
     raw = read_yaml(layout.params)
     params, problems = parse_params(raw, layout.params.name)
     if params is not None and question is not None:
-        question.watch(raw, params.corpus.root, params.extensions)
+        question.watch(raw, [params.corpus.root, params.unlabelled], params.extensions)
     if params is not None:
         from earmark.settings.model_validation import weight_problems
         from earmark.settings.validation import (

@@ -1,6 +1,6 @@
 """Train the student on what the ensemble answers for its training clips; predict test clips.
 
-Reads: data/features/<feature>/, data/folds.parquet, data/ensemble/
+Reads: data/features/<feature>/, data/folds.parquet, data/ensemble/, data/unlabelled/
 Writes: models/student/all/, data/training/student/
 Params: student, model, features, models, extractors, fusion, folds, inference.n_crops, runtime
 """

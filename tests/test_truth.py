@@ -176,7 +176,7 @@ def test_every_stage_but_code_tracks_exactly_its_key_of_code_json():
 def key_of(module: str) -> list[str]:
     item = {
         "decode": "${corpus.adapter}",
-        "features": "${item.feature}",
+        **dict.fromkeys(("features", "unlabelled"), "${item.feature}"),
         **dict.fromkeys(("finetune", "embed"), "${item.extractor}"),
         **dict.fromkeys(("train", "predict"), "${item.model}"),
         "check_labels": "${label_rounds.model}",
@@ -187,8 +187,12 @@ def key_of(module: str) -> list[str]:
 
 
 def test_code_json_has_a_key_for_every_stage_and_for_nothing_else():
-    keys = Code(ROOT, read_yaml(ROOT / "params.yaml")).keys
-    assert {key.stage for key in keys} == {module.stem for module in STAGES} - {"code"}
+    params = read_yaml(ROOT / "params.yaml")
+    stages = {module.stem for module in STAGES} - {"code"}
+    of_student = {"unlabelled"}  # which has a feature of its own
+    assert {key.stage for key in Code(ROOT, params).keys} == stages - of_student
+    params["student"] = {"logmel128": params["models"]["logmel128"]["compact"]}
+    assert {key.stage for key in Code(ROOT, params).keys} == stages
 
 
 def test_modules_that_no_digest_counts_are_there_and_say_why():
@@ -240,7 +244,7 @@ def test_outs_of_dvc_yaml_are_the_paths_of_the_layout():
         *(layout.code, layout.demo("C"), layout.clips, layout.decoded, layout.trimmed),
         *(layout.augmented, layout.class_mixed, layout.audit, layout.audit_sound, layout.folds),
         *(layout.features("K"), layout.embeddings("E", "F"), layout.plan, layout.ensemble),
-        layout.timeline,
+        *(layout.timeline, layout.unlabelled),
         *(layout.report, layout.student, layout.model(STUDENT, ALL), layout.check("i", "F")),
         *(layout.labels_before("i"), layout.labels_before("ii")),
     }
@@ -254,7 +258,7 @@ def test_outs_of_dvc_yaml_are_the_paths_of_the_layout():
 
 def test_every_dep_is_an_out_a_setting_or_a_folder_of_several_outs():
     given = {"earmark", "stages", "requirements.txt", "${extensions}"}
-    given |= {"${corpus.root}", "${corpus.label_corrections}"}
+    given |= {"${corpus.root}", "${corpus.label_corrections}", "${unlabelled}"}
     whole_folders = {"data/predictions", "data/training"}
     whole_folders |= {"data/rounds", "data/checks/${item.round}"}
     given |= {"data/rounds/before_${item.round}.parquet"}  # of split, or the round before

@@ -59,12 +59,12 @@ REGISTRIES = {
     ADAPTERS: "earmark/corpora/adapters/__init__.py",
 }
 # One key each; so have `audit`, which reads through the adapter, `student`, with its network, and
-# `timeline` and `unlabelled`, with all networks.
+# `timeline`, with all networks.
 PLAIN_STAGES = ["demo", "trim", "split", "class_mixing", "plan", "ensemble", "evaluate"]
 PLAIN_STAGES += ["audit_sound", "decide_labels"]
 PER_MODEL, PER_EXTRACTOR = ("train", "predict"), ("finetune", "embed")
 CHECK = "check_labels"  # of the model that checks, whose group is a feature
-NAMED_STAGES = ("decode", "augment", "features", *PER_EXTRACTOR, CHECK, *PER_MODEL)
+NAMED_STAGES = ("decode", "augment", "features", *PER_EXTRACTOR, CHECK, *PER_MODEL, "unlabelled")
 CODE_JSON = "code.json"
 # What may be expected where the digests are equal, for who reads code.json.
 EQUALITY = {
@@ -244,8 +244,8 @@ class Code:
                 if [group, name] == [params["label_rounds"][key] for key in ("feature", "model")]:
                     yield Key(CHECK, name, entries)
         yield Key("timeline", entries=frozenset(every))
-        of_student = {self._feature(feature) for feature in params.get("student", {})}
-        yield Key("unlabelled", entries=frozenset(every | of_student))
+        for feature in params.get("student", {}):  # which reads it of recordings without labels
+            yield Key("unlabelled", feature, frozenset({*every, self._feature(feature)}))
 
     def _entries_of_student(self) -> Iterator[str]:
         for feature, student in self.params.get("student", {}).items():

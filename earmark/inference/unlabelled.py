@@ -17,11 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from earmark.errors import UserError
 from earmark.features.extraction import extract
 from earmark.features.feature_type import FeatureType
 from earmark.inference.recording_tagger import RecordingTagger
-from earmark.inference.recordings import recordings, unusable_line
+from earmark.inference.recordings import unusable_line
 from earmark.processes import progress
 from earmark.sound.recordings import name_of
 from earmark.sound.unusable import UnusableAudio
@@ -53,22 +52,6 @@ class Summary(NamedTuple):
         left_out = [f"{n} {reason}" for reason, n in reasons.items() if n]
         text = f"{counted(self.n_kept, 'recording')} for the student"
         return f"{text}; left out: {', '.join(left_out)}" if left_out else text
-
-
-def unlabelled_recordings(folder: Path) -> list[Path]:
-    """All recordings in a folder and below it, in one order; none where it is a file.
-
-    Raises:
-        UserError: it is not there, or nothing in it is a recording.
-    """
-    if folder.is_file():
-        return []
-    if not folder.is_dir():
-        raise UserError(f"unlabelled: {name_of(folder)}: is not there; correct params.yaml")
-    found, problems = recordings([folder])
-    if not found:
-        raise UserError(*(f"unlabelled: {line}" for line in problems))
-    return found
 
 
 def work_key(

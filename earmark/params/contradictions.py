@@ -11,6 +11,7 @@ from earmark.params.preparation import Round
 from earmark.params.roster import (
     EMBEDDING,
     FUSION,
+    NO_RECORDINGS,
     PATCHES,
     STUDENT,
     entries_of,
@@ -35,6 +36,7 @@ def contradictions(params: Params) -> list[str]:
         *_filter_problems(params),
         *_recipe_problems(params),
         *_student_problems(params),
+        *_unlabelled_problems(params),
         *_ensemble_problems(params),
     ]
 
@@ -173,6 +175,13 @@ def _student_problems(params: Params) -> list[str]:
     if entry.prediction.aggregation == "best_out_of_fold":
         problems.append(f"{key}.prediction.aggregation: {none}; set it to mean")
     return problems
+
+
+def _unlabelled_problems(params: Params) -> list[str]:
+    """DVC would take no name for the whole workspace."""
+    if params.unlabelled:
+        return []
+    return [f"unlabelled: is empty; write {NO_RECORDINGS} where there is no folder"]
 
 
 def _ensemble_problems(params: Params) -> list[str]:

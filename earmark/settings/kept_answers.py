@@ -14,7 +14,7 @@ import platform
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -99,18 +99,18 @@ class Question:
         except (OSError, ValueError, KeyError, TypeError):  # none, or a damaged one
             return None
 
-    def watch(self, params: Any, root: str, extensions: str) -> None:
+    def watch(self, params: Any, roots: Sequence[str], extensions: str) -> None:
         """Note how recordings, weights and other files that params name are before the look.
 
         Args:
             params: the plain mapping; every text in it may be a path.
-            root: `corpus.root`, of which all is watched.
+            roots: `corpus.root`, and folders of other recordings, of which all is watched.
             extensions: the folder of networks of the user's own, likewise.
         """
-        folders = [extensions] if self._params_only else [extensions, root]
+        folders = [extensions] if self._params_only else [extensions, *roots]
         names = sorted(set(_texts(params)))
         # A table is named as it is found from the root of the corpus.
-        names += [] if self._params_only else [os.path.join(root, name) for name in names]  # noqa: PTH118
+        names += [] if self._params_only else [os.path.join(roots[0], name) for name in names]  # noqa: PTH118
         self._watched = [f"{folder}/" for folder in folders] + names
         self._state, _ = self._state_of(self._watched)
 

@@ -32,12 +32,14 @@ def warnings_of(params: Params, layout: Layout, *, params_only: bool) -> list[st
     if params_only:
         return warnings
     from earmark.settings.corpus_validation import corpus_warnings  # which no stage waits for
+    from earmark.settings.unlabelled_validation import unlabelled_warnings
 
     return [
         *warnings,
         *corpus_warnings(params, layout),
         *_quarantine_warnings(params, layout),
         *header_warnings(params, layout),
+        *unlabelled_warnings(params, layout),
     ]
 
 

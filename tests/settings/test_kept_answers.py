@@ -38,7 +38,7 @@ def layout(tmp_path, monkeypatch):
 
 def ask(layout: Layout, *, params_only: bool = False) -> Question:
     question = Question(layout, params_only=params_only)
-    question.watch(PARAMS, "corpus", "extensions")
+    question.watch(PARAMS, ["corpus"], "extensions")
     return question
 
 
@@ -200,7 +200,7 @@ def test_the_command_says_the_same_again_without_a_look(layout, monkeypatch):
 
     def look(_, question, answer, *, params_only):
         looks.append(params_only)
-        question.watch(PARAMS, "corpus", "extensions")
+        question.watch(PARAMS, ["corpus"], "extensions")
         for line in LINES:
             answer.say(line.text, is_error=line.is_error)
 
@@ -220,7 +220,7 @@ def test_what_is_wrong_is_said_again_by_a_look(layout, monkeypatch):
 
     def look(_, question, *__, **___):
         looks.append(1)
-        question.watch(PARAMS, "corpus", "extensions")
+        question.watch(PARAMS, ["corpus"], "extensions")
         raise UserError("the corpus is empty; fill it")
 
     monkeypatch.chdir(layout.root)

@@ -290,6 +290,7 @@ def leave_student(layout: Layout, n_clips: int) -> None:
     """What its training leaves: it answers TAGS[0] for every test clip."""
     costs = {"clip_seconds": 10.0, "ensemble": COST, "student": SMALL}
     known = {"teacher_weight": 0.7, "n_clips": 60, "n_answered": 60, "temperature": 1.0}
+    known["n_unlabelled"] = 900
     write_json(layout.student / "student.json", {**known, "costs": costs})
     table = pd.DataFrame(np.tile([0.7, 0.1, 0.1, 0.1], (n_clips, 1)), columns=TAGS)
     write_table(layout.student / "test.parquet", table)

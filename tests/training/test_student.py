@@ -83,6 +83,7 @@ def write_ensemble(layout: Layout, **options: Any) -> Predictions:
     tests = predictions.clips.loc[predictions.clips["split"] == "test", ["clip", "label"]]
     tests = tests.assign(split="test", verified=True, fold_0="test")
     write_table(layout.folds, pd.concat([folds, tests], ignore_index=True))
+    write_recordings(layout)
     before = Store.open(layout.features("logmel"), in_memory=True)
     rows: list[tuple[dict[Any, Any], Any]]
     rows = [(before.index.iloc[i].to_dict(), before.rows(i)) for i in range(len(before))]
@@ -98,6 +99,17 @@ def write_ensemble(layout: Layout, **options: Any) -> Predictions:
             kept = {name: keys[name] for name in ("clip", "split", "sha256", "variant", "partner")}
             store.append(frames, **kept)
     return predictions
+
+
+def write_recordings(layout: Layout, *clips: str) -> None:
+    """What stage `unlabelled` makes of these; each answer is sure of another tag."""
+    answers = np.full((len(clips), len(TAGS)), 0.05, np.float64)
+    answers[np.arange(len(clips)), np.arange(len(clips)) % len(TAGS)] = 0.9
+    with StoreWriter(layout.unlabelled, row_shape=(80,), dtype="float16") as store:
+        for clip in clips:
+            rows = rng_for(2, clip).normal(0, 1, (40, 80)).astype(np.float16)
+            store.append(rows, clip=clip, variant="", sha256=clip)
+        store.add_table("answers", pd.DataFrame(answers, columns=TAGS))
 
 
 def answers_of(rows: Mapping[str, list[float]]) -> Answers:
@@ -195,6 +207,34 @@ def test_work_in_progress_is_that_of_these_very_answers(layout: Layout) -> None:
     metadata = read_json(layout.ensemble / "ensemble.json")
     write_predictions(layout.ensemble, [ensemble(turned=True)], metadata)
     assert job_key(student_job(params_with(), layout), "") != key
+
+
+def test_recordings_without_labels_are_learned_by_their_answers_beside_all_clips(
+    layout: Layout,
+) -> None:
+    write_ensemble(layout)
+    without = student_job(params_with(), layout)
+    write_recordings(layout, "/a.wav", "/b/c.wav")
+    job = student_job(params_with(), layout)
+    n = len(without.train)
+    assert job.train.clips == [*without.train.clips, "/a.wav", "/b/c.wav"]
+    assert np.array_equal(job.train.learned_targets[:n], without.train.learned_targets)
+    added = job.train.learned_targets[n:]
+    assert added == pytest.approx(np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]]))
+    assert job.train.tag_targets[n:].tolist() == [[1, 0, 0], [0, 1, 0]]
+    recordings = Store.open(layout.unlabelled)
+    for i in range(2):
+        assert np.array_equal(job.train.original(n + i), recordings.rows(i))
+    assert np.array_equal(job.train.original(0), without.train.original(0))
+    assert job.tagger.input == without.tagger.input, "standardised on the clips that have labels"
+    assert job.train.weights[n:].tolist() == [1, 1]
+    assert job.train.unverified[n:].tolist() == [0, 0]
+    key = job_key(job, "")
+    assert key != job_key(without, "")
+    write_recordings(layout, "/a.wav", "/b/d.wav")
+    assert job_key(student_job(params_with(), layout), "") != key
+    _, batch = next(iter(enumerate(job.sampler.order(rng_for(1, "order")))))
+    assert job.sampler.gather(batch, rng_for(1, "crops")).targets.shape[1] == len(TAGS)
 
 
 def test_it_is_kept_with_all_that_it_takes_to_answer_and_its_answers_for_test_clips(
