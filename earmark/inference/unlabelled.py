@@ -44,12 +44,11 @@ class Summary(NamedTuple):
     n_unusable: int
 
     def __str__(self) -> str:
-        reasons = {
-            "clips of the corpus": self.n_of_corpus,
-            "copies of others": self.n_copies,
-            "unusable": self.n_unusable,
-        }
-        left_out = [f"{n} {reason}" for reason, n in reasons.items() if n]
+        left_out = [
+            *([f"{counted(self.n_of_corpus, 'clip')} of the corpus"] if self.n_of_corpus else []),
+            *([f"{counted(self.n_copies, 'copy', 'copies')} of others"] if self.n_copies else []),
+            *([f"{self.n_unusable} unusable"] if self.n_unusable else []),
+        ]
         text = f"{counted(self.n_kept, 'recording')} for the student"
         return f"{text}; left out: {', '.join(left_out)}" if left_out else text
 
