@@ -1,5 +1,6 @@
 """Recordings without labels become rows and answers; clips of the corpus among them never do."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ FEATURE = build("logmel", LOGMEL, sample_rate=RATE)
 
 @pytest.fixture
 def tagger(tmp_path: Path) -> RecordingTagger:
-    return load_ensemble(RUNTIME, make_workspace(tmp_path / "workspace"))
+    tagger = load_ensemble(RUNTIME, make_workspace(tmp_path / "workspace"))
+    softened = replace(tagger.rules.clip, temperature=20.0)  # else an answer is sure of one tag
+    return replace(tagger, rules=replace(tagger.rules, clip=softened))
 
 
 @pytest.fixture

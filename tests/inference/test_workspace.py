@@ -154,12 +154,22 @@ def test_a_student_reads_short_recordings_together_and_answers_as_for_each_alone
 
 
 def test_the_ensemble_reads_each_recording_alone_to_the_bit(tmp_path):
-    ensemble = load_ensemble(RUNTIME, make_workspace(tmp_path))
+    layout = make_workspace(tmp_path)
+    means = dict.fromkeys(("first", "second", "unused"), "mean")
+    fitted = {name: {"mean": {"temperature": 0.8}} for name in means}
+    metadata = ensemble_metadata(aggregation=means, aggregations=fitted)
+    write_json(layout.ensemble / "ensemble.json", metadata)
+    ensemble = load_ensemble(RUNTIME, layout)
+    calls = []
+    network = ensemble.networks["first"]["0"][0].network
+    network.register_forward_pre_hook(lambda *_: calls.append(1))
     paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
     for path in paths:
         samples = np.random.default_rng(len(path.name)).normal(0, 0.1, RATE)
         soundfile.write(path, samples, RATE)
-    assert list(ensemble.tag_each(paths)) == [ensemble.tag(path) for path in paths]
+    together = list(ensemble.tag_each(paths))
+    assert len(calls) == len(paths)
+    assert together == [ensemble.tag(path) for path in paths]
 
 
 def test_what_is_claimed_of_the_students_probabilities_was_measured_of_this_student(taught):

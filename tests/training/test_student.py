@@ -101,13 +101,13 @@ def write_ensemble(layout: Layout, **options: Any) -> Predictions:
     return predictions
 
 
-def write_recordings(layout: Layout, *clips: str) -> None:
+def write_recordings(layout: Layout, *clips: str, take: int = 1) -> None:
     """What stage `unlabelled` makes of these; each answer is sure of another tag."""
     answers = np.full((len(clips), len(TAGS)), 0.05, np.float64)
     answers[np.arange(len(clips)), np.arange(len(clips)) % len(TAGS)] = 0.9
     with StoreWriter(layout.unlabelled, row_shape=(80,), dtype="float16") as store:
         for clip in clips:
-            rows = rng_for(2, clip).normal(0, 1, (40, 80)).astype(np.float16)
+            rows = rng_for(take, clip).normal(0, 1, (40, 80)).astype(np.float16)
             store.append(rows, clip=clip, variant="", sha256=clip)
         store.add_table("answers", pd.DataFrame(answers, columns=TAGS))
 
@@ -231,7 +231,7 @@ def test_recordings_without_labels_are_learned_by_their_answers_beside_all_clips
     assert job.train.unverified[n:].tolist() == [0, 0]
     key = job_key(job, "")
     assert key != job_key(without, "")
-    write_recordings(layout, "/a.wav", "/b/d.wav")
+    write_recordings(layout, "/a.wav", "/b/c.wav", take=2)
     assert job_key(student_job(params_with(), layout), "") != key
     _, batch = next(iter(enumerate(job.sampler.order(rng_for(1, "order")))))
     assert job.sampler.gather(batch, rng_for(1, "crops")).targets.shape[1] == len(TAGS)
