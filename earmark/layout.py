@@ -60,8 +60,11 @@ class Layout:
         return self.data / "trimmed"
 
     @property
-    def augmented(self) -> Path:
+    def all_augmented(self) -> Path:
         return self.data / "augmented"
+
+    def augmented(self, feature: str) -> Path:
+        return self.all_augmented / feature
 
     @property
     def class_mixed(self) -> Path:

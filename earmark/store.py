@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from earmark.csv_files import read_csv, write_csv
 from earmark.errors import DamagedError, reading
+from earmark.shards import hashed_blocks, link_shard, read_shard, shard_path, write_header
 from earmark.spool import FileRows
 from earmark.whole_files import whole_file, whole_folder
 
@@ -157,7 +158,6 @@ class StoreWriter:
     def __enter__(self) -> Self:
         self._whole = whole_folder(self.folder)
         self._part = self._whole.__enter__()
-        self._open_shard()
         return self
 
     @property
@@ -173,12 +173,10 @@ class StoreWriter:
         Raises:
             ValueError: the rows have another shape or type than the store.
         """
-        if rows.shape[1:] != self.row_shape or rows.dtype != self.dtype:
-            raise ValueError(
-                f"expected rows (R, {self.row_shape}) {self.dtype}, got {rows.shape} {rows.dtype}"
-            )
+        self._check(rows)
         if self.shard_rows and self._rows_in_shard >= self.shard_rows:
             self._close_shard()
+        if self._file is None:
             self._open_shard()
         assert self._file is not None
         for block in rows.blocks() if isinstance(rows, FileRows) else [rows]:
@@ -190,6 +188,43 @@ class StoreWriter:
         position = {"shard": self._shard, "start": self._rows_in_shard, "length": len(rows)}
         self._entries.append({**columns, **position})
         self._rows_in_shard += len(rows)
+
+    def adopt(self, store: "Store", columns: Iterable[Mapping[str, object]]) -> None:
+        """Add all rows of another store without a copy: its files become files of both.
+
+        Where the disk knows no links they are copied.
+
+        Args:
+            store: of rows of the same shape and type.
+            columns: of the index, for each of its entries.
+
+        Raises:
+            ValueError: its rows have another shape or type.
+        """
+        if not len(store):
+            return
+        self._close_shard()
+        first = self._shard + 1
+        for number, rows in enumerate(store.shards):
+            self._check(rows)
+            self._shard += 1
+            link_shard(shard_path(store.folder, number), shard_path(self._part, self._shard))
+            for block in hashed_blocks(rows):
+                self._digest.update(block)
+        positions = store.index[["shard", "start", "length"]].to_numpy().tolist()
+        for entry, (shard, start, length) in zip(columns, positions, strict=True):
+            position = {"shard": first + shard, "start": start, "length": length}
+            self._entries.append({**entry, **position})
+
+    def _check(self, rows: NDArray[Any] | FileRows) -> None:
+        if rows.shape[1:] != self.row_shape or rows.dtype != self.dtype:
+            raise ValueError(
+                f"expected rows (R, {self.row_shape}) {self.dtype}, got {rows.shape} {rows.dtype}"
+            )
+
+    def __len__(self) -> int:
+        """How many entries were appended."""
+        return len(self._entries)
 
     def add_table(self, name: str, table: pd.DataFrame) -> None:
         """Put a table beside the index, as `name`.parquet."""
@@ -213,6 +248,8 @@ class StoreWriter:
         self._whole.__exit__(kind, error, trace)
 
     def _finish(self) -> None:
+        if self._shard < 0:  # a store without entries has a file, too
+            self._open_shard()
         self._close_shard()
         shutil.rmtree(self.scratch_folder, ignore_errors=True)
         pd.DataFrame(self._entries).to_parquet(self._part / "index.parquet", index=False)
@@ -226,23 +263,16 @@ class StoreWriter:
 
     def _open_shard(self) -> None:
         self._shard, self._rows_in_shard = self._shard + 1, 0
-        self._file = (self._part / f"rows-{self._shard:03d}.npy").open("wb")
+        self._file = shard_path(self._part, self._shard).open("wb")
         self._write_header()
 
     def _write_header(self) -> None:
-        # numpy pads the header, so that it can be overwritten with a larger first axis.
         assert self._file is not None
-        np.lib.format.write_array_header_1_0(
-            self._file,
-            {
-                "descr": np.lib.format.dtype_to_descr(self.dtype),
-                "fortran_order": False,
-                "shape": (self._rows_in_shard, *self.row_shape),
-            },
-        )
+        write_header(self._file, self.dtype, (self._rows_in_shard, *self.row_shape))
 
     def _close_shard(self) -> None:
-        assert self._file is not None
+        if self._file is None:
+            return
         self._file.seek(0)
         self._write_header()
         self._file.close()
@@ -287,8 +317,8 @@ class Store:
         digest = hashlib.blake2b(digest_size=16)
         shards = []
         for number, needed in enumerate(_rows_needed(folder, index)):
-            path = folder / f"rows-{number:03d}.npy"
-            shards.append(_read_shard(path, metadata, in_memory=in_memory))
+            path = shard_path(folder, number)
+            shards.append(read_shard(path, metadata, in_memory=in_memory))
             if len(shards[-1]) != needed:
                 problem = f"{path.name} has {len(shards[-1])} rows, index.parquet {needed}"
                 raise DamagedError(folder, problem)
@@ -341,9 +371,14 @@ class Store:
     @property
     def digest(self) -> str:
         """A hash of rows and index, known without reading the rows."""
-        index = pd.util.hash_pandas_object(self.index, index=False).to_numpy().tobytes()
-        text = json.dumps(self.metadata, sort_keys=True).encode()
-        return hashlib.blake2b(index + text, digest_size=16).hexdigest()
+        return index_digest(self.index, self.metadata)
+
+
+def index_digest(index: pd.DataFrame, metadata: Mapping[str, Any]) -> str:
+    """A hash of the index and the metadata of a store."""
+    entries = pd.util.hash_pandas_object(index, index=False).to_numpy().tobytes()
+    text = json.dumps(metadata, sort_keys=True).encode()
+    return hashlib.blake2b(entries + text, digest_size=16).hexdigest()
 
 
 def _rows_needed(folder: Path, index: pd.DataFrame) -> list[int]:
@@ -353,15 +388,3 @@ def _rows_needed(folder: Path, index: pd.DataFrame) -> list[int]:
     with reading(folder / "index.parquet"):
         ends = (index["start"] + index["length"]).groupby(index["shard"].astype(int)).max()
         return [int(ends[shard]) for shard in range(len(ends))]
-
-
-def _read_shard(path: Path, metadata: dict[str, Any], *, in_memory: bool) -> NDArray[Any]:
-    """The rows (R, *row_shape) of one file."""
-    with reading(path.with_name("store.json")):
-        row_shape, dtype = tuple(metadata["row_shape"]), np.dtype(metadata["dtype"])
-    with reading(path):
-        rows: NDArray[Any] = np.load(path, mmap_mode=None if in_memory else "r")
-        if rows.shape[1:] != row_shape or rows.dtype != dtype:
-            expected = f"rows of {row_shape} {dtype}"
-            raise ValueError(f"{rows.shape} {rows.dtype} instead of {expected}")
-    return rows

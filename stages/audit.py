@@ -1,8 +1,8 @@
 """Report the problems of the corpus: duplicates, label issues, licences, sound, balance.
 
 Reads: data/clips.parquet, data/folds.parquet, data/ensemble/, data/audit_sound/, data/rounds,
-    data/trimmed/ (to be heard), corpus.root (the true labels of a synthetic corpus),
-    corpus.label_corrections
+    data/decoded/ and data/trimmed/ (to be heard), corpus.root (the true labels of a synthetic
+    corpus), corpus.label_corrections
 Writes: metrics/audit.json, data/audit/
 Params: rounds, corpus.name, corpus.adapter, corpus.root, corpus.label_corrections,
     corpus.synthetic, seed

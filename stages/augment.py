@@ -1,23 +1,26 @@
-"""Make SoX variants of the training clips, one for each effect, with their drawn values recorded.
+"""Make every feature of SoX variants of the training clips, one for each effect.
 
-Reads: data/trimmed/
-Writes: data/augmented/<effect>/
-Params: augment, seed
+Reads: data/decoded/, data/trimmed/
+Writes: data/augmented/<feature>/<effect>/
+Params: augment, features, seed
 """
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.sound.variants import write_variants
-from earmark.store import Store, read_json
+from earmark.sound.trimmed_clips import TrimmedClips
+from earmark.store import read_json
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> list[str]:
-    code = read_json(layout.code)["augment"] if layout.code.exists() else {}
+    from earmark.features.variants import write_variants
+
+    code = read_json(layout.code).get("augment", {}) if layout.code.exists() else {}
     return write_variants(
-        layout.augmented,
-        Store.open(layout.trimmed),
+        layout.all_augmented,
+        TrimmedClips.open(layout.trimmed, layout.decoded),
         params.augment,
+        params.features,
         seed=params.seed,
         code=code,
         workers=params.runtime.workers,

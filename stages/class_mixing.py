@@ -1,6 +1,6 @@
 """Make new training clips from those of a class: mixtures of two, and others at another pitch.
 
-Reads: data/trimmed/, data/folds.parquet
+Reads: data/decoded/, data/trimmed/, data/folds.parquet
 Writes: data/class_mixed/
 Params: class_mixing, trim.normalise, seed
 """
@@ -19,15 +19,16 @@ from earmark.processes import duration, map_ordered
 from earmark.sound import class_mixing
 from earmark.sound.class_mixing import NewClip
 from earmark.sound.samples import as_float, as_int16
+from earmark.sound.trimmed_clips import TrimmedClips
 from earmark.sound.trimming import peak_normalise, without_clipping
-from earmark.store import Store, StoreWriter
+from earmark.store import StoreWriter
 from stages import stage
 
 LONGEST_SECONDS = 600.0  # of a clip to mix, which is done in memory at 40 bytes a sample
 
 
 def run(params: Params, layout: Layout) -> int:
-    trimmed = Store.open(layout.trimmed)
+    trimmed = TrimmedClips.open(layout.trimmed, layout.decoded)
     folds = read_folds(layout)
     clips = folds[folds["split"] == "train"]
     plan = [
@@ -37,6 +38,7 @@ def run(params: Params, layout: Layout) -> int:
     if plan:
         import scipy.signal  # noqa: F401 -- here once, and not in each worker
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
+    rate = trimmed.metadata["sample_rate"]
     _check_lengths(trimmed, plan, line_of)
     made = map_ordered(
         partial(_make, trimmed, line_of, params.trim.normalise),
@@ -46,7 +48,7 @@ def run(params: Params, layout: Layout) -> int:
         name_of=lambda new: f"{new.variant} of {new.clip}",
     )
     with StoreWriter(
-        layout.class_mixed, row_shape=(), dtype="int16", metadata=trimmed.metadata
+        layout.class_mixed, row_shape=(), dtype="int16", metadata={"sample_rate": rate}
     ) as store:
         for new, waveform in zip(plan, made, strict=True):
             names = {"clip": new.clip, "variant": new.variant, "partner": new.partner}
@@ -55,7 +57,7 @@ def run(params: Params, layout: Layout) -> int:
     return len(plan)
 
 
-def _check_lengths(trimmed: Store, plan: list[NewClip], line_of: dict[str, int]) -> None:
+def _check_lengths(trimmed: TrimmedClips, plan: list[NewClip], line_of: dict[str, int]) -> None:
     lengths = trimmed.index["length"] / trimmed.metadata["sample_rate"]
     for new in plan:
         for clip in filter(None, (new.clip, new.partner)):
@@ -69,14 +71,14 @@ def _check_lengths(trimmed: Store, plan: list[NewClip], line_of: dict[str, int])
 
 
 def _make(
-    trimmed: Store, line_of: dict[str, int], normalise: bool, new: NewClip
+    trimmed: TrimmedClips, line_of: dict[str, int], normalise: bool, new: NewClip
 ) -> NDArray[np.int16]:
     rate = trimmed.metadata["sample_rate"]
-    waveform = np.asarray(trimmed.rows(line_of[new.clip]))
+    waveform = trimmed.waveform(line_of[new.clip])
     if new.variant == "pitch_fill":
         shifted = class_mixing.shift_pitch(as_float(waveform), rate, new.values["semitones"])
         return as_int16(shifted)
-    partner = as_float(np.asarray(trimmed.rows(line_of[new.partner])))
+    partner = as_float(trimmed.waveform(line_of[new.partner]))
     mixture = class_mixing.mix(as_float(waveform), partner, rate, new.values).astype(np.float32)
     # As loud as other clips: at full scale where they are, else only so low that nothing clips.
     return as_int16(peak_normalise(mixture) if normalise else without_clipping(mixture))

@@ -1,8 +1,8 @@
 """Score every member and the ensemble; write metrics, plots, report and submission.
 
 Reads: data/ensemble/, data/decoded/ (quarantine), data/training/, metrics/split.json; for the
-    report alone data/trimmed/, data/predictions/, data/clips.parquet, data/folds.parquet,
-    corpus.label_corrections
+    report alone data/trimmed/ (of data/decoded/), data/predictions/, data/clips.parquet,
+    data/folds.parquet, corpus.label_corrections
 Writes: metrics/scores.json, summary.json, calibration.json, reliability.csv, coverage.csv,
     aggregation.csv, learning_curves.csv, per_class.csv, confusion.csv, confusion_pairs.csv,
     submission.csv, test_predictions.csv; data/report/

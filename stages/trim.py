@@ -1,12 +1,12 @@
-"""Cut the silence off both ends of every clip; scale its peak to full scale if that is wanted.
+"""Find the silence at both ends of every clip, and its peak if that is to be at full scale.
 
 Reads: data/decoded/
 Writes: data/trimmed/
 Params: trim
 """
 
+import hashlib
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,48 +14,47 @@ import numpy as np
 from earmark.layout import Layout
 from earmark.params import Params, Trim
 from earmark.processes import map_ordered
-from earmark.sound.trimming import Trimmed, trim
-from earmark.spool import Scratch, release
-from earmark.store import Store, StoreWriter
+from earmark.sound.trimmed_clips import write_trimmed
+from earmark.sound.trimming import find_part
+from earmark.spool import release
+from earmark.store import Store
 from stages import stage
 
 
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     decoded = Store.open(layout.decoded)
-    rate = decoded.metadata["sample_rate"]
-    n_whole, n_samples = 0, 0
-    with StoreWriter(
-        layout.trimmed, row_shape=(), dtype="int16", metadata=decoded.metadata
-    ) as store:
-        clips = map_ordered(
-            partial(_trim, decoded, params.trim, store.scratch_folder),
-            range(len(decoded)),
-            workers=params.runtime.workers,
-            description="trim",
-            name_of=decoded.index["clip"].iloc.__getitem__,
-        )
-        known = zip(decoded.index["clip"], decoded.index["split"], clips, strict=True)
-        for clip, split, trimmed in known:
-            n_whole += trimmed.kept_whole
-            n_samples += len(trimmed.waveform)
-            store.append(
-                trimmed.waveform,
-                clip=clip,
-                split=split,
-                trimmed_start=trimmed.start,
-                kept_whole=trimmed.kept_whole,
-                sha256=trimmed.sha256,
-            )
-    n_cut = int(decoded.index["length"].sum()) - n_samples
-    return {"clips": len(decoded), "kept_whole": n_whole, "seconds_cut": n_cut / rate}
+    names = decoded.index[["clip", "split"]].to_dict("records")
+    parts = map_ordered(
+        partial(_part, decoded, params.trim),
+        range(len(decoded)),
+        workers=params.runtime.workers,
+        description="trim",
+        name_of=decoded.index["clip"].iloc.__getitem__,
+    )
+    rows = ({**known, **part} for known, part in zip(names, parts, strict=True))
+    index = write_trimmed(layout.trimmed, rows, decoded)
+    n_cut = int(decoded.index["length"].sum()) - int(index["length"].sum())
+    return {
+        "clips": len(index),
+        "kept_whole": int(index["kept_whole"].sum()),
+        "seconds_cut": n_cut / decoded.metadata["sample_rate"],
+    }
 
 
-def _trim(decoded: Store, options: Trim, scratch_folder: Path, position: int) -> Trimmed:
-    rate, scratch = decoded.metadata["sample_rate"], Scratch(scratch_folder, is_shared=True)
-    waveform = np.asarray(decoded.rows(position))
-    trimmed = trim(waveform, sample_rate=rate, scratch=scratch, **options.model_dump())
+def _part(decoded: Store, options: Trim, position: int) -> dict[str, Any]:
+    waveform, rate = np.asarray(decoded.rows(position)), decoded.metadata["sample_rate"]
+    part = find_part(waveform, sample_rate=rate, **options.model_dump())
+    digest = hashlib.sha256()
+    for block in part.blocks(waveform):
+        digest.update(block.data)
     release(waveform)
-    return trimmed
+    return {
+        "trimmed_start": part.start,
+        "length": part.end - part.start,
+        "peak": part.peak,
+        "kept_whole": part.kept_whole,
+        "sha256": digest.hexdigest(),
+    }
 
 
 if __name__ == "__main__":

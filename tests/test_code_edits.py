@@ -195,9 +195,9 @@ NOTHING: set[str] = set()
 TRAIN, PREDICT = {"train_*"}, {"predict_*"}
 TRAINED = {*TRAIN, "finetune@*"}
 USES_NETWORKS = {*TRAINED, *PREDICT, "embed@*", "timeline"}
-USES_BACKBONES = {*USES_NETWORKS, "features@backbone"}
+USES_BACKBONES = {*USES_NETWORKS, "features@backbone", "augment"}
 USES_SOX = {"augment"}
-USES_TORCH = {*USES_NETWORKS, "features@*"}
+USES_TORCH = {*USES_NETWORKS, "features@*", "augment"}
 NEW_NETWORK = put("earmark/networks/new.py", "import torch\n\n\nclass New: ...\n")
 OWN_NETWORK = put("extensions/own.py", "import torch\n\n\nclass Own: ...\n")
 LAYERS = [
@@ -257,7 +257,7 @@ TABLE = [
     Row(
         "the network of a backbone",
         append("earmark/networks/mobilenet.py"),
-        {"features@backbone", "*_backbone@head", "timeline"},
+        {"features@backbone", "augment", "*_backbone@head", "timeline"},
     ),
     Row("a network in no model", append("earmark/networks/lstm.py"), NOTHING),
     Row(
@@ -307,13 +307,13 @@ TABLE = [
     Row(
         "a type of feature",
         append("earmark/features/waveform.py"),
-        {"features@wave*", "timeline"}
+        {"features@wave*", "augment", "timeline"}
         | {f"{s}_{g}@*" for s in ("train", "predict") for g in ("wave44k", "wave16k", "fusion")},
     ),
     Row(
         "the options of a feature",
         set_param("features.mfcc", {"type": "mfcc", "n_mels": 64}),
-        {"features@mfcc", "train_mfcc@*"},
+        {"features@mfcc", "augment", "train_mfcc@*"},
     ),
     Row("how duplicates sound", append("earmark/audit/fingerprints.py"), {"audit_sound"}),
     Row("the audit of labels", append("earmark/audit/label_noise.py"), {"audit", "evaluate"}),

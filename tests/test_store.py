@@ -124,6 +124,41 @@ def test_the_same_clips_give_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_rows_of_another_store_are_taken_over_between_own_ones(tmp_path, monkeypatch, has_links):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    if not has_links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    clips = ragged([3, 2, 4, 1, 5])
+    taken = write(tmp_path / "other", clips[1:4], shard_rows=5)
+    nothing = write(tmp_path / "nothing", [clips[0][:0]])
+    nothing.index.drop(index=0, inplace=True)
+    with StoreWriter(tmp_path / "s", row_shape=(), dtype="int16") as writer:
+        writer.append(clips[0], clip="own")
+        writer.adopt(nothing, [])
+        writer.adopt(taken, [{"clip": name} for name in "abc"])
+        writer.append(clips[4], clip="last")
+        assert len(writer) == 5
+    store = Store.open(tmp_path / "s", in_memory=True)  # compares the digest of the rows
+    assert list(store.index["clip"]) == ["own", "a", "b", "c", "last"]
+    for position, rows in enumerate(clips):
+        np.testing.assert_array_equal(store.rows(position), rows)
+    assert store.metadata["digest"] == write(tmp_path / "whole", clips).metadata["digest"]
+    files = [tmp_path / name for name in ("s/rows-001.npy", "other/rows-000.npy")]
+    assert files[0].samefile(files[1]) == has_links
+
+
+def test_rows_of_another_type_are_not_taken_over(tmp_path):
+    other = write(tmp_path / "other", [np.zeros(3, np.float32)])
+    with (
+        pytest.raises(ValueError, match="expected rows"),
+        StoreWriter(tmp_path / "s", row_shape=(), dtype="int16") as writer,
+    ):
+        writer.adopt(other, [{"clip": "a"}])
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

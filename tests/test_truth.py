@@ -40,7 +40,7 @@ LEVELS = [
     "layout seeding labels spool whole_files file_locks networks",
     "workers",
     "processes",
-    "params csv_files weights",
+    "params csv_files weights shards",
     "store code_digests exits engines",
     "sound published restoring",
     "corpora features",
@@ -242,7 +242,7 @@ def test_outs_of_dvc_yaml_are_the_paths_of_the_layout():
     of_extractor = member_name("M", "E")
     known = {
         *(layout.code, layout.demo("C"), layout.clips, layout.decoded, layout.trimmed),
-        *(layout.augmented, layout.class_mixed, layout.audit, layout.audit_sound, layout.folds),
+        *(layout.all_augmented, layout.class_mixed, layout.audit, layout.audit_sound, layout.folds),
         *(layout.features("K"), layout.embeddings("E", "F"), layout.plan, layout.ensemble),
         *(layout.timeline, layout.unlabelled),
         *(layout.report, layout.student, layout.model(STUDENT, ALL), layout.check("i", "F")),
@@ -262,6 +262,7 @@ def test_every_dep_is_an_out_a_setting_or_a_folder_of_several_outs():
     whole_folders = {"data/predictions", "data/training"}
     whole_folders |= {"data/rounds", "data/checks/${item.round}"}
     given |= {"data/rounds/before_${item.round}.parquet"}  # of split, or the round before
+    given |= {"data/augmented/${item.feature}"}  # a folder of what augment writes
     outs = {out for stage in dvc_stages().values() for out in outs_of(stage)}
     made = [re.escape(re.sub(r"\$\{.*?\}", "*", out)).replace(r"\*", r"[^/]+") for out in outs]
     for name, stage in dvc_stages().items():

@@ -31,7 +31,7 @@ def check(
         params: the plain mapping of params.yaml.
         stage: a stage's module, such as `train`.
         name: the model, feature, extractor or adapter whose key it is; without one, all keys of the
-            stage are checked (`augment` has one for each effect).
+            stage are checked (`augment` has one for each feature).
         version_of: says the version of a library or program.
 
     Returns:

@@ -228,9 +228,11 @@ class Code:
         yield Key("decode", adapter, reading)
         yield Key("student", entries=frozenset(self._entries_of_student()))
         yield Key("audit", entries=reading)  # asks the adapter what a synthetic corpus knows
-        yield from (Key("augment", effect) for effect in params["augment"])
         for name in params["features"]:
-            yield Key("features", name, frozenset({self._feature(name)}))
+            entries = frozenset({self._feature(name)})
+            yield Key("features", name, entries)
+            if params["augment"]:
+                yield Key("augment", name, entries)
         every: set[str] = set()
         for name, extractor in params["extractors"].items():
             entries = frozenset({self._network(extractor), self._feature("patches")})

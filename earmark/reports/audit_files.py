@@ -16,7 +16,8 @@ def write_audit(audit: Audit, layout: Layout, *, corpus: str, workers: int = 1) 
 
     Args:
         audit: what is written.
-        layout: of the repository; data/trimmed has the sound of the excerpts, if it is there.
+        layout: of the repository; data/decoded and data/trimmed have the sound of the excerpts, if
+            they are there.
         corpus: its name, for the title.
         workers: processes that compress the excerpts; they change no byte.
     """
@@ -29,9 +30,7 @@ def write_audit(audit: Audit, layout: Layout, *, corpus: str, workers: int = 1) 
         write_table(part / "licences.csv", audit.licences)
         write_table(part / "sound.csv", audit.sound.round(5))
         (part / "ATTRIBUTION.txt").write_text(audit.attribution, encoding="utf-8")
-        excerpts = write_excerpts(
-            layout.trimmed, heard_clips(audit), part / "sound", workers=workers
-        )
+        excerpts = write_excerpts(layout, heard_clips(audit), part / "sound", workers=workers)
         page = render_page(audit, title=f"earmark audit: {corpus}", excerpts=excerpts)
         (part / "index.html").write_text(page, encoding="utf-8")
     write_json(layout.metrics / "audit.json", audit.metrics)

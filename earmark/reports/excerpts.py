@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.layout import Layout
 from earmark.processes import map_ordered
-from earmark.store import Store
+from earmark.sound.trimmed_clips import TrimmedClips
 from earmark.whole_files import whole_folder
 
 MAX_SECONDS = 10.0  # of an excerpt
@@ -39,14 +40,14 @@ class Excerpt(NamedTuple):
 
 
 def write_excerpts(
-    trimmed: Path, clips: Sequence[str], folder: Path, *, workers: int
+    layout: Layout, clips: Sequence[str], folder: Path, *, workers: int
 ) -> dict[str, Excerpt]:
     """Write `0000.mp3` and `0000.png` and so on into a new `folder`, one pair a clip.
 
     Args:
-        trimmed: the store of data/trimmed: the sound that the networks read.
-        clips: their names, each once; those without sound in the store (quarantined ones) get
-            nothing, and so do all where there is no store.
+        layout: of the repository; data/trimmed has the sound that the networks read.
+        clips: their names, each once; those without sound there (quarantined ones) get nothing,
+            and so do all where nothing is trimmed yet.
         folder: is made.
         workers: processes; they change no byte.
 
@@ -54,29 +55,30 @@ def write_excerpts(
         The excerpts by clip.
     """
     with whole_folder(folder) as part:
-        if not (trimmed / "store.json").exists():
+        if not (layout.trimmed / "store.json").exists():
             return {}
-        store = Store.open(trimmed)
-        row_of = {clip: row for row, clip in enumerate(store.index["clip"])}
-        wanted = [clip for clip in clips if clip in row_of and len(store.rows(row_of[clip]))]
-        rate = int(store.metadata["sample_rate"])
-        n_samples = round(MAX_SECONDS * rate)
-        waveforms = [store.rows(row_of[clip]) for clip in wanted]
-        starts = [waveform[:n_samples] for waveform in waveforms]
+        trimmed = TrimmedClips.open(layout.trimmed, layout.decoded)
+        row_of = {clip: row for row, clip in enumerate(trimmed.index["clip"])}
+        lengths = trimmed.index["length"].to_numpy() / trimmed.metadata["sample_rate"]
+        wanted = [row_of[clip] for clip in clips if clip in row_of and lengths[row_of[clip]]]
         made = map_ordered(
-            partial(_files_of, sample_rate=rate), starts, workers=workers, description="excerpts"
+            partial(_files_of, trimmed), wanted, workers=workers, description="excerpts"
         )
         excerpts = {}
-        for number, (sound, image) in enumerate(made):
+        for number, (row, (sound, image)) in enumerate(zip(wanted, made, strict=True)):
             (part / f"{number:04d}.mp3").write_bytes(sound)
             (part / f"{number:04d}.png").write_bytes(image)
-            seconds = [round(len(one[number]) / rate, 2) for one in (starts, waveforms)]
-            excerpts[wanted[number]] = Excerpt(number, *seconds)
+            seconds = float(lengths[row])
+            excerpts[trimmed.index["clip"].iloc[row]] = Excerpt(
+                number, round(min(seconds, MAX_SECONDS), 2), round(seconds, 2)
+            )
     return excerpts
 
 
-def _files_of(waveform: NDArray[np.int16], *, sample_rate: int) -> tuple[bytes, bytes]:
-    return compressed(waveform, sample_rate), png(spectrogram(waveform, sample_rate))
+def _files_of(trimmed: TrimmedClips, row: int) -> tuple[bytes, bytes]:
+    rate = int(trimmed.metadata["sample_rate"])
+    waveform = trimmed.beginning(row, round(MAX_SECONDS * rate))
+    return compressed(waveform, rate), png(spectrogram(waveform, rate))
 
 
 def compressed(waveform: NDArray[np.int16], sample_rate: int) -> bytes:

@@ -7,7 +7,8 @@ from typing import Any
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import Store, read_json
+from earmark.sound.trimmed_clips import TrimmedClips
+from earmark.store import read_json
 from earmark.wording import counted
 
 
@@ -24,7 +25,7 @@ def provenance(
         metadata: of data/ensemble.
     """
     preparation = metadata.get("preparation", {})
-    sound = "" if (sound := _sound(layout.trimmed)) is None else f"; {sound}"
+    sound = "" if (sound := _sound(layout)) is None else f"; {sound}"
     validated = scores["ensemble"]["out_of_fold"]["n_clips"]
     found = [
         ("corpus", f"{params.corpus.name}, {counted(validated, 'answer')} out of fold{sound}"),
@@ -48,14 +49,14 @@ def provenance(
     return found
 
 
-def _sound(trimmed: Path) -> str | None:
+def _sound(layout: Layout) -> str | None:
     """How much sound there is, without the silence at the ends."""
-    if not (trimmed / "store.json").exists():
+    if not (layout.trimmed / "store.json").exists():
         return None
-    store = Store.open(trimmed)
-    minutes = store.index["length"].sum() / store.metadata["sample_rate"] / 60
+    trimmed = TrimmedClips.open(layout.trimmed, layout.decoded)
+    minutes = trimmed.index["length"].sum() / trimmed.metadata["sample_rate"] / 60
     amount = f"{minutes / 60:.1f} h" if minutes >= 120 else f"{minutes:.1f} min"
-    return f"{amount} of sound in {counted(len(store), 'clip')}, without the silence at the ends"
+    return f"{amount} of sound in {counted(len(trimmed), 'clip')}, without the silence at the ends"
 
 
 def _digest(folder: Path) -> str:

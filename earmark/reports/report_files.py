@@ -36,7 +36,7 @@ def write_report(
     """
     shown = shown_clips(ensemble)
     with whole_folder(layout.report) as part:
-        excerpts = write_excerpts(layout.trimmed, shown.excerpts, part / SOUND, workers=workers)
+        excerpts = write_excerpts(layout, shown.excerpts, part / SOUND, workers=workers)
         data = clip_data(shown, predictions, label_audit, excerpts)
         (part / "clips.js").write_text(script(data), encoding="utf-8")
         page = render_report(shown=shown, **values)

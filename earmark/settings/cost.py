@@ -27,6 +27,7 @@ from earmark.params.roster import EMBEDDING, FUSION, PATCHES, members_of, recipe
 from earmark.processes import duration
 from earmark.seeding import rng_for
 from earmark.settings.built import embedding_of, feature_of
+from earmark.settings.dvc_cache import cache_shares_files
 from earmark.settings.network_size import load_of, machine_bytes
 from earmark.sound import sox
 from earmark.sound.headers import seconds_of
@@ -64,13 +65,17 @@ class Cost(NamedTuple):
     seconds: float
     training_seconds: float
     n_bytes: float
+    times_the_sound: float  # of n_bytes what is made of the sound, to its 16 bits a sample
+    is_shared: bool  # whether DVC's cache holds the same files, and no copies
 
     def __str__(self) -> str:
         total, training = (duration(_rounded(s)) for s in (self.seconds, self.training_seconds))
+        cache = "shares" if self.is_shared else "copies: as much again"
         return (
             f"a run from nothing: {self.n_stages} stages, about {total} on this machine if it is "
             f"idle ({training} of training, if no patience ends it), "
-            f"{self.n_bytes / 1e9:.1f} GB of disk"
+            f"{self.n_bytes / 1e9:.1f} GB of disk, {self.times_the_sound:.1f} times the sound, "
+            f"which DVC's cache {cache}"
         )
 
 
@@ -100,7 +105,16 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
     training = sum(parts.trainings)
     starting = START_SECONDS * (2 * n_trained + 4 + 2 * len(params.student))
     seconds = parts.sound_seconds + training + parts.predicting + starting
-    return Cost(n_stages, seconds, training, parts.sound_bytes + parts.network_bytes)
+    sound_bytes = 2 * params.decode.sample_rate * corpus.seconds * (corpus.n_train + corpus.n_test)
+    recordings = sound_bytes if params.demo else 0.0  # which a run makes, too
+    return Cost(
+        n_stages,
+        seconds,
+        training,
+        recordings + parts.sound_bytes + parts.network_bytes,
+        parts.sound_bytes / sound_bytes,
+        not (layout.root / ".dvc").is_dir() or cache_shares_files(layout),
+    )
 
 
 class Parts(NamedTuple):
@@ -163,8 +177,9 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
     times, seconds_measured = _scaled(corpus.seconds)
     noise = rng_for(params.seed, "cost").normal(0, 3000, int(seconds_measured * rate))
     waveform = noise.astype(np.int16)
-    n_made = corpus.n_train * (len(params.augment) + params.class_mixing.same_class.copies)
-    n_bytes = waveform.nbytes * (2.0 * n_clips + n_made)  # decoded, trimmed, varied, mixed
+    n_mixed = corpus.n_train * params.class_mixing.same_class.copies
+    n_made = corpus.n_train * len(params.augment) + n_mixed
+    n_bytes = waveform.nbytes * (n_clips + n_mixed)  # of others only features are kept
     seconds = 0.0
     for effect, options in params.augment.items():
         values = sox.draw(effect, options, rng_for(params.seed, "cost"))

@@ -4,6 +4,7 @@ Shapes: T samples, N frames, H blocks of one hop.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +26,24 @@ class Ends:
 
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is left of a decoded clip: waveform[start:end], of which `peak` is at full scale.
+
+    Its samples need no room of their own: `blocks` makes them of the decoded ones, to the bit.
+    """
+
+    start: int
+    end: int
+    peak: int  # the magnitude that is brought to full scale; 0: samples stay as they are
+    kept_whole: bool
+
+    def blocks(self, waveform: Int16) -> Iterator[Int16]:
+        """The samples of the part of a decoded waveform (T,), some megabytes at a time."""
+        for block in blocks_of(waveform[self.start : self.end], _BLOCK_SAMPLES):
+            yield np.ascontiguousarray(_scaled(block, self.peak) if self.peak else block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +86,32 @@ def trim(
     >>> len(trimmed.waveform) < 15_000, int(trimmed.waveform.max())
     (True, 32767)
     """
+    part = find_part(
+        waveform,
+        sample_rate=sample_rate,
+        top_db=top_db,
+        min_seconds=min_seconds,
+        normalise=normalise,
+    )
+    spool, digest = Spool(np.int16, scratch=scratch), hashlib.sha256()
+    for block in part.blocks(waveform):
+        if with_digest:
+            digest.update(block.data)
+        spool.append(block)
+    sha256 = digest.hexdigest() if with_digest else ""
+    return Trimmed(spool.rows(), part.start, part.kept_whole, sha256)
+
+
+def find_part(
+    waveform: Int16, *, sample_rate: int, top_db: float, min_seconds: float, normalise: bool
+) -> Part:
+    """Where the part lies that `trim` keeps of (T,), and what peak it has; arguments as there."""
     ends = trim_ends(waveform, top_db=top_db)
     kept_whole = ends.end - ends.start < round(min_seconds * sample_rate)
     start, end = (0, len(waveform)) if kept_whole else (ends.start, ends.end)
-    part = waveform[start:end]
-    peak = max((_peak(block) for block in blocks_of(part, _BLOCK_SAMPLES)), default=0.0)
-    spool, digest = Spool(np.int16, scratch=scratch), hashlib.sha256()
-    for block in blocks_of(part, _BLOCK_SAMPLES):
-        trimmed = np.ascontiguousarray(_scaled(block, peak) if normalise and peak else block)
-        if with_digest:
-            digest.update(trimmed.data)
-        spool.append(trimmed)
-    sha256 = digest.hexdigest() if with_digest else ""
-    return Trimmed(spool.rows(), start, kept_whole, sha256)
+    blocks = blocks_of(waveform[start:end], _BLOCK_SAMPLES) if normalise else ()
+    peak = max((_peak(block) for block in blocks), default=0.0)
+    return Part(start, end, int(peak), kept_whole)
 
 
 def trim_ends(

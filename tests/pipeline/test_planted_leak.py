@@ -16,7 +16,8 @@ import soundfile
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import Store, read_json, read_table
+from earmark.sound.trimmed_clips import TrimmedClips
+from earmark.store import read_json, read_table
 from stages import (
     augment,
     class_mixing,
@@ -100,12 +101,12 @@ def replace_by_noise(corpus: Path, clips: set[str]) -> None:
 
 
 def changed_clips(first: Layout, second: Layout) -> set[str]:
-    stores = [Store.open(layout.trimmed) for layout in (first, second)]
+    stores = [TrimmedClips.open(layout.trimmed, layout.decoded) for layout in (first, second)]
     names = stores[0].index["clip"]
     return {
         name
         for i, name in enumerate(names)
-        if not np.array_equal(stores[0].rows(i), stores[1].rows(i))
+        if not np.array_equal(*(store.waveform(i) for store in stores))
     }
 
 

@@ -257,7 +257,7 @@ def test_graph_predict_python_mlflow_and_a_bundle_give_a_renamed_recording_the_s
     train_and_predict(params, layout, ("logmel", "first"), ("logmel", "second"))
     scores(params, layout)
     clips = read_table(layout.ensemble / "clips.parquet")
-    index = Store.open(layout.trimmed).index
+    index = read_table(layout.trimmed / "index.parquet")
     longest = index[index["split"] == "test"].sort_values("length").iloc[-1]
     assert longest["length"] > 0.6 * RATE, "there is room for several crops"
     networks = {("first", "0"), ("first", "1"), ("second", "0"), ("second", "1")}

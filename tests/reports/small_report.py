@@ -13,7 +13,7 @@ from earmark.evaluation.scores import score_member
 from earmark.labels import SEPARATOR, Task
 from earmark.layout import Layout
 from earmark.reports.report_files import write_report
-from earmark.store import StoreWriter
+from tests.stored_clips import store_clips
 
 RATE = 16_000
 HOSTILE = ["<img src=x onerror=boom()>", "a&b", "</script><b>c", 'it\'s "d" {{ 7*7 }}']
@@ -62,14 +62,13 @@ def predictions_of(
 
 
 def write_sound(layout: Layout, clips: list[str], seconds: float = 0.3) -> None:
-    """A trimmed store with a tone for each clip."""
+    """A tone for each clip, decoded and trimmed."""
     time = np.arange(round(seconds * RATE)) / RATE
-    with StoreWriter(
-        layout.trimmed, row_shape=(), dtype="int16", metadata={"sample_rate": RATE}
-    ) as store:
-        for i, clip in enumerate(clips):
-            tone = 9000 * np.sin(2 * np.pi * (300 + 50 * (i % 40)) * time)
-            store.append(tone.astype(np.int16), clip=clip)
+    tones = {
+        clip: 9000 * np.sin(2 * np.pi * (300 + 50 * (i % 40)) * time)
+        for i, clip in enumerate(clips)
+    }
+    store_clips(layout, {clip: tone.astype(np.int16) for clip, tone in tones.items()}, rate=RATE)
 
 
 def write_small_report(

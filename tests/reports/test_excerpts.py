@@ -9,8 +9,8 @@ from matplotlib.image import imread
 
 from earmark.layout import Layout
 from earmark.reports.excerpts import MAX_SECONDS, compressed, png, spectrogram, write_excerpts
-from earmark.store import StoreWriter
 from tests.reports.small_report import write_sound
+from tests.stored_clips import store_clips
 
 pytestmark = pytest.mark.usefixtures("threads_as_they_are")
 
@@ -74,7 +74,7 @@ def test_files_are_numbered_and_the_same_each_time(tmp_path):
     found = []
     for workers in (1, 2):
         folder = tmp_path / f"out{workers}"
-        excerpts = write_excerpts(layout.trimmed, wanted, folder, workers=workers)
+        excerpts = write_excerpts(layout, wanted, folder, workers=workers)
         assert {clip: one.number for clip, one in excerpts.items()} == {'a"b': 0, "../../x": 1}
         assert excerpts["../../x"].seconds == excerpts["../../x"].clip_seconds == 0.3
         found.append({path.name: path.read_bytes() for path in folder.iterdir()})
@@ -85,12 +85,10 @@ def test_files_are_numbered_and_the_same_each_time(tmp_path):
 
 def test_of_a_long_clip_the_beginning_is_taken_and_an_empty_one_has_none(tmp_path):
     rate = 8_000
-    with StoreWriter(
-        tmp_path / "trimmed", row_shape=(), dtype="int16", metadata={"sample_rate": rate}
-    ) as store:
-        store.append(tone(440, 25.0, rate), clip="long")
-        store.append(np.zeros(0, np.int16), clip="empty")
-    excerpts = write_excerpts(tmp_path / "trimmed", ["empty", "long"], tmp_path / "o", workers=1)
+    layout = Layout(tmp_path)
+    waveforms = {"long": tone(440, 25.0, rate), "empty": np.zeros(0, np.int16)}
+    store_clips(layout, waveforms, rate=rate)
+    excerpts = write_excerpts(layout, ["empty", "long"], tmp_path / "o", workers=1)
     assert set(excerpts) == {"long"}
     assert excerpts["long"][1:] == (MAX_SECONDS, 25.0)
     info = soundfile.info(tmp_path / "o/0000.mp3")
@@ -98,5 +96,5 @@ def test_of_a_long_clip_the_beginning_is_taken_and_an_empty_one_has_none(tmp_pat
 
 
 def test_without_trimmed_sound_there_is_an_empty_folder(tmp_path):
-    assert write_excerpts(tmp_path / "trimmed", ["a"], tmp_path / "sound", workers=1) == {}
+    assert write_excerpts(Layout(tmp_path), ["a"], tmp_path / "sound", workers=1) == {}
     assert list((tmp_path / "sound").iterdir()) == []

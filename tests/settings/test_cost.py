@@ -1,5 +1,6 @@
 """What a run will cost: stages, time and disk, before it is started."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from earmark.layout import Layout
 from earmark.params.reading import read_yaml
 from earmark.settings import cost
-from earmark.settings.cost import SINGLE_STAGES, Corpus, Cost, corpus_of, cost_of
+from earmark.settings.cost import SINGLE_STAGES, Corpus, Cost, corpus_of, cost_of, parts_of
+from stages import augment, class_mixing, decode, features, split, trim
 from tests.corpora.corpus_trees import record
 from tests.params.raw_params import changed, sound
 from tests.source_graph import ROOT
@@ -27,7 +29,8 @@ def test_the_stages_are_those_of_the_pipeline_and_the_disk_is_that_of_the_demo(t
     known = read_yaml(ROOT / "dvc.yaml")["stages"]
     locked = read_yaml(ROOT / "dvc.lock")["stages"]
     assert done.n_stages == sum(name.split("@")[0] in known for name in locked)
-    assert done.n_bytes == pytest.approx(1.15e9, rel=0.1)  # `du data models` shows 1.16 GB
+    assert done.n_bytes == pytest.approx(6.8e8, rel=0.1)  # `du data models` shows 0.68 GB
+    assert done.times_the_sound < 4
 
 
 @pytest.mark.usefixtures("_steady")
@@ -71,16 +74,43 @@ def test_a_folder_counts_its_clips_and_reads_some_headers(demo, tmp_path):
     assert cost_of(sound(changed(demo, folder)), Layout(tmp_path)) is None
 
 
+def bytes_below(*folders: Path) -> int:
+    """Of all files, those with several names once."""
+    files = [path.stat() for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return sum({one.st_ino: one.st_size for one in files}.values())
+
+
+def test_the_disk_is_what_the_stages_before_training_take(demo, tmp_path):
+    names = [f"{label}/{n}.wav" for label in ("cat", "dog") for n in range(4)]
+    record(tmp_path / "recordings", *names, seconds=2.0)
+    changes: dict[str, Any] = {"corpus.adapter": "folder", "corpus.root": "recordings", "demo": {}}
+    changes |= {
+        "trim.top_db": 200.0,
+        "corpus.label_corrections": str(ROOT / "profiles/no_corrections.csv"),
+    }
+    params, layout = sound(changed(demo, changes)), Layout(tmp_path)
+    for stage in (decode, trim, split, class_mixing, augment):
+        stage.run(params, layout)
+    for feature in params.features:
+        features.run(params, layout, feature)
+    corpus = corpus_of(params, layout)
+    assert corpus is not None
+    parts = parts_of(params.model_copy(update={"models": {}, "extractors": {}}), corpus)
+    assert bytes_below(layout.data) == pytest.approx(parts.sound_bytes, rel=0.1)
+
+
 def test_every_stage_without_a_matrix_is_counted():
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     assert len([one for one in stages.values() if "matrix" not in one]) == SINGLE_STAGES
 
 
 def test_the_line_is_rounded_to_what_an_estimate_can_say():
-    line = str(Cost(39, 583.0, 7444.0, 1.15e9))
+    line = str(Cost(39, 583.0, 7444.0, 1.15e9, 3.34, is_shared=True))
     assert line.startswith("a run from nothing: 39 stages, about 9 min 40 s on this machine")
     assert "(2 h 4 min of training" in line
-    assert line.endswith("1.1 GB of disk") or line.endswith("1.2 GB of disk")
+    assert line.endswith("GB of disk, 3.3 times the sound, which DVC's cache shares")
+    line = str(Cost(39, 583.0, 7444.0, 1.15e9, 3.34, is_shared=False))
+    assert line.endswith("times the sound, which DVC's cache copies: as much again")
 
 
 def test_a_header_that_promises_ages_does_not_count(demo, tmp_path):

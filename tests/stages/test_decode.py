@@ -21,6 +21,7 @@ from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
 from earmark.settings.profiles import overlay
 from earmark.sound.samples import as_float, as_int16
+from earmark.sound.trimmed_clips import TrimmedClips
 from earmark.spool import Scratch
 from earmark.store import Store, read_json, read_table
 from stages import class_mixing, decode, split, trim
@@ -153,12 +154,14 @@ def test_decoded_clips_are_in_the_order_of_the_table_at_one_rate(done):
 
 
 def test_trimming_cuts_the_ends_alone_and_brings_the_peak_to_full_scale(done):
-    decoded, trimmed = Store.open(done.decoded), Store.open(done.trimmed)
+    decoded, trimmed = Store.open(done.decoded), TrimmedClips.open(done.trimmed, done.decoded)
     for column in ("clip", "split"):
         assert list(trimmed.index[column]) == list(decoded.index[column])
     entries = trimmed.index[["clip", "trimmed_start"]].itertuples(index=False, name=None)
     for position, (clip, start) in enumerate(entries):
-        before, after = (store.rows(position).astype(float) for store in (decoded, trimmed))
+        before, after = (
+            w.astype(float) for w in (decoded.rows(position), trimmed.waveform(position))
+        )
         assert np.abs(after).max() == 32767
         kept = before[start : start + len(after)]
         np.testing.assert_allclose(after, kept * 32767 / np.abs(before).max(), atol=0.51)
@@ -170,7 +173,7 @@ def test_trimming_cuts_the_ends_alone_and_brings_the_peak_to_full_scale(done):
 
 
 def test_a_clip_that_would_be_too_short_is_kept_whole_and_flagged(done):
-    index = Store.open(done.trimmed).index.set_index("clip")
+    index = read_table(done.trimmed / "index.parquet").set_index("clip")
     assert list(index.index[index["kept_whole"]]) == ["cat/short.wav"]
     assert index.loc["cat/short.wav", "length"] == 0.05 * RATE
 
@@ -378,9 +381,12 @@ def test_a_mixture_is_at_full_scale_only_where_clips_are(tmp_path, normalise):
     params = params_of("recordings", **changes)
     for stage in (decode, trim, split, class_mixing):
         stage.run(params, layout)
-    trimmed, mixed = Store.open(layout.trimmed), Store.open(layout.class_mixed)
-    for store in (trimmed, mixed):
-        peaks = [int(np.abs(store.rows(n).astype(int)).max()) for n in range(len(store))]
+    trimmed, mixed = (
+        TrimmedClips.open(layout.trimmed, layout.decoded),
+        Store.open(layout.class_mixed),
+    )
+    for clips in (map(trimmed.waveform, range(len(trimmed))), map(mixed.rows, range(len(mixed)))):
+        peaks = [int(np.abs(waveform.astype(int)).max()) for waveform in clips]
         assert all(peak >= 32_766 for peak in peaks) == normalise
 
 
@@ -389,11 +395,12 @@ def test_classes_are_filled_with_pitches_by_librosa(done, tmp_path):
     shutil.copytree(done.data, tmp_path / "data")
     layout = Layout(tmp_path)
     class_mixing.run(params_of("recordings", class_mixing={"pitch_fill": {"up_to": 6}}), layout)
-    trimmed, filled = Store.open(layout.trimmed), Store.open(layout.class_mixed)
+    trimmed = TrimmedClips.open(layout.trimmed, layout.decoded)
+    filled = Store.open(layout.class_mixed)
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
     assert len(filled) == 3  # there are 5 cats and 4 dogs to train on
     for line, (clip, drawn) in enumerate(filled.index[["clip", "drawn"]].to_numpy()):
-        waveform = as_float(np.asarray(trimmed.rows(line_of[clip])))
+        waveform = as_float(trimmed.waveform(line_of[clip]))
         semitones = json.loads(drawn)["semitones"]
         shifted = pitch_shift(waveform, sr=RATE, n_steps=semitones)
         expected = as_int16(shifted / max(1, np.abs(shifted).max()))
@@ -480,8 +487,8 @@ def test_a_quiet_float_recording_is_kept_with_its_gain_and_trimmed_to_full_scale
     assert index["gain"].tolist() == [2.0**15, 1, 1, 1]
     assert index["peak"].tolist() == pytest.approx([1e-5, 0.5, 0.5, 0.5], rel=0.01)
     trim.run(params_of("recordings", runtime={"workers": 1}), layout)
-    trimmed = Store.open(layout.trimmed)
-    assert [int(np.abs(trimmed.rows(n)).max()) for n in range(4)] == [32767] * 4
+    trimmed = TrimmedClips.open(layout.trimmed, layout.decoded)
+    assert [int(np.abs(trimmed.waveform(n)).max()) for n in range(4)] == [32767] * 4
 
 
 @pytest.mark.slow
