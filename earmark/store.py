@@ -151,7 +151,8 @@ class StoreWriter:
         self.folder, self.row_shape, self.dtype = folder, row_shape, np.dtype(dtype)
         self.shard_rows, self.metadata = shard_rows, metadata or {}
         self._entries: list[dict[str, Any]] = []
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._digests: list[str] = []  # of the rows of each shard that is closed
+        self._digest = _digest()
         self._shard, self._rows_in_shard = -1, 0
         self._file: BinaryIO | None = None
 
@@ -200,6 +201,7 @@ class StoreWriter:
 
         Raises:
             ValueError: its rows have another shape or type.
+            DamagedError: they are not those that were written.
         """
         if not len(store):
             return
@@ -209,8 +211,12 @@ class StoreWriter:
             self._check(rows)
             self._shard += 1
             link_shard(shard_path(store.folder, number), shard_path(self._part, self._shard))
+            digest = _digest()
             for block in hashed_blocks(rows):
-                self._digest.update(block)
+                digest.update(block)
+            if digest.hexdigest() != store.metadata["digests"][number]:
+                raise _changed(store.folder, number)
+            self._digests.append(digest.hexdigest())
         positions = store.index[["shard", "start", "length"]].to_numpy().tolist()
         for entry, (shard, start, length) in zip(columns, positions, strict=True):
             position = {"shard": first + shard, "start": start, "length": length}
@@ -257,12 +263,12 @@ class StoreWriter:
             **self.metadata,
             "row_shape": list(self.row_shape),
             "dtype": self.dtype.name,
-            "digest": self._digest.hexdigest(),
+            "digests": self._digests,
         }
         write_json(self._part / "store.json", metadata)
 
     def _open_shard(self) -> None:
-        self._shard, self._rows_in_shard = self._shard + 1, 0
+        self._shard, self._rows_in_shard, self._digest = self._shard + 1, 0, _digest()
         self._file = shard_path(self._part, self._shard).open("wb")
         self._write_header()
 
@@ -277,6 +283,7 @@ class StoreWriter:
         self._write_header()
         self._file.close()
         self._file = None
+        self._digests.append(self._digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -314,7 +321,6 @@ class Store:
         """
         metadata = read_json(folder / "store.json")
         index = read_table(folder / "index.parquet")
-        digest = hashlib.blake2b(digest_size=16)
         shards = []
         for number, needed in enumerate(_rows_needed(folder, index)):
             path = shard_path(folder, number)
@@ -322,10 +328,8 @@ class Store:
             if len(shards[-1]) != needed:
                 problem = f"{path.name} has {len(shards[-1])} rows, index.parquet {needed}"
                 raise DamagedError(folder, problem)
-            if in_memory:
-                digest.update(shards[-1].data)
-        if in_memory and digest.hexdigest() != metadata["digest"]:
-            raise DamagedError(folder, "its rows are not those that were written")
+            if in_memory and _digest(shards[-1].data).hexdigest() != metadata["digests"][number]:
+                raise _changed(folder, number)
         return cls(folder, index, metadata, shards)
 
     @classmethod
@@ -372,6 +376,15 @@ class Store:
     def digest(self) -> str:
         """A hash of rows and index, known without reading the rows."""
         return index_digest(self.index, self.metadata)
+
+
+def _digest(rows: Any = b"") -> Any:
+    return hashlib.blake2b(rows, digest_size=16)
+
+
+def _changed(folder: Path, number: int) -> DamagedError:
+    name = shard_path(folder, number).name
+    return DamagedError(folder, f"the rows in {name} are not those that were written")
 
 
 def index_digest(index: pd.DataFrame, metadata: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.errors import UserError
+from earmark.errors import DamagedError, UserError
 from earmark.store import Store, StoreWriter, read_json, read_table, write_json, write_table
 from tests.source_graph import ROOT
 
@@ -145,9 +145,19 @@ def test_rows_of_another_store_are_taken_over_between_own_ones(tmp_path, monkeyp
     assert list(store.index["clip"]) == ["own", "a", "b", "c", "last"]
     for position, rows in enumerate(clips):
         np.testing.assert_array_equal(store.rows(position), rows)
-    assert store.metadata["digest"] == write(tmp_path / "whole", clips).metadata["digest"]
     files = [tmp_path / name for name in ("s/rows-001.npy", "other/rows-000.npy")]
     assert files[0].samefile(files[1]) == has_links
+
+
+def test_damaged_rows_are_not_taken_over(tmp_path):
+    other = write(tmp_path / "other", ragged([3]))
+    path = tmp_path / "other" / "rows-000.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with (
+        pytest.raises(DamagedError, match=r"other: damaged \(the rows in rows-000.npy are not"),
+        StoreWriter(tmp_path / "s", row_shape=(), dtype="int16") as writer,
+    ):
+        writer.adopt(other, [{"clip": "a"}])
 
 
 def test_rows_of_another_type_are_not_taken_over(tmp_path):
