@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.corpora.quarantine import quarantine_table
 from earmark.layout import Layout
 from earmark.sound.trimmed_clips import TrimmedClips, write_trimmed
 from earmark.store import Store, StoreWriter
@@ -25,6 +26,7 @@ def store_clips(
     with StoreWriter(layout.decoded, row_shape=(), dtype="int16", metadata=metadata) as store:
         for name, waveform in waveforms.items():
             store.append(waveform, clip=name, split=splits[name])
+        store.add_table("quarantine", quarantine_table([]))
     whole = {"trimmed_start": 0, "peak": 0, "kept_whole": False}
     rows = (
         {"clip": name, "split": splits[name], "length": len(waveform), "sha256": name, **whole}
