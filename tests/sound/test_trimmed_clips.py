@@ -49,7 +49,8 @@ def test_samples_are_those_of_trim(
     layout = Layout(tmp_path_factory.mktemp("clips"))
     clips = store_clips(layout, {"a": waveform}, rate=RATE, part=row)
     np.testing.assert_array_equal(clips.waveform(0), expected.waveform)
-    np.testing.assert_array_equal(clips.beginning(0, 100), expected.waveform[:100])
+    for n in (100, 100_000):
+        np.testing.assert_array_equal(clips.beginning(0, n), expected.waveform[:n])
     assert clips.waveform(0).dtype == np.int16
     assert (part.start, part.kept_whole) == (expected.start, expected.kept_whole)
 
