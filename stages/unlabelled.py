@@ -10,7 +10,7 @@ from earmark.corpora.unlabelled import unlabelled_recordings
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import Store
+from earmark.store import read_table
 from stages import stage
 
 
@@ -23,7 +23,7 @@ def run(params: Params, layout: Layout, feature: str, *, code: str = "") -> str:
     declared, folder = params.features[feature], layout.root / params.unlabelled
     tagger = load_ensemble(params.runtime, layout)
     extractor = build(declared.type, declared.options, sample_rate=tagger.sample_rate)
-    clips = Store.open(layout.trimmed).index
+    clips = read_table(layout.trimmed / "index.parquet", "clip", "sha256")
     paths = unlabelled_recordings(folder)
     key = work_key(folder, paths, tagger, declared.model_dump(), code=code)
     with work_in_progress(layout.home, key) as checkpoint:
