@@ -350,11 +350,11 @@ class Store:
             raise ValueError(f"expected rows of {ours}, got {theirs}")
         added = other.index.assign(shard=other.index["shard"] + len(self.shards))
         added = added.reindex(columns=self.index.columns, fill_value="")
-        digest = self.metadata["digest"] + other.metadata["digest"]
+        digests = [*self.metadata["digests"], *other.metadata["digests"]]
         return Store(
             self.folder,
             pd.concat([self.index, added], ignore_index=True),
-            self.metadata | {"digest": digest},
+            self.metadata | {"digests": digests},
             [*self.shards, *other.shards],
         )
 
