@@ -268,7 +268,8 @@ def test_graph_predict_python_mlflow_and_a_bundle_give_a_renamed_recording_the_s
     renamed = tmp_path / "another name.wav"
     renamed.write_bytes((tmp_path / "corpus" / longest["clip"]).read_bytes())
     tagged = load_ensemble(params.runtime, layout).tag(renamed)
-    assert set(keys) == in_graph
+    assert {key[2:4] for key in keys} >= {("first", "0"), ("first", "1")}
+    assert set(keys) <= in_graph, "a member that is read by covering crops draws none"
     metadata = read_json(layout.ensemble / "ensemble.json")
     expected = read_table(layout.ensemble / "ensemble.parquet")[clips["clip"] == longest["clip"]]
     tempered = temper(expected.to_numpy(), metadata["temperature"], is_multi_label=False)[0]

@@ -144,6 +144,7 @@ def validate(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 def test_validate_reports_faults_of_params_and_corpus_together(tmp_path):
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("width: 0.25", "widht: 0.25", 1)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     (tmp_path / "params.yaml").write_text(text.replace("root: data/demo", "root: nowhere"))
     done = validate(tmp_path)
     lines = done.stderr.splitlines()
@@ -185,6 +186,7 @@ def test_validate_of_old_params_names_the_new_keys_without_a_traceback(tmp_path)
 @pytest.mark.slow
 def test_validate_passes_what_is_sound_before_the_demo_corpus_is_made(tmp_path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     done = validate(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "sound" in done.stdout
