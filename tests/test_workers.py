@@ -311,7 +311,7 @@ def run_script(script: str, *arguments: str) -> subprocess.Popen[str]:
 def test_fifty_of_fifty_kills_at_random_moments_end_in_one_line():
     script = run_script(ROUNDS)
     try:
-        out, err = script.communicate(timeout=50)
+        out, err = script.communicate(timeout=200)
     finally:
         script.kill()
     assert script.returncode == 0, err
