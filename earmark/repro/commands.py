@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from earmark.errors import UserError
+from earmark.errors import UserError, WrongUse
 from earmark.file_locks import lock_now
 from earmark.layout import Layout
 
@@ -32,7 +32,9 @@ def repro(
     which is nothing. Where a stage fails, all that does not depend on it still runs. Set
     `runtime.threads` so that JOBS times it is the number of cores; it is part of the results.
     """
-    layout, changes = Layout.of_pipeline(), changes or []
+    layout, changes = Layout.of_pipeline(fix="go to the folder of the pipeline"), changes or []
+    if not (layout.root / "dvc.yaml").exists():
+        raise WrongUse(f"no dvc.yaml in {layout.root}; go to the folder of the pipeline")
     if name and not changes:
         raise UserError("--name: names an experiment, and there is one with -S alone")
     if jobs > 1:

@@ -209,3 +209,20 @@ def test_what_dvc_says_of_stage_code_is_shown(workspace: Path) -> None:
 def _descendants(pid: int) -> list[int]:
     children = children_of(pid)
     return children + [one for child in children for one in _descendants(child)]
+
+
+@pytest.mark.parametrize("missing", ["params.yaml", "dvc.yaml"])
+def test_elsewhere_it_says_what_is_missing_before_any_work(tmp_path: Path, missing: str) -> None:
+    for name in {"params.yaml", "dvc.yaml"} - {missing}:
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", "earmark", "repro", "--jobs", "2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    fix = "go to the folder of the pipeline"
+    assert (done.returncode, done.stderr) == (2, f"no {missing} in {tmp_path}; {fix}\n")
+    assert not (tmp_path / ".earmark").exists()
