@@ -15,6 +15,7 @@ from earmark.csv_files import write_csv
 from earmark.errors import WrongUse
 from earmark.inference.answers import Prediction, Timeline
 from earmark.inference.journal import Journal
+from earmark.inference.output_paths import refuse_in_the_way, refuse_without_folder
 from earmark.inference.recording_tagger import RecordingTagger
 from earmark.inference.recordings import unusable_line
 from earmark.inference.tables import LABELS, TABLES, Naming, Row, label_text, table_writer
@@ -41,10 +42,9 @@ def refuse_output(out: Path, form: str, *, overwrite: bool) -> None:
             raise WrongUse(f"{out}: give the folder for the labels by its name")
     elif out.suffix not in TABLES:
         raise WrongUse(f"{out}: let the name end in {', '.join(TABLES)}, or pass --format")
-    elif out.exists() and not (overwrite or journal_of(out).exists()):
-        raise WrongUse(f"{out}: is there; name another file, or pass --overwrite")
-    if not out.absolute().parent.is_dir():
-        raise WrongUse(f"{out}: the folder {out.absolute().parent} is missing; make it")
+    elif not (overwrite or journal_of(out).exists()):
+        refuse_in_the_way(out)
+    refuse_without_folder(out)
 
 
 def refuse_labels(out: Path, paths: list[Path], *, overwrite: bool) -> None:

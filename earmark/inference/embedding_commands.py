@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earmark.errors import SomeFailed, UserError, WrongUse
+from earmark.inference.output_paths import refuse_in_the_way, refuse_without_folder
 from earmark.layout import Layout
 from earmark.wording import counted, printable
 
@@ -82,10 +83,9 @@ def _refuse_table(out: Path, *, overwrite: bool) -> None:
     Raises:
         WrongUse: it is in the way, or its folder is missing.
     """
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise WrongUse(f"{out}: is there; name another file, or pass --overwrite")
-    if not out.absolute().parent.is_dir():
-        raise WrongUse(f"{out}: the folder {out.absolute().parent} is missing; make it")
+    if out.is_dir() or not overwrite:
+        refuse_in_the_way(out)
+    refuse_without_folder(out)
 
 
 def _embedder(

@@ -27,6 +27,7 @@ from earmark.errors import DamagedError, UserError, WrongUse, reading
 from earmark.file_locks import lock_now
 from earmark.inference.embedders import Embedded
 from earmark.inference.journal import Journal
+from earmark.inference.output_paths import refuse_without_folder
 from earmark.sound.recordings import name_of
 from earmark.store import read_json, read_table, write_json, write_table
 from earmark.whole_files import whole_file
@@ -156,8 +157,7 @@ class EmbeddingWriter:
 def _prepare(folder: Path, identity: dict[str, Any], origin: dict[str, str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise WrongUse(f"{folder}: is a file; name a folder")
-    if not folder.absolute().parent.is_dir():
-        raise WrongUse(f"{folder}: the folder {folder.absolute().parent} is missing; make it")
+    refuse_without_folder(folder)
     about = folder / ABOUT
     if not about.exists():
         if folder.is_dir() and any(folder.iterdir()):

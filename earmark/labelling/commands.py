@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark.errors import SomeFailed, UserError, WrongUse
+from earmark.inference.output_paths import refuse_without_folder
 from earmark.layout import Layout
 from earmark.wording import counted
 
@@ -71,8 +72,7 @@ def suggest(
 def _refuse_output(out: Path, *, overwrite: bool) -> None:
     from earmark.labelling.suggestions import CSV
 
-    if not out.absolute().parent.is_dir():
-        raise WrongUse(f"{out}: the folder {out.absolute().parent} is missing; make it")
+    refuse_without_folder(out)
     if not out.exists():
         return
     if not (out / CSV).is_file():
