@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from earmark.errors import UserError
@@ -32,18 +33,28 @@ def unlabelled_recordings(folder: Path) -> list[Path]:
 def copies_of(clips: Iterable[Path], recordings: Sequence[Path]) -> list[Path]:
     """The recordings whose files are equal to that of a clip, byte for byte.
 
-    Files of other sizes are not read. Sound that is equal in another container shows when it is
-    decoded.
+    Only files of equal size and beginning are read whole: in many corpora all are of one size.
+    Sound that is equal in another container shows when it is decoded.
     """
-    by_size: dict[int, list[Path]] = {}
-    for path in recordings:
-        if path.is_file():
-            by_size.setdefault(path.stat().st_size, []).append(path)
-    alike = [path for path in clips if path.is_file() and path.stat().st_size in by_size]
-    digests = {_digest(path) for path in alike}
-    sizes = {path.stat().st_size for path in alike}
-    suspects = [path for size in sorted(sizes) for path in by_size[size]]
-    return [path for path in suspects if _digest(path) in digests]
+    sizes = {path.stat().st_size for path in recordings if path.is_file()}
+    alike: dict[tuple[int, bytes], list[Path]] = {}
+    for clip in clips:
+        if clip.is_file() and clip.stat().st_size in sizes:
+            alike.setdefault(_beginning(clip), []).append(clip)
+    digest, sizes = cache(_digest), {size for size, _ in alike}
+    return [
+        path
+        for path in recordings
+        if path.is_file()
+        and path.stat().st_size in sizes
+        and any(digest(path) == digest(clip) for clip in alike.get(_beginning(path), ()))
+    ]
+
+
+def _beginning(path: Path) -> tuple[int, bytes]:
+    """The size of a file, and its first bytes, beyond any header of a recording."""
+    with path.open("rb") as file:
+        return path.stat().st_size, file.read(4096)
 
 
 def _digest(path: Path) -> bytes:
