@@ -66,9 +66,9 @@ class Waveforms:
 
     def _float(self, index: int) -> Float32:
         rows = beginning(self.store, index)
-        samples = np.array(rows)
+        waveform = as_float(rows)
         release(rows)
-        return as_float(samples)
+        return waveform
 
 
 def find_duplicates(

@@ -135,14 +135,17 @@ def _index(fingerprints: Sequence[Fingerprint], starts: Ints, scratch: Scratch) 
     """All entries (code << 32 | frame), with those of one code in one bucket."""
     index = _Buckets(np.uint64, len(fingerprints), scratch)
     waiting: list[NDArray[np.uint64]] = []
+    n_waiting = 0
     for number, f in enumerate(fingerprints):
         waiting.append(_entries(f, int(starts[number])))
-        if sum(map(len, waiting)) > _BLOCK_ENTRIES or number == len(fingerprints) - 1:
+        n_waiting += len(waiting[-1])
+        if n_waiting > _BLOCK_ENTRIES or number == len(fingerprints) - 1:
             entries = np.concatenate(waiting)
             # Fibonacci hashing: the codes themselves crowd where neighbouring bands agree.
             hashed = (_code(entries) * np.uint32(2_654_435_769)).astype(np.uint64)
             index.add(entries, hashed * np.uint64(index.n_buckets) >> np.uint64(32))
             waiting.clear()
+            n_waiting = 0
     return index
 
 
