@@ -8,25 +8,20 @@ memory too, and the pairs found that are none should be as few as the search its
 import argparse
 import hashlib
 import io
-import resource
-import sys
 import tempfile
-import time
 from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from benchmarks.growth import peak_megabytes
+from benchmarks.alone import run_alone
 from benchmarks.results import keep
-from benchmarks.turns import processor_seconds
+from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.duplicates import find_duplicates
 from earmark.exits import clean_exit
-from earmark.processes import map_ordered, set_up_process
+from earmark.processes import map_ordered
 from earmark.seeding import rng_for
 from earmark.sound.samples import Float32, Int16, as_int16, resample
 from earmark.store import Store, StoreWriter
@@ -113,17 +108,9 @@ def write_clips(folder: Path, clips: list[tuple[int, str]], *, seed: int, worker
             store.append(samples, clip=str(number), seconds=len(samples) / RATE, sha256=sha256)
 
 
-def search(
-    pipe: Connection, folder: Path, clips: list[tuple[int, str]], seed: int, workers: int
-) -> None:
-    """Search one store, in a process of its own so that its peak of memory is its own."""
-    set_up_process(threads=1)
+def search(folder: Path, clips: list[tuple[int, str]], seed: int, workers: int) -> DuplicateSearch:
     labels = [f"class {sound % N_CLASSES}" for sound, _ in clips]
-    began, wall = processor_seconds(), time.perf_counter()
-    found = find_duplicates(Store.open(folder), labels, seed=seed, workers=workers)
-    times = processor_seconds() - began, time.perf_counter() - wall
-    of_worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    pipe.send((found, *times, peak_megabytes(), of_worker))
+    return find_duplicates(Store.open(folder), labels, seed=seed, workers=workers)
 
 
 def measured(n_clips: int, seed: int, workers: int) -> dict[str, Any]:
@@ -132,17 +119,8 @@ def measured(n_clips: int, seed: int, workers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "store"
         write_clips(folder, clips, seed=seed, workers=workers)
-        ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(
-            target=search, args=(theirs, folder, clips, seed, workers)
-        )
-        process.start()
-        theirs.close()
-        try:
-            found, seconds, wall, megabytes, of_worker = ours.recv()
-        except EOFError:
-            sys.exit(f"the search of {n_clips} clips failed; what it wrote before says why")
-        process.join()
+        what = f"the search of {n_clips} clips"
+        found, cost = run_alone(search, folder, clips, seed, workers, name=what)
     ends = found.pairs[["first", "second"]].astype(int).to_numpy()
     # Two copies of one sound are no false pair either.
     n_false = sum(clips[a][0] != clips[b][0] for a, b in ends)
@@ -154,11 +132,11 @@ def measured(n_clips: int, seed: int, workers: int) -> dict[str, Any]:
     return {
         "clips": n_clips,
         "seed": seed,
-        "processor_seconds": round(seconds, 1),
-        "seconds": round(wall, 1),
-        "ms_a_clip": round(1000 * seconds / n_clips, 2),
-        "megabytes": round(megabytes),
-        "worker_megabytes": round(of_worker),
+        "processor_seconds": round(cost.seconds, 1),
+        "seconds": round(cost.wall_seconds, 1),
+        "ms_a_clip": round(1000 * cost.seconds / n_clips, 2),
+        "megabytes": round(cost.megabytes),
+        "worker_megabytes": round(cost.worker_megabytes),
         "threshold": round(found.null.threshold, 3),
         "false_pairs": int(n_false),
         "expected_false_pairs": float(f"{found.null.expected_false:.2g}"),

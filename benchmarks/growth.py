@@ -5,25 +5,20 @@ own: processor time a clip, children included, and the most memory of the stage 
 """
 
 import argparse
-import re
-import resource
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import soundfile
 
+from benchmarks.alone import Cost, run_alone
 from benchmarks.results import keep
-from benchmarks.turns import processor_seconds
 from earmark.exits import clean_exit
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.processes import set_up_process
 from earmark.seeding import rng_for
 
 RATE = 8000
@@ -31,14 +26,6 @@ N_CLASSES = 20
 FEATURE = "logmel"
 OPTIONS = {"n_fft": 512, "hop_length": 128, "n_mels": 64, "f_min_hz": 0.0, "f_max_hz": RATE / 2}
 STAGES = ("decode", "split", "trim", "class_mixing", "augment", "features", "audit_sound")
-
-
-class Cost(NamedTuple):
-    """What a stage took of a corpus; its workers' memory is that of the largest."""
-
-    seconds: float
-    megabytes: float
-    worker_megabytes: float
 
 
 def made_corpus(folder: Path, n_clips: int) -> None:
@@ -64,30 +51,6 @@ def params_on(recordings: Path) -> Params:
     return params_for(recordings, features, decode=decode, augment=effects)
 
 
-def run_stage(pipe: Connection, name: str, root: Path, params: Params) -> None:
-    """Run a stage, and send what it took."""
-    import importlib
-
-    set_up_process(threads=1)
-    stage = importlib.import_module(f"stages.{name}")
-    arguments = [FEATURE] if name == "features" else []
-    start = processor_seconds()
-    stage.run(params, Layout(root), *arguments)
-    seconds = processor_seconds() - start
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    pipe.send(Cost(seconds, peak_megabytes(), workers))
-
-
-def peak_megabytes() -> float:
-    """The most memory of this process; `getrusage` would count that of the process it came from."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-    assert found is not None
-    return int(found[1]) / 1024
-
-
 def costs(
     n_clips: int, report: Callable[[str], object], stages: Sequence[str] = STAGES
 ) -> dict[str, Cost]:
@@ -99,17 +62,10 @@ def costs(
         made_corpus(recordings, n_clips)
         params = params_on(recordings)
         for stage in stages:
-            ours, theirs = get_context("spawn").Pipe()
-            process = get_context("spawn").Process(
-                target=run_stage, args=(theirs, stage, root, params)
-            )
-            process.start()
-            theirs.close()
-            try:
-                done[stage] = ours.recv()
-            except EOFError:
-                sys.exit(f"stage {stage} failed at {n_clips} clips; what it wrote before says why")
-            process.join()
+            run = import_module(f"stages.{stage}").run
+            arguments = [FEATURE] if stage == "features" else []
+            what = f"stage {stage} at {n_clips} clips"
+            _, done[stage] = run_alone(run, params, Layout(root), *arguments, name=what)
             cost = done[stage]
             report(
                 f"{n_clips:7,} clips  {stage:13} {1000 * cost.seconds / n_clips:7.2f} ms a clip  "

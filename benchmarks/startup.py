@@ -44,7 +44,7 @@ def processor_seconds(arguments: list[str], folder: Path) -> float:
     """User and system time of one Python process and of those that it waits for.
 
     Raises:
-        SystemExit: it failed; with what it said.
+        SystemExit: it failed; with its messages.
     """
     before = getrusage(RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

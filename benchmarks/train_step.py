@@ -15,8 +15,7 @@ as one for a network on frozen backbones.
 """
 
 import argparse
-import sys
-from multiprocessing import get_context
+from functools import partial
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from benchmarks import precision
 from benchmarks.batch_source import source
 from benchmarks.peak import Clock, clock, convolution_peak, matrix_peak
-from benchmarks.turns import Spread
+from benchmarks.turns import Spread, in_turns
 from earmark.exits import clean_exit
 from earmark.networks import build
 from earmark.networks.paper_configs import PAPER_CONFIGS, PaperConfig, cost
@@ -92,7 +91,7 @@ def forward_passes(config: PaperConfig) -> int:
     return 3 if all(p.requires_grad for p in network.parameters()) else 1
 
 
-def work(pipe: Connection, config: PaperConfig, way: Way, options: Options) -> None:
+def work(config: PaperConfig, way: Way, options: Options, pipe: Connection) -> None:
     """Answer every number received with the times of that turn; None ends it."""
     die_with_parent()
     if way.as_stages:
@@ -140,29 +139,9 @@ def train(
 
 def measure(config: PaperConfig, options: Options, repeats: int) -> list[list[Times]]:
     """For each turn the times of each way, after a turn that does not count."""
-    context, pipes, workers = get_context("spawn"), [], []
-    for way in WAYS:
-        ours, theirs = context.Pipe()
-        workers.append(
-            context.Process(target=work, args=(theirs, config, way, options), daemon=True)
-        )
-        workers[-1].start()
-        theirs.close()  # a worker that fails then ends `recv` here
-        pipes.append(ours)
-    rounds = [[_ask(pipe, turn) for pipe in pipes] for turn in range(repeats + 1)]
-    for pipe, worker in zip(pipes, workers, strict=True):
-        pipe.send(None)
-        worker.join()
-    return rounds[1:]
-
-
-def _ask(pipe: Connection, turn: int) -> Times:
-    try:
-        pipe.send(turn)
-        times: Times = pipe.recv()
-    except (EOFError, OSError):
-        sys.exit("a timing process died; memory has probably run out: give a smaller --batch")
-    return times
+    servers = [partial(work, config, way, options) for way in WAYS]
+    hint = "memory has probably run out: give a smaller --batch"
+    return in_turns(servers, repeats + 1, hint=hint)[1:]
 
 
 HEADER = (

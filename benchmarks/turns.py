@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -70,27 +71,45 @@ def seconds_in_turns(ways: Sequence[Way], turns: int) -> list[list[float]]:
     Raises:
         SystemExit: a process died.
     """
-    context, pipes, workers = get_context("spawn"), [], []
-    for way in ways:
-        ours, theirs = context.Pipe()
-        workers.append(context.Process(target=partial(_serve, theirs, way)))
-        workers[-1].start()
-        theirs.close()  # a worker that fails then ends `recv` here
-        pipes.append(ours)
-    rounds = [[_ask(pipe) for pipe in pipes] for _ in range(turns + 1)]
-    for pipe, worker in zip(pipes, workers, strict=True):
-        pipe.send(False)
-        worker.join()
+    rounds = in_turns([partial(_serve, way) for way in ways], turns + 1)
     return [list(of_way) for of_way in zip(*rounds[1:], strict=True)]
 
 
-def _serve(pipe: Connection, way: Way) -> None:
+def in_turns(
+    servers: Sequence[Callable[[Connection], None]], turns: int, *, hint: str = ""
+) -> list[list[Any]]:
+    """What servers answer in each turn, each in a process of its own, one after the other.
+
+    Args:
+        servers: picklable; each answers every number that it receives, and ends at None.
+        hint: why one may have died, and what to do about it.
+
+    Raises:
+        SystemExit: a process died.
+    """
+    context, pipes, workers = get_context("spawn"), [], []
+    for server in servers:
+        ours, theirs = context.Pipe()
+        workers.append(context.Process(target=server, args=(theirs,)))
+        workers[-1].start()
+        theirs.close()  # a worker that fails then ends `recv` here
+        pipes.append(ours)
+    try:
+        return [[_ask(pipe, turn, hint) for pipe in pipes] for turn in range(turns)]
+    finally:
+        for pipe, worker in zip(pipes, workers, strict=True):
+            with suppress(OSError):  # of one that died
+                pipe.send(None)
+            worker.join()
+
+
+def _serve(way: Way, pipe: Connection) -> None:
     die_with_parent()
     if way.as_stages:
         set_up_process(threads=1)
     work = way.make()
     _compute_with(os.cpu_count() or 1 if way.default_threads else 1)
-    while pipe.recv():
+    while pipe.recv() is not None:
         start = processor_seconds()
         work()
         pipe.send(processor_seconds() - start)
@@ -103,10 +122,9 @@ def _compute_with(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def _ask(pipe: Connection) -> float:
+def _ask(pipe: Connection, turn: int, hint: str) -> Any:
     try:
-        pipe.send(True)
-        seconds: float = pipe.recv()
+        pipe.send(turn)
+        return pipe.recv()
     except (EOFError, OSError):
-        sys.exit("a timing process died; what it wrote before says why")
-    return seconds
+        sys.exit(f"a timing process died; {hint or 'what it wrote before says why'}")

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks import batch_source, chaos, coverage, gpu, growth, precision, results, turns
+from benchmarks.alone import Cost
 from benchmarks.tiny_clone import Clone, Lost
 from benchmarks.train_step import NETWORKS, batch_size_of, config_of, forward_passes
 from earmark.networks.paper_configs import zeros
@@ -189,7 +190,7 @@ def test_turns_count_processor_time_of_work_alone_and_not_of_its_making() -> Non
 
 
 def test_what_a_further_clip_takes_leaves_the_start_of_a_stage_out() -> None:
-    small, large = growth.Cost(1.5, 100, 50), growth.Cost(3.0, 100, 50)
+    small, large = Cost(1.5, 100, 50), Cost(3.0, 100, 50)
     assert growth.marginal(small, large, 500, 2000) == pytest.approx(1.0)
 
 
