@@ -188,7 +188,12 @@ def test_a_metric_that_does_not_fit_the_task_is_refused_by_its_key(task, metric,
         check_metric(metric, task, key="a.b")
 
 
-def test_metrics_that_fit_are_accepted_and_so_is_what_else_may_be_set():
-    for task in (ONE, SEVERAL):
-        for metric in (*metrics_of(task), "loss"):
-            check_metric(metric, task, key="model.monitor", others=("loss",))  # raises nothing
+@pytest.mark.parametrize(("task", "other"), [(ONE, SEVERAL), (SEVERAL, ONE)])
+def test_metrics_that_fit_are_accepted_and_so_is_what_else_may_be_set(task, other):
+    refused = set()
+    for metric in {*metrics_of(task), *metrics_of(other), "loss"}:
+        try:
+            check_metric(metric, task, key="model.monitor", others=("loss",))
+        except UserError:
+            refused.add(metric)
+    assert refused == set(metrics_of(other)) - set(metrics_of(task))
