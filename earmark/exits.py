@@ -61,7 +61,7 @@ def clean_exit(title: str = "", *, lower: str = "runtime.workers") -> Iterator[N
         except SystemExit as end:  # typer's end of every command
             if isinstance(end.__context__, BrokenPipeError):
                 raise end.__context__ from None
-            if end.code == INTERRUPTED:  # typer has answered Ctrl-C, and said nothing
+            if end.code == INTERRUPTED:  # typer has caught Ctrl-C, and printed nothing
                 raise KeyboardInterrupt from None
             sys.stdout.flush()
             raise

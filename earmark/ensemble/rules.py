@@ -125,7 +125,7 @@ class Rules:
         """The same for some members and folds; for all of them where none is named.
 
         A lone member has the temperature of its own; that of segments changes as that of clips
-        does. How right the part is was not measured, and is said so.
+        does. How right the part is was not measured, and `calibration` says so.
 
         Raises:
             UserError: there is no such member or fold.

@@ -131,7 +131,7 @@ def without_tagger(paths: list[Path]) -> tuple[Path | None, list[Path]]:
 
 
 def find_recordings(paths: list[Path]) -> tuple[list[Path], int]:
-    """The recordings that paths name, each once; and how many paths name none, which is said."""
+    """The recordings that paths name, each once; and how many paths name none, for the message."""
     from earmark.inference.recordings import recordings
 
     found, problems = recordings(paths)

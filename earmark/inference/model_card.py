@@ -40,7 +40,7 @@ def model_card(content: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
         f"{counted(corpus['n_clips'], 'clip')} of {name}.",
     ]
     if is_synthetic:
-        lines += ["A program made them: what is said here says nothing about real sound."]
+        lines += ["A program made them: these figures say nothing about real sound."]
     lines += _licences(corpus["licences"])
     lines += [
         f"Published weights: {printable(entry['published_as'] or file)}, {entry['licence']}."

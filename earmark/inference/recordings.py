@@ -1,4 +1,4 @@
-"""The audio files that a user names, and what is said of those that cannot be used."""
+"""The audio files that a user names, and the messages about those that cannot be used."""
 
 import os
 import re

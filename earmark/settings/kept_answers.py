@@ -40,25 +40,25 @@ _ENVIRONMENT = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "EARMARK", "LD_LIBRARY_PATH")
 
 
 class Line(NamedTuple):
-    """Of an answer: what was said, and whether on stderr."""
+    """A line of an answer, and whether it went to stderr."""
 
     text: str
     is_error: bool
 
 
 class Answer(logging.Handler):
-    """The lines that a look says, kept while they are said."""
+    """The lines that a look prints, kept while it prints them."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.lines: list[Line] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a line of the log; other handlers say it."""
+        """Note a line of the log; other handlers print it."""
         self.lines.append(Line(record.getMessage(), is_error=True))
 
     def say(self, text: str, *, is_error: bool = False) -> None:
-        """Say a line, and note it."""
+        """Print a line, and note it."""
         self.lines.append(Line(text, is_error))
         print(text, file=sys.stderr if is_error else sys.stdout)
 
@@ -89,7 +89,7 @@ class Question:
         self._state = ""
 
     def answer(self) -> list[Line] | None:
-        """What was said, if it would be said again."""
+        """The lines printed before, if they would be the same now."""
         try:
             kept = json.loads(self._path.read_text(encoding="utf-8"))
             watched, state, lines = kept["watched"], kept["state"], kept["lines"]

@@ -1,4 +1,4 @@
-"""The recordings that a user names, and what is said of those that cannot be used."""
+"""The recordings that a user names, and the messages about those that cannot be used."""
 
 import os
 from pathlib import Path

@@ -98,7 +98,7 @@ def repro(workspace: Path, *arguments: str) -> tuple[int, str]:
 
 
 def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """Wait while a run goes on; if it ends before, or takes too long, show what it said."""
+    """Wait while a run goes on; if it ends before, or takes too long, show what it printed."""
     wait_until(lambda: condition() or process.poll() is not None, seconds=120)
     if not condition():
         process.kill()
