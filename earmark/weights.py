@@ -1,6 +1,5 @@
 """Weight files: safetensors written whole, and read only if they are the pinned ones."""
 
-import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 
 
@@ -58,12 +58,6 @@ def load_weights(
         raise UserError(f"weights {path}: {problem}; correct the network's options or the path")
     network.load_state_dict(loaded, strict=False)
     return sorted(set(state) - set(loaded))
-
-
-def sha256_of(path: Path) -> str:
-    """The checksum of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_format(path: Path) -> None:

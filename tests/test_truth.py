@@ -37,7 +37,7 @@ from tests.source_graph import (
 LEVELS = [
     "wording interrupts",
     "errors",
-    "layout seeding labels spool whole_files file_locks networks",
+    "layout seeding labels checksums spool whole_files file_locks networks",
     "workers",
     "processes",
     "params csv_files weights shards",

@@ -1,10 +1,10 @@
 """A folder of recordings without labels, beside the corpus: what is in it, and what must not be."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 from earmark.sound.recordings import AUDIO_SUFFIXES, files_below, is_recording, name_of
 
@@ -41,7 +41,7 @@ def copies_of(clips: Iterable[Path], recordings: Sequence[Path]) -> list[Path]:
     for clip in clips:
         if clip.is_file() and clip.stat().st_size in sizes:
             alike.setdefault(_beginning(clip), []).append(clip)
-    digest, sizes = cache(_digest), {size for size, _ in alike}
+    digest, sizes = cache(sha256_of), {size for size, _ in alike}
     return [
         path
         for path in recordings
@@ -55,8 +55,3 @@ def _beginning(path: Path) -> tuple[int, bytes]:
     """The size of a file, and its first bytes, beyond any header of a recording."""
     with path.open("rb") as file:
         return path.stat().st_size, file.read(4096)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

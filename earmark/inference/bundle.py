@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from earmark.checksums import sha256_of
 from earmark.ensemble.network_folders import network_folders
 from earmark.ensemble.rules import Rules
 from earmark.errors import UserError
@@ -27,7 +28,6 @@ from earmark.params import Params
 from earmark.store import read_json, write_json
 from earmark.taggers.description import DESCRIPTION, WEIGHTS, read_description
 from earmark.taggers.tagger import refuse_damaged
-from earmark.weights import sha256_of
 from earmark.whole_files import whole_folder
 
 CARD = "README.md"

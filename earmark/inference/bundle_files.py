@@ -7,9 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 from earmark.params import Runtime
-from earmark.weights import sha256_of
 
 FORMAT = 1
 TAGGER = "tagger.json"

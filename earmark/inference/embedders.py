@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from earmark.checksums import sha256_of
 from earmark.ensemble.rules import Windows
 from earmark.ensemble.segments import Segment, in_chunks, segments_of
 from earmark.errors import UserError, WrongUse
@@ -31,7 +32,6 @@ from earmark.sound.samples import Int16, as_float
 from earmark.sound.unusable import UnusableAudio
 from earmark.spool import Scratch, release
 from earmark.taggers.tagger import Tagger
-from earmark.weights import sha256_of
 
 # As long as those of Perch, which search was built for first; no network here needs another.
 DEFAULT = Windows(window_seconds=5.0, hop_seconds=5.0)

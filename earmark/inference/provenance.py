@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from earmark.audit import licences
+from earmark.checksums import sha256_of
 from earmark.corpora.stored_tables import read_clips
 from earmark.features.pretrained import pretrained_of
 from earmark.layout import Layout
@@ -12,7 +13,6 @@ from earmark.params import Params
 from earmark.published.download.published import PUBLISHED
 from earmark.published.weights import known
 from earmark.store import read_json
-from earmark.weights import sha256_of
 
 
 def corpus_of(params: Params, layout: Layout) -> dict[str, Any]:

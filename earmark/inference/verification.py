@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 from earmark.features import build
 from earmark.features.backbone import Backbone
@@ -27,7 +28,7 @@ from earmark.published.weights.backbones import last_bias
 from earmark.published.weights.conversion import convert
 from earmark.seeding import rng_for
 from earmark.sound.samples import Float32
-from earmark.weights import load_weights, sha256_of
+from earmark.weights import load_weights
 from earmark.wording import counted
 
 LIMIT = 1e-3  # between values of about 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from earmark.checksums import sha256_of
 from earmark.corpora.adapters import find
 from earmark.corpora.adapters.tables import tag_name
 from earmark.corpora.text_tables import ROW, check_columns, read_cells, read_text
@@ -22,7 +23,6 @@ from earmark.labels import SEPARATOR, is_multi_label, tags_of
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.sound.recordings import is_recording, name_of, path_of
-from earmark.weights import sha256_of
 from earmark.whole_files import whole_file
 from earmark.wording import counted, first_of, named, nearest
 

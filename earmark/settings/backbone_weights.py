@@ -4,12 +4,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 from earmark.features import build, find
 from earmark.features.pretrained import Pretrained, pretrained_of
 from earmark.layout import Layout
 from earmark.networks import find as find_network
-from earmark.weights import sha256_of
 
 BACKBONE, INPUT = "backbone", "backbone_input"  # the features: what it makes, and what it reads
 GET_THEM = "get them with `python -m earmark download mn04_as`, or name a file with --weights FILE"

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from earmark.checksums import sha256_of
 from earmark.errors import reading
 from earmark.networks import Network, build
 from earmark.networks.folding import folded
@@ -21,7 +22,7 @@ from earmark.store import write_json
 from earmark.taggers.description import DESCRIPTION, FORMAT, WEIGHTS, read_description
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input
-from earmark.weights import save_tensors, sha256_of
+from earmark.weights import save_tensors
 from earmark.whole_files import whole_folder
 
 _BATCHES_HELD = 16  # of a long clip, before the memory of its mapped rows is given back

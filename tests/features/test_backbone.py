@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 from earmark.features import FEATURE_TYPES, build, find
 from earmark.features.backbone import Backbone
@@ -15,7 +16,7 @@ from earmark.features.extraction import extract
 from earmark.networks import build as build_network
 from earmark.seeding import rng_for
 from earmark.sound.samples import as_float
-from earmark.weights import save_tensors, sha256_of
+from earmark.weights import save_tensors
 from tests.networks.small_networks import settle
 
 # The options of each, rows of a second and a half, and dims. CNN14 has 80 million parameters, and

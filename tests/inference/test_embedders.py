@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError, WrongUse
 from earmark.features import build
 from earmark.inference.bundle import load
@@ -19,7 +20,7 @@ from earmark.sound.decoding import decode
 from earmark.sound.samples import as_float
 from earmark.sound.trimming import peak_normalise
 from earmark.sound.unusable import UnusableAudio
-from earmark.weights import save_tensors, sha256_of
+from earmark.weights import save_tensors
 from tests.inference.workspaces import sound
 from tests.networks.small_networks import settle
 

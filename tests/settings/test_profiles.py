@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from safetensors.numpy import save as safetensors
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.networks import build
@@ -19,7 +20,7 @@ from earmark.params.roster import entries_of, recipe_of, weights_of
 from earmark.settings import profiles
 from earmark.settings.model_validation import weight_problems
 from earmark.settings.validation import option_problems, stage_problems
-from earmark.weights import save_tensors, sha256_of
+from earmark.weights import save_tensors
 from tests.corpora import corpus_trees
 from tests.source_graph import ROOT
 
