@@ -70,6 +70,17 @@ class Estimate:
         reach = quantile(units, None if is_known else left_out)
         return cls(left_out.value, *_wilson(left_out, units.effective, reach), units.over)
 
+    @classmethod
+    def of_difference(
+        cls, left_out: LeftOut, units: Units, why_no_interval: str | None
+    ) -> "Estimate":
+        """The difference of two values on the same clips, with Student's interval about it."""
+        if why_no_interval is not None:
+            return cls(left_out.value, None, None, units.over, why_no_interval)
+        # The biases of both nearly cancel out; to subtract them would only add noise.
+        half = quantile(units, left_out) * left_out.deviation
+        return cls(left_out.value, left_out.value - half, left_out.value + half, units.over)
+
     def to_json(self) -> dict[str, Any]:
         if self.why_no_interval is not None:
             return {"value": self.value, "why_no_interval": self.why_no_interval}

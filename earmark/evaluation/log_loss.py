@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from earmark.evaluation.intervals import Estimate, quantile, too_few_recordings
+from earmark.evaluation.intervals import Estimate, too_few_recordings
 from earmark.evaluation.jackknife import Units, jackknife
 from earmark.evaluation.logits import log, logit
 from earmark.evaluation.points import Floats
@@ -64,7 +64,4 @@ def log_loss_difference(first: Predictions, second: Predictions) -> Estimate:
     why = too_few_recordings(units)
     if why is None and not differences.any():
         why = "the two predict the same"
-    if why is not None:
-        return Estimate(left_out.value, None, None, units.over, why)
-    half = quantile(units, left_out) * left_out.deviation
-    return Estimate(left_out.value, left_out.value - half, left_out.value + half, units.over)
+    return Estimate.of_difference(left_out, units, why)

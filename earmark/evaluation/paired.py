@@ -11,7 +11,7 @@ import pandas as pd
 
 from earmark.evaluation.by_tag import per_class, per_tag
 from earmark.evaluation.calibration import top_predictions
-from earmark.evaluation.intervals import Estimate, quantile, whys_no_interval
+from earmark.evaluation.intervals import Estimate, whys_no_interval
 from earmark.evaluation.jackknife import LeftOut, Units, jackknife
 from earmark.evaluation.points import Floats
 from earmark.evaluation.predictions import Predictions
@@ -82,17 +82,12 @@ def _shares(difference: LeftOut) -> Floats:
 
 
 def _estimate(difference: LeftOut, metric: str, units: Units, targets: Floats) -> Estimate:
-    value = difference.value
     why = whys_no_interval({metric: difference}, units, targets > 0.5)[metric]
     squares = np.square(_shares(difference))
     n_telling = squares.sum() ** 2 / max(np.square(squares).sum(), 1e-300)
     if why is None and n_telling < _MIN_TELLING:
         why = f"the two differ on too few {units.over} ({n_telling:.1f}, below {_MIN_TELLING})"
-    if why is not None:
-        return Estimate(value, None, None, units.over, why)
-    # The biases of both taggers nearly cancel out; to subtract them would only add noise.
-    half = quantile(units, difference) * difference.deviation
-    return Estimate(value, value - half, value + half, units.over)
+    return Estimate.of_difference(difference, units, why)
 
 
 def _p_value(shares: Floats, rng: np.random.Generator, n_draws: int) -> float:

@@ -23,6 +23,7 @@ _TOP = 3
 class Row(NamedTuple):
     """A set of clips, and what the ensemble answers for each."""
 
+    split: str
     predictions: Predictions  # of the labelled rows of one set
     answers: Bools  # (B, K)
     severity: Floats  # (B,), 0 where the answer is right
@@ -48,7 +49,7 @@ def shown_clips(ensemble: Predictions) -> Shown:
     for split, name in SETS.items():
         rows = ensemble.where(split=split)
         if len(rows):
-            sets[name] = Row(rows, answers_of(rows), severity_of(rows))
+            sets[name] = Row(split, rows, answers_of(rows), severity_of(rows))
     chosen: dict[str, None] = {}  # an ordered set
     heard = n_errors = 0
     for one in sets.values():
@@ -131,9 +132,8 @@ def clip_data(
     names = [ENSEMBLE, *sorted(name for name in members if name != ENSEMBLE)]
     audited = {row.clip: row for row in label_audit.itertuples(index=False)}
     rows: list[list[Any]] = []
-    for number, (name, one) in enumerate(shown.sets.items()):
-        split = {shown: split for split, shown in SETS.items()}[name]
-        top = [_top(members[member].where(split=split).probabilities) for member in names]
+    for number, one in enumerate(shown.sets.values()):
+        top = [_top(members[member].where(split=one.split).probabilities) for member in names]
         p = one.predictions
         for i, clip in enumerate(p.clips.itertuples(index=False)):
             excerpt = excerpts.get(str(clip.clip))
@@ -147,7 +147,7 @@ def clip_data(
                     int(bool(clip.verified)),
                     round(float(one.severity[i]), 4),
                     [of_member[i] for of_member in top],
-                    _audited(audited.get(clip.clip)) if split == "validation" else 0,
+                    _audited(audited.get(clip.clip)) if one.split == "validation" else 0,
                     [*excerpt] if excerpt else 0,
                 ]
             )
