@@ -27,7 +27,8 @@ from earmark.repro.commands import repro
 if TYPE_CHECKING:
     from earmark.settings.kept_answers import Answer, Question
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+# No completion: it is of a program's name, not of `python -m earmark`.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 profile_app = typer.Typer(no_args_is_help=True, help="Settings for a corpus or a paper.")
 app.add_typer(profile_app, name="profile")
 app.add_typer(analyse_app, name="analyse")
