@@ -98,17 +98,19 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
         return None
     n_folds, n_features = len(params.folds), len(params.features)
     n_trained = n_folds * (len(params.extractors) + len(members_of(params)))
+    n_checking = n_folds * len(params.rounds)  # each round of labels trains on every fold
     n_stages = (
-        SINGLE_STAGES + len(params.demo) + n_features + 2 * n_trained + 2 * len(params.student)
+        *(SINGLE_STAGES, len(params.demo), n_features, 2 * n_trained, 2 * len(params.student)),
+        *(n_checking, len(params.rounds)),
     )
     parts = parts_of(params, corpus)
     training = sum(parts.trainings)
-    starting = START_SECONDS * (2 * n_trained + 4 + 2 * len(params.student))
+    starting = START_SECONDS * (2 * n_trained + n_checking + 4 + 2 * len(params.student))
     seconds = parts.sound_seconds + training + parts.predicting + starting
     sound_bytes = 2 * params.decode.sample_rate * corpus.seconds * (corpus.n_train + corpus.n_test)
     recordings = sound_bytes if params.demo else 0.0  # which a run makes, too
     return Cost(
-        n_stages,
+        sum(n_stages),
         seconds,
         training,
         recordings + parts.sound_bytes + parts.network_bytes,
@@ -137,6 +139,7 @@ def parts_of(params: Params, corpus: Corpus) -> Parts:
     """Measure what a run on a corpus consists of."""
     sound = _sound_cost(params, corpus)
     networks = [one for one in _network_costs(params, corpus) for _ in params.folds]
+    networks += [_round_cost(params, corpus)] * len(params.rounds) * len(params.folds)
     networks.append(_student_cost(params, corpus))
     return Parts(
         sound.seconds,
@@ -225,6 +228,15 @@ def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
     for name in params.models.get(FUSION, {}):  # both backbones are computed again, side by side
         audio, spec = seen[f"{name}_audio"], seen[f"{name}_spec"]
         yield _Network(*(a + b for a, b in zip(audio, spec, strict=True)))
+
+
+def _round_cost(params: Params, corpus: Corpus) -> _Network:
+    """Of a training whose answers judge labels; it is not kept."""
+    if not params.rounds:
+        return _Network(0, 0, 0)
+    feature, name = params.label_rounds.feature, params.label_rounds.model
+    entry, device = params.models[feature][name], Device.choose(params.runtime)
+    return _model_cost(params, corpus, entry, feature, device)._replace(n_bytes=0)
 
 
 def _student_cost(params: Params, corpus: Corpus) -> _Network:

@@ -50,6 +50,24 @@ def test_time_follows_epochs_and_folds(demo, tmp_path, key):
     assert two / one == pytest.approx(2)
 
 
+@pytest.mark.usefixtures("_steady")
+def test_each_round_of_labels_trains_its_model_on_every_fold(demo, tmp_path):
+    group, models = next(iter(demo["models"].items()))
+    model = next(iter(models))
+    usual: dict[str, Any] = {"extractors": {}, "cv.k": 3, "folds": [0, 1, 2]}
+    usual |= {"models": {name: {} for name in demo["models"]} | {group: {model: models[model]}}}
+    usual |= {"label_rounds.feature": group, "label_rounds.model": model}
+    once, thrice = (
+        cost_of(sound(changed(demo, usual | {"rounds": rounds})), Layout(tmp_path))
+        for rounds in ([], ["i", "ii"])
+    )
+    assert once is not None
+    assert thrice is not None
+    assert thrice.training_seconds / once.training_seconds == pytest.approx(3)
+    assert thrice.n_stages - once.n_stages == 2 * (3 + 1)
+    assert thrice.n_bytes == once.n_bytes  # their weights are not kept
+
+
 def test_every_network_of_the_roster_takes_its_step(demo, tmp_path, monkeypatch):
     steps: list[object] = []
     monkeypatch.setattr(cost, "WHOLE_BATCH_SECONDS", 0.0)  # two clips are enough here
