@@ -4,6 +4,7 @@ Shapes: B segments, D values of a feature vector, L levels, S steps in time, K t
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -100,6 +101,26 @@ class Network(nn.Module, ABC):
         prefix = f"head.{len(self.head) - 1}." if is_sequential else "head."  # type: ignore[arg-type]
         return frozenset(key for key in self.state_dict() if key.startswith(prefix))
 
+    def stages(self) -> list[list[str]]:
+        """Return the names of all parameters in stages, from the input to the head.
+
+        A stage is a child of the network that has a kernel, or a child of a container among them,
+        in the order in which they were made. What has no kernel, such as a batch norm, belongs to
+        the stage before it; what stands before all kernels, and parameters of the network's own,
+        such as positions, to the first. A network that computes in another order, or whose stages
+        are made of several children, overrides this.
+        """
+        stages = [[name for name, _ in self.named_parameters(recurse=False)]]
+        has_kernel = False
+        for prefix, block in _blocks(self):
+            named = dict(block.named_parameters(prefix))
+            if any(parameter.ndim > 1 for parameter in named.values()):
+                if has_kernel:
+                    stages.append([])
+                has_kernel = True
+            stages[-1] += named
+        return stages
+
     def published_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that the published weights are of, by name; {} if none are."""
         layers = self.published.layers if self.published else ()
@@ -117,3 +138,12 @@ class Network(nn.Module, ABC):
                 # layouts; what a convolution makes of them would then have the default layout.
                 parameter.data = parameter.data.clone(memory_format=torch.channels_last)
         return self
+
+
+def _blocks(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The children of a network by name, and those of a container instead of itself."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            yield from ((f"{name}.{key}", block) for key, block in child.named_children())
+        else:
+            yield name, child

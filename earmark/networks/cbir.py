@@ -112,6 +112,26 @@ class CBIR(Network):
         )
         he(self)
 
+    def stages(self) -> list[list[str]]:
+        """Return the names of all parameters in stages; a block of both branches is one."""
+        blocks: list[list[str]] = [[] for _ in (*BLOCKS, "pools")]
+        above = []
+        for names in super().stages():
+            part, number = names[0].split(".")[:2]
+            if part == "head":
+                above.append(names)
+            else:
+                blocks[self._block_of(part, int(number))] += names
+        return [*filter(None, blocks), *above]
+
+    def _block_of(self, part: str, number: int) -> int:
+        """The block that a layer of a part belongs to, counted from 0; the pools are above all."""
+        if part == "features":
+            return sum(isinstance(layer, nn.MaxPool2d) for layer in list(self.features)[:number])
+        if part == "pools":
+            return len(BLOCKS)
+        return number + (self.first_adapter if part == "adapters" else 0)
+
     def steps(self, patches: Tensor) -> list[Tensor]:
         """Return each branch's last map, step by step, (B, S, H)."""
         n_frames = patches.shape[1] if patches.ndim == 3 else 0

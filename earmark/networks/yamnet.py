@@ -51,6 +51,12 @@ class YAMNet(Network):
         self.head = Float32Linear(channels, n_tags)
         he(self)
 
+    def stages(self) -> list[list[str]]:
+        """Return the names of all parameters in stages; a separable convolution is one."""
+        stem, *halves, head = super().stages()
+        pairs = zip(halves[::2], halves[1::2], strict=True)
+        return [stem, *(depthwise + pointwise for depthwise, pointwise in pairs), head]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the features (B, D) of log-mel frames (B, N, 64), N at least 96."""
         return self.features_over_time(x).mean(dim=1)

@@ -17,13 +17,21 @@ from earmark.params.roster import (
     entries_of,
     folds_of,
     members_of,
+    overrides_of,
     recipe_of,
     recipe_values,
     student_of,
+    weights_of,
 )
 from earmark.wording import first_of, shown
 
 MANY_FOLDS = 12  # that are listed
+# Keys of a recipe that change nothing where no trained weights are below the head -> off.
+OF_BACKBONES = {
+    "backbone_lr_multiplier": 1.0,
+    "layerwise_lr_decay": 1.0,
+    "freeze_batch_norm": False,
+}
 
 
 def contradictions(params: Params) -> list[str]:
@@ -35,6 +43,7 @@ def contradictions(params: Params) -> list[str]:
         *_round_problems(params),
         *_filter_problems(params),
         *_recipe_problems(params),
+        *_backbone_key_problems(params),
         *_student_problems(params),
         *_unlabelled_problems(params),
         *_ensemble_problems(params),
@@ -154,6 +163,21 @@ def _recipe_problems(params: Params) -> list[str]:
             values = recipe_values(params, entry)
             section = Recipe if isinstance(entry, Extractor) else ModelRecipe
             problems += explain(error, values, section, prefix=f"{key}.training")
+    return problems
+
+
+def _backbone_key_problems(params: Params) -> list[str]:
+    """What an entry itself asks of a trained backbone that it does not start from."""
+    problems = []
+    for key, entry in entries_of(params).items():
+        weights = "weights" if isinstance(entry, Extractor) else "training.init_from"
+        own = {} if weights_of(params, entry)[0] else overrides_of(entry)
+        problems += [
+            f"{key}.training.{name}: {shown(own[name])}, but all starts from random values; "
+            f"set {key}.{weights}, or delete the line"
+            for name, off in OF_BACKBONES.items()
+            if own.get(name, off) != off
+        ]
     return problems
 
 

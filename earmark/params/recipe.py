@@ -46,6 +46,8 @@ class Recipe(Section):
     plateau_patience: Epochs
     multistep_stages: Annotated[int, Field(ge=1, le=100)]
     backbone_lr_multiplier: Share
+    layerwise_lr_decay: Share
+    freeze_batch_norm: bool
     l2: Annotated[float, Field(ge=0, le=10)]  # beyond it weights are 0 after a few updates
     weight_decay: Share  # times the learning rate; at 1 a rate of 1 leaves nothing
     gradient_clip: Annotated[float, Field(ge=0, le=1_000_000)]  # no gradient reaches that

@@ -39,8 +39,8 @@ class Job:
         checkpoint_seconds: between two checkpoints within an epoch; changes no result.
         max_patches: see Sampler; None for models, which read one crop per clip.
         frozen: beginnings of the names of parameters that stay as they are.
-        head: tensors that stand fresh on a trained backbone, whose learning rate is the recipe's
-            `backbone_lr_multiplier` times theirs. Empty: one rate for all.
+        head: tensors that stand fresh on a trained backbone, which has rates of its own, see
+            `optimizers.lr_scales`. Empty: one rate for all.
         splits: of the training clips, to choose on where the network is fitted at once.
         metadata: what model.json says beside, such as the weights that training starts from.
     """

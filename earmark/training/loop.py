@@ -66,7 +66,7 @@ def _start(job: Job, checkpoint: Path) -> State:
     key = f"monitor (model, finetune or the training of {job.name})"
     check_metric(job.recipe.monitor, job.validation.task, key=key, others=("loss",))
     network = job.device.place(job.tagger.network)
-    optimizers.freeze(network, job.frozen, name=job.name)
+    optimizers.freeze(network, job)
     optimizer = optimizers.build_optimizer(network, job)
     state = State(network, optimizer, best=copy_weights(network))
     if not resume(state, checkpoint):
@@ -85,7 +85,8 @@ def _train_epoch(job: Job, state: State, checkpoint: Path) -> None:
     # Keyed by the epoch: a training that goes on in the middle of it draws the same order again.
     order = job.sampler.order(rng_for(job.recipe.seed, job.name, "order", progress.epoch))
     saved_at = time.monotonic()
-    optimizers.set_train_mode(state.network, job.frozen)  # validation left it in evaluation mode
+    # Validation left it in evaluation mode.
+    optimizers.set_train_mode(state.network, optimizers.frozen_parts(state.network, job))
     loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=job.device.name)
     while progress.step < len(order):
         loss_sum += train_step(job, state, order[progress.step])

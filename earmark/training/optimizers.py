@@ -5,8 +5,10 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from earmark.errors import UserError
+from earmark.networks import Network
 from earmark.params import Recipe
 from earmark.training.checkpoints import Weights
 from earmark.training.job import Job
@@ -14,23 +16,38 @@ from earmark.training.job import Job
 Chosen = TypeVar("Chosen", bound=torch.optim.Optimizer)
 
 
-def freeze(network: nn.Module, frozen: tuple[str, ...], *, name: str) -> None:
-    """Take the parameters whose names begin with one of `frozen` out of training.
+def freeze(network: nn.Module, job: Job) -> None:
+    """Take the parameters of `frozen_parts` out of training.
 
     Raises:
-        UserError: one of them begins no name; the message begins with `name`.
+        UserError: one of `job.frozen` begins no parameter's name.
     """
     parameters = dict(network.named_parameters())
-    for beginning in frozen:
-        chosen = [key for key in parameters if key.startswith(beginning)]
-        if not chosen:
+    for beginning in job.frozen:
+        if not any(name.startswith(beginning) for name in parameters):
             some = ", ".join(list(parameters)[:3])
             raise UserError(
-                f"{name}: training.frozen: no parameter begins with {beginning!r}; "
+                f"{job.name}: training.frozen: no parameter begins with {beginning!r}; "
                 f"the network has {some}, ..."
             )
-        for key in chosen:
-            parameters[key].requires_grad_(False)
+    beginnings = frozen_parts(network, job)
+    for name, parameter in parameters.items():
+        if name.startswith(beginnings):
+            parameter.requires_grad_(False)
+
+
+def frozen_parts(network: nn.Module, job: Job) -> tuple[str, ...]:
+    """The beginnings of the names of all that stays as it is, statistics of batch norm included.
+
+    With `freeze_batch_norm` also every batch norm of a trained backbone: what small batches of a
+    few clips say would soon replace what it learned of millions.
+    """
+    if not (job.recipe.freeze_batch_norm and job.head):
+        return job.frozen
+    modules = network.named_modules()
+    norms = (f"{name}." for name, module in modules if isinstance(module, _BatchNorm))
+    of_backbone = (n for n in norms if not any(key.startswith(n) for key in job.head))
+    return (*job.frozen, *of_backbone)
 
 
 def set_train_mode(network: nn.Module, frozen: tuple[str, ...]) -> None:
@@ -41,7 +58,7 @@ def set_train_mode(network: nn.Module, frozen: tuple[str, ...]) -> None:
             module.eval()
 
 
-def build_optimizer(network: nn.Module, job: Job) -> torch.optim.Optimizer:
+def build_optimizer(network: Network, job: Job) -> torch.optim.Optimizer:
     """Adam, AdamW, or SGD with Nesterov's momentum, over the groups of `parameter_groups`."""
     recipe = job.recipe
     groups = parameter_groups(network, job)
@@ -70,8 +87,8 @@ def _without_compiler(optimizer: type[Chosen]) -> type[Chosen]:
     return cast("type[Chosen]", type(optimizer.__name__, (optimizer,), plain))
 
 
-def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:
-    """Backbone and head, each in kernels and others; `lr_scale` is what their rate is times.
+def parameter_groups(network: Network, job: Job) -> list[dict[str, Any]]:
+    """Parameters of one rate, kernels apart from others; `lr_scale` is what their rate is times.
 
     Kernels alone decay, neither biases nor batch norm: by an L2 penalty as in Keras (Shan & Ren,
     section 2.2.1), or under AdamW by `weight_decay` times the learning rate, whatever the gradient
@@ -80,21 +97,38 @@ def parameter_groups(network: nn.Module, job: Job) -> list[dict[str, Any]]:
     Raises:
         UserError: everything is frozen.
     """
-    recipe = job.recipe
-    groups: list[dict[str, Any]] = []
-    for is_head in (False, True):
-        named = [(n, p) for n, p in network.named_parameters() if (n in job.head) == is_head]
-        lr_scale = 1.0 if is_head or not job.head else recipe.backbone_lr_multiplier
-        for is_kernel in (True, False):
-            chosen = [p for _, p in named if (p.ndim > 1) == is_kernel and p.requires_grad]
-            decay = _decay(recipe) if is_kernel else 0.0
-            if chosen:
-                groups.append({"params": chosen, "weight_decay": decay, "lr_scale": lr_scale})
-    if not groups:
+    scales, decay = lr_scales(network, job), _decay(job.recipe)
+    chosen: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            chosen.setdefault((scales[name], parameter.ndim > 1), []).append(parameter)
+    if not chosen:
         raise UserError(
             f"{job.name}: training.frozen: {list(job.frozen)} leaves nothing to train; name fewer"
         )
-    return groups
+    return [
+        {"params": params, "weight_decay": decay if is_kernel else 0.0, "lr_scale": lr_scale}
+        for (lr_scale, is_kernel), params in chosen.items()
+    ]
+
+
+def lr_scales(network: Network, job: Job) -> dict[str, float]:
+    """What the learning rate of each parameter is times, by its name.
+
+    1 in a fresh head, and `backbone_lr_multiplier` below it, where each stage of the network has
+    `layerwise_lr_decay` of the one above, the first of the head (Howard & Ruder, "Universal
+    language model fine-tuning for text classification", 2018, section 3.2). 1 without a fresh head.
+    """
+    scales = {name: 1.0 for name, _ in network.named_parameters()}
+    if not job.head:
+        return scales
+    scale = job.recipe.backbone_lr_multiplier
+    for names in reversed(network.stages()):
+        trained = [name for name in names if name not in job.head]
+        if trained:
+            scale *= job.recipe.layerwise_lr_decay
+            scales |= dict.fromkeys(trained, scale)
+    return scales
 
 
 def _decay(recipe: Recipe) -> float:

@@ -102,6 +102,29 @@ def test_a_fusion_model_needs_its_two_backbones_and_their_features(demo):
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "off"),
+    [
+        ("backbone_lr_multiplier", 0.1, 1.0),
+        ("layerwise_lr_decay", 0.7, 1.0),
+        ("freeze_batch_norm", True, False),
+    ],
+)
+def test_an_entry_may_ask_of_a_backbone_what_one_with_trained_weights_can_have(
+    demo, key, value, off
+):
+    raw = changed(demo, {f"{DENSENET}.training.{key}": value})
+    expected = f"{DENSENET}.training.{key}: {value}, but all starts from random values; set "
+    assert_one_problem(raw, f"{expected}{DENSENET}.training.init_from, or delete the line")
+    assert problems_with(changed(raw, {f"{DENSENET}.training.{key}": off})) == []
+    of_extractor = changed(demo, {"extractors.vggish.training": {key: value}})
+    assert_one_problem(of_extractor, "set extractors.vggish.weights")
+    weights = {"init_from": "w.safetensors", "init_sha256": "0" * 64}
+    with_weights = {f"{DENSENET}.training.{name}": text for name, text in weights.items()}
+    assert problems_with(changed(raw, with_weights)) == []
+    assert problems_with(changed(demo, {f"model.{key}": value})) == [], "it is for those that can"
+
+
 def test_the_peak_of_cycles_does_not_bound_a_constant_rate(demo):
     raw = changed(demo, {"model.schedule": "constant", "model.base_lr": 0.1})
     assert problems_with(raw) == []

@@ -13,6 +13,7 @@ from earmark.store import Store
 from earmark.training import loop, losses, optimizers
 from earmark.training.batches import Sampler
 from earmark.training.checkpoints import State
+from earmark.training.job import Job
 from earmark.training.loop import fit
 from tests.training.conftest import (
     HEAD,
@@ -184,7 +185,17 @@ def kill_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, STAGED], ids=["adam", "ema", "sgd"])
+RATES = {
+    "backbone_lr_multiplier": 0.5,
+    "layerwise_lr_decay": 0.7,
+    "freeze_batch_norm": True,
+    "optimizer": "adamw",
+}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema_decay": 0.9}, STAGED, RATES], ids=["adam", "ema", "sgd", "rates"]
+)
 @pytest.mark.parametrize("stop_at", [2, 5, 7])
 def test_a_training_killed_at_any_step_ends_in_the_same_weights(
     store: Store,
@@ -193,14 +204,16 @@ def test_a_training_killed_at_any_step_ends_in_the_same_weights(
     stop_at: int,
     changes: dict[str, Any],
 ) -> None:
-    recipe = recipe_with(**changes)
-    undisturbed = fit(make_job(store, recipe=recipe), tmp_path / "undisturbed", Rows())
+    def job() -> Job:
+        return make_job(store, recipe=recipe_with(**changes), head=HEAD)
+
+    undisturbed = fit(job(), tmp_path / "undisturbed", Rows())
     expected = weights_of(undisturbed)
     calls = kill_at_batch(monkeypatch, stop_at)
     with pytest.raises(KilledError):
-        fit(make_job(store, recipe=recipe), tmp_path / "killed", Rows())
+        fit(job(), tmp_path / "killed", Rows())
     rows = Rows()
-    resumed = fit(make_job(store, recipe=recipe), tmp_path / "killed", rows)
+    resumed = fit(job(), tmp_path / "killed", rows)
     assert len(calls) == 9 + 1, "of 9 batches the one that was killed is gathered again"
     assert resumed.history == undisturbed.history
     assert rows.epochs == [1, 2, 3]
@@ -329,6 +342,22 @@ def test_a_backbone_lr_multiplier_of_zero_trains_the_head_alone(
     fitted = fit(job, tmp_path / "checkpoint", Rows())
     for key, value in fitted.tagger.network.named_parameters():
         assert torch.equal(value, before[key]) == (key not in HEAD), key
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_batch_norm_of_a_backbone_keeps_what_it_learned_to_the_bit_where_it_is_frozen(
+    store: Store, tmp_path: Path, is_kept: bool, ema_decay: float
+) -> None:
+    recipe = recipe_with(freeze_batch_norm=is_kept, ema_decay=ema_decay, epochs=2)
+    job = make_job(store, recipe=recipe, head=HEAD)
+    before = {key: value.clone() for key, value in job.tagger.network.state_dict().items()}
+    after = fit(job, tmp_path / "checkpoint", Rows()).tagger.network.state_dict()
+    is_same = {key: torch.equal(after[key], value) for key, value in before.items()}
+    norms = {key for key in before if "norm." in key}
+    assert {key.split(".")[-1] for key in norms} >= {"running_mean", "running_var", "weight"}
+    assert {is_same[key] for key in norms} == {is_kept}
+    assert not any(is_same[key] for key in before.keys() - norms)
 
 
 @pytest.mark.slow
