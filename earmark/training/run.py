@@ -219,6 +219,7 @@ def extractor_job(
     )
     seed_weights(recipe.seed, extractor, fold)
     tagger = new_tagger(entry.network, train.task, input_, f"extractors.{extractor}")
+    fresh: list[str] = []
     if entry.weights:
         fresh = load_weights(tagger.network, layout.root / entry.weights, entry.weights_sha256)
         origin = f"{Path(entry.weights).name} (sha256 {entry.weights_sha256}), fresh: {fresh}"
@@ -236,6 +237,7 @@ def extractor_job(
         device=device,
         checkpoint_seconds=params.runtime.checkpoint_seconds,
         max_patches=entry.max_patches,
+        head=frozenset(fresh),
         metadata=metadata,
     )
 

@@ -27,8 +27,9 @@ from earmark.training import run
 from earmark.training.batches import Sampler
 from earmark.training.job import Job
 from earmark.training.validation import validate
+from earmark.weights import save_tensors, sha256_of
 from tests.source_graph import ROOT
-from tests.training.conftest import TAGS
+from tests.training.conftest import CPU, TAGS
 
 ROW_SHAPES = {"logmel": (80,), "patches": (96, 64)}
 
@@ -167,6 +168,19 @@ def test_an_extractor_is_trained_by_the_same_path_and_says_where_it_started(
     assert description["random_start"] == "vggish weights (Xu et al., section 2.2)"
     assert description["input"]["lengths"] == [1]
     assert pd.read_csv(layout.learning_curve("vggish", "0"))["epoch"].tolist() == [1]
+
+
+def test_an_extractor_has_a_fresh_head_on_the_weights_that_it_starts_from(layout: Layout) -> None:
+    run.train_extractor(tiny_params(), layout, "vggish", "0")
+    trained = Tagger.load(layout.model("vggish", "0"), CPU).network.state_dict()
+    backbone = {key: value for key, value in trained.items() if not key.startswith("head.")}
+    weights = layout.root / "backbone.safetensors"
+    save_tensors(weights, backbone)
+    pinned = {"weights": str(weights), "weights_sha256": sha256_of(weights)}
+    params = tiny_params(extractors={"vggish": pinned})
+    head = run.extractor_job(params, layout, "vggish", "0").head
+    assert head == trained.keys() - backbone.keys()
+    assert run.extractor_job(tiny_params(), layout, "vggish", "0").head == set()
 
 
 @pytest.mark.parametrize("kind", ["model", "extractor"])
