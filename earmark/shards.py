@@ -1,6 +1,5 @@
-"""The npy files of a store: how they are called, read, and given a second name."""
+"""The npy files of a store: how they are called and read."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,17 +40,6 @@ def read_shard(path: Path, metadata: Mapping[str, Any], *, in_memory: bool) -> N
             expected = f"rows of {row_shape} {dtype}"
             raise ValueError(f"{rows.shape} {rows.dtype} instead of {expected}")
     return rows
-
-
-def link_shard(source: Path, target: Path) -> None:
-    """Give a file a second name, or a copy where the disk knows no links.
-
-    No file of a store is written to again, so that two may share one.
-    """
-    try:
-        target.hardlink_to(source)
-    except OSError:  # or the file has too many names already
-        shutil.copyfile(source, target)
 
 
 def hashed_blocks(rows: NDArray[Any]) -> Iterator[memoryview]:

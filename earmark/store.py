@@ -21,9 +21,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from earmark.csv_files import read_csv, write_csv
 from earmark.errors import DamagedError, reading
-from earmark.shards import hashed_blocks, link_shard, read_shard, shard_path, write_header
+from earmark.shards import hashed_blocks, read_shard, shard_path, write_header
 from earmark.spool import FileRows
-from earmark.whole_files import whole_file, whole_folder
+from earmark.whole_files import link_or_copy, whole_file, whole_folder
 
 
 def write_json(path: Path, value: object) -> None:
@@ -210,7 +210,8 @@ class StoreWriter:
         for number, rows in enumerate(store.shards):
             self._check(rows)
             self._shard += 1
-            link_shard(shard_path(store.folder, number), shard_path(self._part, self._shard))
+            # No file of a store is written to again, so that two may share one.
+            link_or_copy(shard_path(store.folder, number), shard_path(self._part, self._shard))
             digest = _digest()
             for block in hashed_blocks(rows):
                 digest.update(block)

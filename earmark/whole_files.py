@@ -64,6 +64,17 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the disk knows no links.
+
+    Neither is written to from then on.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError:  # or the file has too many names already
+        shutil.copyfile(source, target)
+
+
 def move_into_place(part: Path, path: Path) -> None:
     """Rename a file that is whole to `path`; after a power failure, too, it is there or is not."""
     if path.is_dir():  # a folder where the file should be
