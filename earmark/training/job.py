@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from earmark.params import Recipe
 from earmark.taggers.device import Device
@@ -131,6 +132,7 @@ def job_key(job: Job, code: str) -> dict[str, Any]:
         "recipe": job.recipe.model_dump(),
         "network": [job.tagger.network_name, job.tagger.network_options],
         "frozen": [job.frozen, sorted(job.head)],
+        "fixed": _fixed_digest(job.tagger.network),
         "max_patches": job.max_patches,
         "input": json.dumps(job.tagger.input.__dict__, sort_keys=True, default=str),
         "data": job.train.store.digest,
@@ -143,6 +145,15 @@ def job_key(job: Job, code: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "code": code,
     }
+
+
+def _fixed_digest(network: nn.Module) -> str:
+    """Of parameters that a network never trains, such as backbones that another training made."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _labels_digest(examples: Examples) -> str:

@@ -47,3 +47,17 @@ def test_the_key_changes_with_the_code_and_not_with_the_time_between_checkpoints
     job = make_job(store)
     assert job_key(job, "a") != job_key(job, "b")
     assert job_key(replace(make_job(store), checkpoint_seconds=9.0), "a") == job_key(job, "a")
+
+
+def test_a_training_on_backbones_that_stay_as_they_are_is_keyed_by_their_weights(
+    store: Store,
+) -> None:
+    keys = []
+    for shift in (0.0, 0.0, 1.0):
+        job = make_job(store)
+        first = next(job.tagger.network.parameters())
+        first.requires_grad_(False)
+        first.data += shift
+        keys.append(job_key(job, ""))
+    assert keys[0] == keys[1] != keys[2]
+    assert job_key(make_job(store), "") != keys[0]
