@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ class Progress:
         loss_sum: of the steps done in this epoch.
         history: one row per epoch done, in which `epoch` counts from 1, as everything shown does.
         best_epoch: the row of `history` whose weights are kept; -1 before the first.
+        longest_wait: most epochs without improvement that another epoch followed.
+        limits: those of the recipe, see `finished.limits`.
     """
 
     epoch: int = 0
@@ -52,6 +54,8 @@ class Progress:
     best_epoch: int = -1
     best_value: float = float("-inf")
     epochs_without_improvement: int = 0
+    longest_wait: int = 0
+    limits: list[int] = field(default_factory=list)
     is_done: bool = False
     plateau: Plateau = field(default_factory=Plateau)
 
@@ -63,6 +67,7 @@ class State:
     Attributes:
         best: the weights of the best epoch so far, or those at the start.
         average: the running mean of the weights; empty where the recipe wants none.
+        keeps_all: also when done, so that a training of more epochs can go on from there.
     """
 
     network: Network
@@ -70,6 +75,7 @@ class State:
     best: Weights
     average: Weights = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    keeps_all: bool = False
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -90,13 +96,15 @@ class State:
         self.average = {key: value.clone() for key, value in self.best.items() if self.average}
 
     def save(self, path: Path) -> None:
-        """Write all that training needs to go on, whole or not at all; when done, the best alone.
+        """Write all that training needs to go on, whole or not at all.
+
+        When done, the best weights alone, unless it `keeps_all`.
 
         Raises:
             UserError: the disk is full.
         """
         tensors = {f"best.{key}": value for key, value in self.best.items()}
-        if not self.progress.is_done:
+        if self.keeps_all or not self.progress.is_done:
             tensors |= {f"average.{key}": value for key, value in self.average.items()}
             tensors |= {f"network.{key}": value for key, value in self.network.state_dict().items()}
             for index, state in self.optimizer.state_dict()["state"].items():
@@ -105,8 +113,14 @@ class State:
         with whole_file(path) as part:
             save_tensors(part, tensors, {"progress": json.dumps(asdict(self.progress))})
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, accepts: Callable[[Progress], bool]) -> bool:
         """Stand where a saved training stood; where that cannot be read, nothing has changed.
+
+        Args:
+            accepts: whether to stand there; it is asked before any tensor is read.
+
+        Returns:
+            What `accepts` said.
 
         Raises:
             DamagedError: the checkpoint is cut short, is none of this training, or holds NaN.
@@ -114,12 +128,14 @@ class State:
         with reading(path):
             with safe_open(path, "pt") as file:
                 saved = json.loads(file.metadata()["progress"])
+                progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
+                if not accepts(progress):
+                    return False
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             groups: dict[str, Weights] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
             for key, value in tensors.items():
                 group, name = key.split(".", 1)
                 groups[group][name] = value
-            progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
             expected = self.network.state_dict()
             for group in ("best", "network", "average"):
                 if groups[group] or group == "best":
@@ -131,12 +147,19 @@ class State:
         for index, state in moments.items():
             self.optimizer.state[parameters[index]].update(state)
         self.progress = progress
+        return True
 
 
-def resume(state: State, checkpoint: Path) -> bool:
-    """Stand where a checkpoint stands, if there is one; one that is damaged is discarded."""
+def resume(
+    state: State, checkpoint: Path, accepts: Callable[[Progress], bool] = lambda _: True
+) -> bool:
+    """Stand where a checkpoint stands, if there is one; one that is damaged is discarded.
+
+    Args:
+        accepts: as for `State.load`.
+    """
     try:
-        state.load(checkpoint)
+        return state.load(checkpoint, accepts)
     except DamagedError as error:
         logger.warning(
             "%s: damaged (%s); discarded, training starts again", checkpoint, error.reason
@@ -145,7 +168,6 @@ def resume(state: State, checkpoint: Path) -> bool:
         return False
     except UserError:  # there is none
         return False
-    return True
 
 
 def copy_weights(network: nn.Module) -> Weights:
@@ -195,11 +217,16 @@ def work_in_progress(home: Path, key: dict[str, Any]) -> Iterator[Path]:
     one waits. A process that ends while others wait leaves them the finished checkpoint, so that
     they do not train again; the last one removes it. Work left by a kill is removed after 14 days.
     """
-    text = json.dumps(key, sort_keys=True, default=str)
-    folder = home / "work" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    folder = home / "work" / digest_of(key)
     with held(folder, keep=PREFIX):  # the claim on a run that is not recorded as finished yet
         _remove_old(home / "work", keep=folder)
         yield folder / CHECKPOINT
+
+
+def digest_of(key: dict[str, Any]) -> str:
+    """The name of what a key stands for."""
+    text = json.dumps(key, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _remove_old(work: Path, *, keep: Path) -> None:

@@ -19,6 +19,7 @@ from earmark.seeding import rng_for, seed_for
 from earmark.training import optimizers
 from earmark.training.batches import Units
 from earmark.training.checkpoints import Progress, State, copy_weights, resume
+from earmark.training.finished import go_on, limits, may_go_on
 from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
@@ -28,7 +29,7 @@ from earmark.training.validation import NOT_FINITE_FIX, close_epoch, training_sc
 logger = logging.getLogger(__name__)
 
 
-def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
+def fit(job: Job, checkpoint: Path, watcher: Watcher, *, finished: Path | None = None) -> Fitted:
     """Train to the end, or go on where a killed run stopped, and keep the weights of one epoch.
 
     An interrupted training ends in the same weights as an undisturbed one, on the same machine with
@@ -38,11 +39,12 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
         job: what is trained, on what, and how.
         checkpoint: the file of the work in progress; where it is there, training goes on from it.
         watcher: is told the values of each epoch.
+        finished: where a training of fewer epochs may lie, which this one then goes on from.
 
     Raises:
         UserError: the recipe does not fit the corpus or the network, or training diverges.
     """
-    state = _start(job, checkpoint)
+    state = _start(job, checkpoint, finished)
     for row in state.progress.history:  # of the killed run; the tracked run adds what it lacks
         watcher.log_epoch(row)
     n_done = state.progress.epoch
@@ -62,16 +64,24 @@ def fit(job: Job, checkpoint: Path, watcher: Watcher) -> Fitted:
     return Fitted(tagger, kept, history, probabilities)
 
 
-def _start(job: Job, checkpoint: Path) -> State:
+def _start(job: Job, checkpoint: Path, finished: Path | None) -> State:
     key = f"monitor (model, finetune or the training of {job.name})"
     check_metric(job.recipe.monitor, job.validation.task, key=key, others=("loss",))
     network = job.device.place(job.tagger.network)
     optimizers.freeze(network, job)
     optimizer = optimizers.build_optimizer(network, job)
-    state = State(network, optimizer, best=copy_weights(network))
-    if not resume(state, checkpoint):
+    keeps_all = finished is not None and may_go_on(job.recipe)
+    state = State(network, optimizer, best=copy_weights(network), keeps_all=keeps_all)
+    is_left = resume(state, checkpoint)
+    is_longer = (
+        not is_left and finished is not None and go_on(state, job.recipe, finished, name=job.name)
+    )
+    state.progress.limits = limits(job.recipe)
+    if not (is_left or is_longer):
         state.average = copy_weights(network) if job.recipe.ema_decay else {}
         return state
+    if is_longer:  # from here on it is work of its own
+        state.save(checkpoint)
     if state.progress.is_done:
         logger.info("%s: was trained to the end before; its outputs are written again", job.name)
     else:

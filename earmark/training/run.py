@@ -40,6 +40,7 @@ from earmark.tracking.runs import TrackedRun, tracked
 from earmark.training.augmentation import applicable
 from earmark.training.checkpoints import work_in_progress
 from earmark.training.examples import Examples, fold_examples, splits_within, standardisation
+from earmark.training.finished import finished_path, keep_finished
 from earmark.training.job import Fitted, Job, job_key
 from earmark.training.logistic import fit_at_once
 from earmark.training.loop import fit
@@ -258,19 +259,22 @@ def train_job(
         code: as in `train_model`.
         write: writes other outputs instead.
     """
-    tags = _run_tags(job, code)
+    tags, work = _run_tags(job, code), job_key(job, code)
+    finished = finished_path(layout.home, work)
     # The run ends last: it is FINISHED only if its outputs are there.
     with (
         tracked(layout, params, name=job.name, stage=stage, tags=tags) as run,
-        work_in_progress(layout.home, job_key(job, code)) as checkpoint,
+        work_in_progress(layout.home, work) as checkpoint,
     ):
         run.start(checkpoint.parent)
         run.log_params(_tracked_params(job, params))
         at_once = job.tagger.network.is_fitted_at_once
-        fitted = fit_at_once(job, run) if at_once else fit(job, checkpoint, run)
+        fitted = fit_at_once(job, run) if at_once else fit(job, checkpoint, run, finished=finished)
         _track_result(job, fitted, run)
         # before the block ends, which drops the checkpoint
         (write or _write_outputs)(job, fitted, layout)
+        if not at_once:
+            keep_finished(checkpoint, finished, job.recipe)
     shown = "map_at_3" if job.recipe.monitor == "loss" else job.recipe.monitor
     clips, key = ("validation", shown) if shown in fitted.kept else ("training", f"train_{shown}")
     logger.info(

@@ -19,6 +19,7 @@ from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
 from earmark.training.checkpoints import State, copy_weights
 from earmark.training.examples import Examples
+from earmark.training.finished import has_ended
 from earmark.training.job import Job
 
 MOST_TRAINING_CLIPS = 500  # that are scored after a training, spread evenly over all
@@ -126,12 +127,9 @@ def close_epoch(job: Job, state: State) -> None:
         guide["validation_loss"], factor=recipe.plateau_factor, patience=recipe.plateau_patience
     )
     progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
-    progress.is_done = (
-        progress.epoch >= recipe.epochs or progress.epochs_without_improvement >= recipe.patience
-    )
+    progress.is_done = has_ended(recipe, progress)
     if recipe.schedule == "multistep" and is_lowered:
         state.begin_stage()
-        progress.is_done |= progress.plateau.stage >= recipe.multistep_stages
 
 
 def _scores(job: Job, state: State, examples: Examples) -> dict[str, float]:
@@ -142,6 +140,7 @@ def _scores(job: Job, state: State, examples: Examples) -> dict[str, float]:
 
 def _keep_best(state: State, value: float) -> None:
     progress = state.progress
+    progress.longest_wait = max(progress.longest_wait, progress.epochs_without_improvement)
     progress.epochs_without_improvement += 1
     if progress.best_epoch < 0 or value > progress.best_value:  # the first counts whatever it is
         progress.best_epoch, progress.best_value = progress.epoch, value

@@ -103,7 +103,10 @@ def test_a_loaded_state_is_the_one_that_was_saved(store: Store, tmp_path: Path) 
     saved.progress.plateau.scale = 0.1
     saved.save(tmp_path / "checkpoint")
     assert not torch.equal(loaded.best["head.weight"], saved.best["head.weight"])
-    loaded.load(tmp_path / "checkpoint")
+    assert resume(loaded, tmp_path / "checkpoint", lambda progress: progress.epoch > 0) is False
+    assert loaded.progress != saved.progress
+    assert not torch.equal(loaded.best["head.weight"], saved.best["head.weight"])
+    assert resume(loaded, tmp_path / "checkpoint", lambda progress: progress.epoch == 0) is True
     assert loaded.progress == saved.progress
     for ours, theirs in (
         (loaded.network.state_dict(), saved.network.state_dict()),

@@ -129,6 +129,39 @@ def test_a_finished_training_that_is_asked_for_again_is_done_again(
     assert (layout.model("densenet", "0") / "weights.safetensors").read_bytes() == weights
 
 
+def outputs(layout: Layout) -> dict[str, bytes]:
+    """Every file of the model, and the learning curve."""
+    files = [*layout.model("densenet", "0").iterdir(), layout.learning_curve("densenet", "0")]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_more_epochs_go_on_and_give_the_same_files_as_a_training_from_nothing(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_for(epochs: int, layout: Layout = layout, *, code: str = "", **model: Any) -> int:
+        """Return how many batches it took."""
+        n_before = len(batches)
+        model |= {"epochs": epochs, "schedule": "constant"}
+        params = tiny_params(model=model)
+        run.train_model(params, layout, "logmel", "densenet", "0", None, code=code)
+        return len(batches) - n_before
+
+    batches = count_batches(monkeypatch)
+    elsewhere = Layout(tmp_path / "elsewhere")
+    write_features(elsewhere)
+    from_nothing = train_for(6, elsewhere)
+    assert train_for(2) == from_nothing / 3
+    assert train_for(6) == from_nothing * 2 / 3
+    assert outputs(layout) == outputs(elsewhere)
+    assert not checkpoints(layout)
+    assert train_for(6) == from_nothing, "by force: the same is asked for again"
+    assert outputs(layout) == outputs(elsewhere)
+    assert train_for(9, code="other") == from_nothing * 1.5
+    assert train_for(9, mixup_alpha=0.5) == from_nothing * 1.5
+    write_features(layout, offset_of={"c01": 1.0})
+    assert train_for(9) == from_nothing * 1.5, "other data"
+
+
 @pytest.mark.parametrize("killed_in", ["write_table", "Tagger.save"])
 def test_a_kill_while_outputs_are_written_costs_no_training(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, killed_in: str
