@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from earmark.checksums import sha256_of
 from earmark.errors import UserError
 from earmark.evaluation.run import CURVE_COLUMNS
 from earmark.layout import Layout
@@ -27,7 +28,7 @@ from earmark.training import run
 from earmark.training.batches import Sampler
 from earmark.training.job import Job
 from earmark.training.validation import validate
-from earmark.weights import save_tensors, sha256_of
+from earmark.weights import save_tensors
 from tests.source_graph import ROOT
 from tests.training.conftest import CPU, TAGS
 
