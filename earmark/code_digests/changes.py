@@ -56,6 +56,7 @@ def check(
                 f"the code behind {key} changed since code.json was written ({what}); "
                 f"run {FORCE_CODE if is_version else RUN_CODE}"
             )
+    code.keep()
     return " ".join(digests)
 
 

@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from earmark.code_digests.syntax import Source, digest_of, read_source
+from earmark.code_digests.kept import KeptSources
+from earmark.code_digests.syntax import Source, digest_of
 from earmark.code_digests.versions import LIBRARIES, installed_version
 from earmark.errors import UserError
 
-OWN = ("__init__", "changes", "keys", "syntax", "versions")
+OWN = ("__init__", "changes", "kept", "keys", "syntax", "versions")
 TRACKING = (
     "__init__", "claims", "evaluation", "model", "parents", "registry", "runs", "secrets", "sender",
     "store",
@@ -114,6 +115,7 @@ class Code:
         self._version_of, self._excluded = version_of, excluded
         self._packages = {"earmark", "stages", str(params.get("extensions", "extensions"))}
         self._sources: dict[str, Source] = {}
+        self._kept = KeptSources(root)
         self._paths: dict[str, str | None] = {}
         self._versions: dict[str, str] = {}
 
@@ -163,8 +165,12 @@ class Code:
     def source(self, path: str) -> Source:
         if path not in self._sources:
             registries = frozenset(name for name, home in REGISTRIES.items() if home == path)
-            self._sources[path] = read_source(self.root, path, without=registries)
+            self._sources[path] = self._kept.read(path, without=registries)
         return self._sources[path]
+
+    def keep(self) -> None:
+        """Let the next command parse only what has changed by then."""
+        self._kept.keep()
 
     def modules(self, key: Key) -> set[str]:
         """The files behind a key; raises UserError for an entry whose module is not there."""
@@ -300,5 +306,6 @@ def code_keys(
             content[key.stage] = code.digest(key)
     content["modules"] = {path: code.source(path).digest for path in sorted(modules)}
     content["versions"] = code.versions(modules)
+    code.keep()
     content["equality"] = EQUALITY
     return content

@@ -27,18 +27,26 @@ def digest_of(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
-def read_source(root: Path, path: str, *, without: frozenset[str] = frozenset()) -> Source:
-    """Read a file of `root`; module-level assignments to names in `without` stay out of its digest.
+def content_of(root: Path, path: str) -> bytes:
+    """The bytes of a file of `root`.
+
+    Raises:
+        UserError: the file is not there.
+    """
+    try:
+        return (root / path).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; code.json needs it") from error
+
+
+def parse_source(content: bytes, path: str, without: frozenset[str] = frozenset()) -> Source:
+    """What a file computes; module-level assignments to names in `without` stay out of its digest.
 
     Of what is not called *.py, such as a template, every byte counts.
 
     Raises:
-        UserError: The file is not there, or is called *.py and is no Python.
+        UserError: the file is called *.py and is no Python.
     """
-    try:
-        content = (root / path).read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; code.json needs it") from error
     if not path.endswith(".py"):
         return Source(digest_of(content.decode(errors="surrogateescape")), frozenset(), {})
     return _parsed(content, path, without)
