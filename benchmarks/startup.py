@@ -27,11 +27,12 @@ LATER = {
     "train": ["earmark.training.run", "mlflow.entities"],
 }
 ENTRY = (
-    "import json, pathlib; from earmark.code_digests import check; "
+    "import pathlib; from earmark.code_digests import check; "
     "from earmark.params.reading import checked_params, read_yaml; "
     "raw = read_yaml(pathlib.Path('params.yaml')); checked_params(raw, 'params.yaml'); "
-    "from earmark.code_digests import Code; code = Code(pathlib.Path.cwd(), raw); "
-    "[code.digest(key) for key in code.keys if key.stage == {stage!r}][:1]"
+    "from earmark.code_digests import Code; root = pathlib.Path.cwd(); "
+    "names = [key.name for key in Code(root, raw).keys if key.stage == {stage!r}]; "
+    "[check(root, raw, {stage!r}, name) for name in names[:1]]"
 )
 COMMANDS = {
     "earmark --help": ["-m", "earmark", "--help"],
