@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.batch_source import base_recipe
 from earmark.corpora.adapters import find
-from earmark.corpora.synthetic.corpus import DemoOptions, plan_clips, render_clip
+from earmark.corpora.synthetic.corpus import plan_clips, render_clip
+from earmark.corpora.synthetic.options import DemoOptions
 from earmark.evaluation.intervals import Scores, interval_text, score_classes
 from earmark.features import build
 from earmark.labels import Task

@@ -4,7 +4,8 @@ Writes: data/demo/<name>/
 Params: demo.<name>, seed
 """
 
-from earmark.corpora.synthetic.corpus import DemoOptions, write_corpus
+from earmark.corpora.synthetic.corpus import write_corpus
+from earmark.corpora.synthetic.options import DemoOptions
 from earmark.layout import Layout
 from earmark.params import Params
 from stages import stage

@@ -74,6 +74,11 @@ def test_what_stage_evaluate_asks_of_trained_networks_is_read_without_torch():
     assert found <= TABLES
 
 
+def test_the_check_of_params_builds_networks_and_makes_no_sounds():
+    (found,) = loaded_by(["earmark.settings.validation"]).values()
+    assert found - TABLES - {"scipy"} == {"torch"}
+
+
 def test_the_command_line_and_its_help_load_no_library_but_their_own():
     (found,) = loaded_by(["earmark.__main__"]).values()
     assert found <= {"typer"}

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.corpora.adapters import find as find_adapter
-from earmark.corpora.synthetic.corpus import DemoOptions
+from earmark.corpora.synthetic.options import DemoOptions
 from earmark.features import FeatureType
 from earmark.features.extraction import extract
 from earmark.features.segments import lengths_in_rows

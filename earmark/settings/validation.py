@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 from pydantic import TypeAdapter, ValidationError
 
 from earmark.corpora.adapters import find as find_adapter
-from earmark.corpora.synthetic.corpus import DemoOptions
+from earmark.corpora.synthetic.options import DemoOptions
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import EMBEDDING, FUSION

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from earmark.corpora.synthetic.corpus import DemoOptions
+from earmark.corpora.synthetic.options import DemoOptions
 from earmark.features import FEATURE_TYPES
 from earmark.features import find as find_feature
 from earmark.networks import NETWORKS, default_options

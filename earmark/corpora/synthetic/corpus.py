@@ -5,7 +5,6 @@ alone. Unlike in a real corpus it is known which labels are wrong: `truth.csv` l
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import soundfile
 
+from earmark.corpora.synthetic.options import SHORTEST_SECONDS, DemoOptions
 from earmark.corpora.synthetic.sounds import SOUNDS
 from earmark.corpora.synthetic.sounds.recording import draw_recording, record
 from earmark.csv_files import write_csv
@@ -23,7 +23,6 @@ from earmark.seeding import rng_for
 from earmark.whole_files import whole_folder
 
 SAMPLE_RATE = 44_100
-SHORTEST_SECONDS = 0.3
 FULL_SCALE = 32_767
 
 # FSDKaggle2018's own proportions: clips per tag, licences, and the public share of its test set
@@ -41,42 +40,6 @@ AUDIO_FOLDERS = {"train": "FSDKaggle2018.audio_train", "test": "FSDKaggle2018.au
 META_FOLDER = "FSDKaggle2018.meta"
 
 Row = Mapping[Hashable, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoOptions:
-    """What the corpus holds; `wrong_share` is of the unverified clips' labels."""
-
-    n_tags: int
-    n_train: int
-    n_test: int
-    verified_share: float
-    wrong_share: float
-    mean_seconds: float
-    max_seconds: float
-    background_snr_db: tuple[float, float]
-
-    def __post_init__(self) -> None:
-        """Refuse options that no corpus can have."""
-        if not 2 <= self.n_tags <= len(SOUNDS):
-            raise ValueError(f"expected n_tags from 2 to {len(SOUNDS)}, got {self.n_tags}")
-        if min(self.n_train, self.n_test) < self.n_tags:
-            raise ValueError(
-                f"expected a clip of every tag in train and test: n_tags {self.n_tags}, "
-                f"n_train {self.n_train}, n_test {self.n_test}"
-            )
-        for name in ("verified_share", "wrong_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
-        if not SHORTEST_SECONDS < self.mean_seconds <= self.max_seconds <= 30:
-            raise ValueError(
-                f"expected {SHORTEST_SECONDS} < mean_seconds <= max_seconds <= 30, "
-                f"got {self.mean_seconds} and {self.max_seconds}"
-            )
-        if self.background_snr_db[0] > self.background_snr_db[1]:
-            raise ValueError(
-                f"expected [low, high], got background_snr_db {self.background_snr_db}"
-            )
 
 
 def tag_sizes(rng: np.random.Generator, *, n_tags: int, n_clips: int) -> npt.NDArray[np.int64]:

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from earmark.corpora.synthetic import corpus as demo
-from earmark.corpora.synthetic.corpus import DemoOptions, plan_clips, render_clip, write_corpus
+from earmark.corpora.synthetic.corpus import plan_clips, render_clip, write_corpus
+from earmark.corpora.synthetic.options import N_SOUNDS, DemoOptions
 from earmark.corpora.synthetic.sounds import SOUNDS
 
 USUAL = DemoOptions(
@@ -119,6 +120,10 @@ def test_durations_are_log_normal_about_the_asked_mean_and_within_bounds() -> No
 def test_the_plan_follows_the_seed_alone(usual: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(plan_clips(USUAL, seed=7), usual)
     assert not set(plan_clips(USUAL, seed=8)["fname"]) & set(usual["fname"])
+
+
+def test_there_are_as_many_sounds_as_a_corpus_may_ask_for() -> None:
+    assert len(SOUNDS) == N_SOUNDS
 
 
 def test_fewer_tags_are_the_first_of_the_list() -> None:
