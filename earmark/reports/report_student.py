@@ -34,9 +34,12 @@ def student_part(scores: Mapping[str, Any]) -> Student:
         f"{student['teacher_weight']:.0%} of the ensemble's calibrated out-of-fold answers, which "
         f"{student['n_answered']} of the clips have, and the labels for the rest. "
     )
-    if n_unlabelled := student["n_unlabelled"]:
-        more = counted(n_unlabelled, "recording")
-        taught += f"Of {more} without labels it learned the answers of all folds alone. "
+    more = [
+        *([f"{counted(n, 'recording')} without labels"] if (n := student["n_unlabelled"]) else []),
+        *([f"{counted(n, 'clip')} made of training clips"] if (n := student["n_made"]) else []),
+    ]
+    if more:
+        taught += f"Of {' and '.join(more)} it learned the answers of all folds alone. "
     if "test" not in student:
         text = "Nothing unseen is left to score it on: the corpus has no labelled test clips."
         return Student([taught + text], _table(scores, name, {}))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from earmark.corpora.adapters import find as find_adapter
 from earmark.corpora.synthetic.options import DemoOptions
+from earmark.corpora.unlabelled import unlabelled_recordings
 from earmark.features import FeatureType
 from earmark.features.extraction import extract
 from earmark.features.segments import lengths_in_rows
@@ -51,11 +52,12 @@ SINGLE_STAGES = 12  # those of dvc.yaml without a matrix
 
 
 class Corpus(NamedTuple):
-    """How many clips there are, and their mean length."""
+    """How many clips there are, and their mean length; and the recordings of `unlabelled`."""
 
     n_train: int
     n_test: int
     seconds: float
+    n_unlabelled: int = 0
 
 
 class Cost(NamedTuple):
@@ -139,12 +141,14 @@ def parts_of(params: Params, corpus: Corpus) -> Parts:
     """Measure what a run on a corpus consists of."""
     sound = _sound_cost(params, corpus)
     networks = [one for one in _network_costs(params, corpus) for _ in params.folds]
+    # What the student learns of sounds without labels: one process has every network tag them.
+    tagging = sound.of_clip + sum(one.of_clip for one in networks)
     networks += [_round_cost(params, corpus)] * len(params.rounds) * len(params.folds)
     networks.append(_student_cost(params, corpus))
     return Parts(
         sound.seconds,
         [one.training for one in networks],
-        sum(one.predicting for one in networks),
+        sum(one.predicting for one in networks) + tagging * _n_unlabelled(params, corpus),
         sound.n_bytes,
         sum(one.n_bytes for one in networks),
     )
@@ -152,11 +156,12 @@ def parts_of(params: Params, corpus: Corpus) -> Parts:
 
 def corpus_of(params: Params, layout: Layout) -> Corpus | None:
     """Count clips and read some of their headers; a demo corpus is what its options say."""
-    root = layout.root / params.corpus.root
+    root, folder = layout.root / params.corpus.root, layout.root / params.unlabelled
+    n_unlabelled = len(unlabelled_recordings(folder)) if folder.is_dir() else 0
     for name, options in params.demo.items():
         if root == layout.demo(name):
             demo = DemoOptions(**options)
-            return Corpus(demo.n_train, demo.n_test, demo.mean_seconds)
+            return Corpus(demo.n_train, demo.n_test, demo.mean_seconds, n_unlabelled)
     if not root.is_dir():
         return None
     clips = find_adapter(params.corpus.adapter).read_clips(root, params.corpus.table)
@@ -166,12 +171,13 @@ def corpus_of(params: Params, layout: Layout) -> Corpus | None:
         lengths.notna(), [seconds_of(path_of(root, path)) for path in some["path"]]
     )
     n_train = int((clips["split"] == "train").sum())
-    return Corpus(n_train, len(clips) - n_train, float(lengths.mean()))
+    return Corpus(n_train, len(clips) - n_train, float(lengths.mean()), n_unlabelled)
 
 
 class _Sound(NamedTuple):
     seconds: float
     n_bytes: float
+    of_clip: float  # seconds of one process, to decode a clip and make all features of it
 
 
 def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
@@ -183,7 +189,7 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
     n_mixed = corpus.n_train * params.class_mixing.same_class.copies
     n_made = corpus.n_train * len(params.augment) + n_mixed
     n_bytes = waveform.nbytes * (n_clips + n_mixed)  # of others only features are kept
-    seconds = 0.0
+    seconds = of_clip = 0.0
     for effect, options in params.augment.items():
         values = sox.draw(effect, options, rng_for(params.seed, "cost"))
         vary = partial(sox.apply, waveform, rate, effect, values)
@@ -192,9 +198,10 @@ def _sound_cost(params: Params, corpus: Corpus) -> _Sound:
         make_rows = partial(extract, waveform, feature_of(params, name))
         # The first time tables are made, which are kept.
         n_bytes += np.asarray(make_rows()).nbytes * (n_clips + n_made)
-        seconds += (n_clips + n_made) * _processor_seconds(make_rows)
-    seconds = times * seconds / params.runtime.workers
-    return _Sound(seconds + SOUND_SECONDS * n_clips * corpus.seconds, times * n_bytes)
+        of_clip += _processor_seconds(make_rows)
+    seconds = times * (seconds + (n_clips + n_made) * of_clip) / params.runtime.workers
+    decoding = SOUND_SECONDS * corpus.seconds
+    return _Sound(seconds + decoding * n_clips, times * n_bytes, decoding + times * of_clip)
 
 
 def _scaled(seconds: float) -> tuple[float, float]:
@@ -203,11 +210,12 @@ def _scaled(seconds: float) -> tuple[float, float]:
 
 
 class _Network(NamedTuple):
-    """Of one fold."""
+    """Of one fold; `of_clip` are the seconds to tag a clip."""
 
     training: float
     predicting: float
     n_bytes: float
+    of_clip: float
 
 
 def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
@@ -233,20 +241,28 @@ def _network_costs(params: Params, corpus: Corpus) -> Iterator[_Network]:
 def _round_cost(params: Params, corpus: Corpus) -> _Network:
     """Of a training whose answers judge labels; it is not kept."""
     if not params.rounds:
-        return _Network(0, 0, 0)
+        return _Network(0, 0, 0, 0)
     feature, name = params.label_rounds.feature, params.label_rounds.model
     entry, device = params.models[feature][name], Device.choose(params.runtime)
     return _model_cost(params, corpus, entry, feature, device)._replace(n_bytes=0)
 
 
 def _student_cost(params: Params, corpus: Corpus) -> _Network:
-    """Of its one training, on all clips."""
+    """Of its one training, on all clips and all that the ensemble tagged for it."""
     if (student := student_of(params)) is None:
-        return _Network(0, 0, 0)
+        return _Network(0, 0, 0, 0)
     feature, entry = student
     of_fold = _model_cost(params, corpus, entry, feature, Device.choose(params.runtime))
     n_folds = max(params.cv.k, 2)
-    return of_fold._replace(training=of_fold.training * n_folds / (n_folds - 1))
+    times = n_folds / (n_folds - 1) * (1 + _n_unlabelled(params, corpus) / max(corpus.n_train, 1))
+    return of_fold._replace(training=of_fold.training * times)
+
+
+def _n_unlabelled(params: Params, corpus: Corpus) -> int:
+    """How many sounds the student learns by the ensemble's answers alone."""
+    if (student := student_of(params)) is None:
+        return 0
+    return corpus.n_unlabelled + corpus.n_train * student[1].made_clips
 
 
 def _model_cost(
@@ -297,9 +313,9 @@ def _network_cost(
     if is_extractor:  # embeds all clips and variants
         n_predicted, n_segments = (corpus.n_train * (1 + len(params.augment)) + corpus.n_test), 1
     n_bytes = 4 * load.n_parameters
-    predicting = of_clip * FORWARD * n_predicted * n_segments
+    tagging = of_clip * FORWARD * n_segments
     n_epochs = 1 if find(entry.network.name).is_fitted_at_once else recipe.epochs
-    return _Network(epoch * n_epochs, predicting, n_bytes)
+    return _Network(epoch * n_epochs, tagging * n_predicted, n_bytes, tagging)
 
 
 def _measured(

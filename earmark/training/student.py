@@ -2,7 +2,8 @@
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2. The
 answers are those out of fold, so that no teacher learned the clip that it answers for. Recordings
-without labels, where a folder of them is given, it learns by the answers of all folds.
+without labels, where a folder of them is given, and clips that are made of training clips it learns
+by the answers of all folds.
 Shapes: N clips, K tags, A auxiliary labels, B test clips.
 """
 
@@ -105,7 +106,7 @@ def _examples(layout: Layout, store: Store, recipe: Recipe) -> tuple[Examples, E
 
 
 def _unlabelled(layout: Layout) -> tuple[Store, Floats]:
-    """What stage `unlabelled` left: the rows of N recordings, and the answers `(N, K)`."""
+    """What stage `unlabelled` left: the rows of N sounds, and the answers `(N, K)`."""
     answers = read_table(layout.unlabelled / "answers.parquet")
     return Store.open(layout.unlabelled, in_memory=True), answers.to_numpy()
 
@@ -153,10 +154,11 @@ def with_answers(train: Examples, answers: Answers, *, share: float) -> Examples
 
 
 def with_unlabelled(train: Examples, recordings: Store, answers: Floats) -> Examples:
-    """Add recordings that nobody labelled: their targets are the answers alone.
+    """Add recordings and made clips that nobody labelled: their targets are the answers alone.
 
-    No teacher has seen any of them, so the ensemble answers as it does for new recordings. An
-    auxiliary task learns nothing of them.
+    No teacher has seen any recording, so the ensemble answers as it does for new ones. Most have
+    seen what a clip is made of, but not as it is now: on the demo they teach far better than the
+    third of the networks that has not (docs/training.md). An auxiliary task learns nothing of them.
 
     Args:
         train: the examples that have soft targets, whose store has no entry of these recordings.
@@ -202,12 +204,14 @@ def _write_outputs(
     answerer = fitted.tagger.folded(job.device)  # as `predict --student` asks it
     probabilities = _test_probabilities(job, answerer, test, answering)
     answering["temperature"] = _temperature(probabilities, test, metadata["temperature"])
-    n_unlabelled = len(read_table(layout.unlabelled / "answers.parquet"))
+    variants = read_table(layout.unlabelled / "index.parquet").get("variant", pd.Series(dtype=str))
+    n_made = int((variants != "").sum())
     known = {
         "feature": job.tagger.input.feature,
         "teacher_weight": entry.teacher_weight,
-        "n_clips": len(set(job.train.clips)) - n_unlabelled,
-        "n_unlabelled": n_unlabelled,
+        "n_clips": len(set(job.train.clips)) - len(variants),
+        "n_unlabelled": len(variants) - n_made,
+        "n_made": n_made,
         "n_answered": int(ensemble.validation.clips["clip"].nunique()),
         "temperature": answering["temperature"],
         "costs": costs,

@@ -131,7 +131,12 @@ def test_the_peak_of_cycles_does_not_bound_a_constant_rate(demo):
 
 
 def student(demo, **changes):
-    return {**demo["models"]["logmel"]["densenet_logmel"], "teacher_weight": 0.7, **changes}
+    return {
+        **demo["models"]["logmel"]["densenet_logmel"],
+        "teacher_weight": 0.7,
+        "made_clips": 0,
+        **changes,
+    }
 
 
 @pytest.mark.parametrize(
@@ -145,6 +150,8 @@ def student(demo, **changes):
         ({"training": {"epoch": 3}}, ["training.epoch:", "mean epochs?"]),
         ({"training": {"schedule": "multistep"}}, ["training: schedule multistep"]),
         ({"teacher_weight": 1.5}, ["teacher_weight"]),
+        ({"made_clips": -1}, ["made_clips"]),
+        ({"made_clips": 1001}, ["made_clips"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )

@@ -22,7 +22,7 @@ CNN = {
 
 
 def test_every_fold_of_every_member_with_a_weight_is_asked_and_one_student(demo):
-    student = {"student": {"logmel": {**CNN, "teacher_weight": 0.5}}}
+    student = {"student": {"logmel": {**CNN, "teacher_weight": 0.5, "made_clips": 0}}}
     both = costs_of(demo, {"a": 0.5, "b": 0.5}, **student)
     one = costs_of(demo, {"a": 1.0, "b": 0.0}, **student)
     assert (both["ensemble"]["networks"], both["student"]["networks"]) == (4, 1)
@@ -41,7 +41,7 @@ def test_every_fold_of_every_member_with_a_weight_is_asked_and_one_student(demo)
     ],
 )
 def test_segments_are_those_of_the_rule(demo, changes, ratio):
-    cnn = {**CNN, "teacher_weight": 0.5}
+    cnn = {**CNN, "teacher_weight": 0.5, "made_clips": 0}
     usual = costs_of(demo, {"a": 1.0}, student={"logmel": cnn})
     more = costs_of(demo, {"a": 1.0}, student={"logmel": {**cnn, **changes}})
     assert more["student"]["multiply_adds"] == ratio * usual["student"]["multiply_adds"]
@@ -49,7 +49,7 @@ def test_segments_are_those_of_the_rule(demo, changes, ratio):
 
 
 def test_an_extractor_counts_with_each_of_its_patches(demo):
-    student = {"student": {"logmel": {**CNN, "teacher_weight": 0.5}}}
+    student = {"student": {"logmel": {**CNN, "teacher_weight": 0.5, "made_clips": 0}}}
     costs = costs_of(demo, {"attention-vggish": 1.0, "a": 0.0}, **student)["ensemble"]
     assert costs["networks"] == 4  # two folds of extractor and head
     assert costs["multiply_adds"] > 10 * costs["parameters"] / 2

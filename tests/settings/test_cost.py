@@ -139,3 +139,32 @@ def test_a_header_that_promises_ages_does_not_count(demo, tmp_path):
     path.write_bytes(content)
     folder = {"corpus.adapter": "folder", "corpus.root": "recordings", "demo": {}}
     assert corpus_of(sound(changed(demo, folder)), Layout(tmp_path)) == Corpus(2, 0, 2.0)
+
+
+@pytest.mark.usefixtures("_steady")
+def test_a_student_costs_its_training_and_the_tagging_of_all_that_has_no_label(demo, tmp_path):
+    """By the same measurements: 0.01 s for each feature, and for a step."""
+    entry = {**demo["models"]["logmel"]["densenet_logmel"], "teacher_weight": 0.7}
+    record(tmp_path / "more", "a.wav", "b/c.wav", seconds=2.0)
+    layout = Layout(tmp_path)
+
+    def parts(**changes: Any) -> cost.Parts:
+        params = sound(changed(demo, changes))
+        corpus = corpus_of(params, layout)
+        assert corpus is not None
+        assert corpus.n_unlabelled == (2 if "unlabelled" in changes else 0)
+        return parts_of(params, corpus)
+
+    none = parts()
+    without = parts(student={"logmel": {**entry, "made_clips": 0}})
+    assert without.predicting > none.predicting  # test clips
+    made = parts(student={"logmel": {**entry, "made_clips": 3}})
+    assert made.trainings[-1] == pytest.approx(4 * without.trainings[-1])
+    assert made.trainings[:-1] == without.trainings[:-1]
+    n_train = demo["demo"]["synthetic"]["n_train"]
+    of_clip = (made.predicting - without.predicting) / (3 * n_train)
+    assert of_clip > 0.01 * len(demo["features"])  # each is extracted, and each network asked
+    more = parts(student={"logmel": {**entry, "made_clips": 0}}, unlabelled="more")
+    assert more.predicting - without.predicting == pytest.approx(2 * of_clip)
+    assert more.trainings[-1] == pytest.approx((1 + 2 / n_train) * without.trainings[-1])
+    assert parts(unlabelled="more") == none, "nobody learns them"

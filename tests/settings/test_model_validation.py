@@ -271,6 +271,11 @@ def test_a_fault_in_a_network_of_ones_own_is_one_line(demo, tmp_path, monkeypatc
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_a_student_is_checked_as_any_model_is(demo, changes, words):
-    entry = {**demo["models"]["logmel"]["densenet_logmel"], "teacher_weight": 0.7, **changes}
+    entry = {
+        **demo["models"]["logmel"]["densenet_logmel"],
+        "teacher_weight": 0.7,
+        "made_clips": 0,
+        **changes,
+    }
     raw = changed(demo, {"student": {"logmel": entry}})
     assert_one_problem(raw, f"student.logmel{words[0]}", *words[1:])

@@ -33,7 +33,7 @@ CORPUS = {"corpus.adapter": "folder", "corpus.root": "corpus", "corpus.table": "
 
 
 def params_of(demo: dict[str, Any], folder: str, *, with_student: bool = True) -> Any:
-    entry = {**demo["models"]["logmel"]["densenet_logmel"], "teacher_weight": 0.5}
+    entry = {**demo["models"]["logmel"]["densenet_logmel"], "teacher_weight": 0.5, "made_clips": 0}
     student = {"student": {"logmel": entry}} if with_student else {}
     return sound_params(changed(demo, {**CORPUS, **student, "unlabelled": folder}))
 

@@ -290,7 +290,7 @@ def leave_student(layout: Layout, n_clips: int) -> None:
     """What its training leaves: it answers TAGS[0] for every test clip."""
     costs = {"clip_seconds": 10.0, "ensemble": COST, "student": SMALL}
     known = {"teacher_weight": 0.7, "n_clips": 60, "n_answered": 60, "temperature": 1.0}
-    known["n_unlabelled"] = 900
+    known |= {"n_unlabelled": 900, "n_made": 120}
     write_json(layout.student / "student.json", {**known, "costs": costs})
     table = pd.DataFrame(np.tile([0.7, 0.1, 0.1, 0.1], (n_clips, 1)), columns=TAGS)
     write_table(layout.student / "test.parquet", table)
@@ -316,6 +316,7 @@ def test_a_student_stands_beside_the_ensemble_on_test_clips_alone(tmp_path, n_ta
     assert "Neither it nor any of its teachers has seen a test clip." in page
     assert f"<td>student</td><td>{value:.3f} " in page
     assert "30 times as many for the ensemble" in page
+    assert "Of 900 recordings without labels and 120 clips made of training clips it" in page
     summary = read_json(layout.metrics / "summary.json")
     assert summary["student"] == {metric: round(value, 6)}
 

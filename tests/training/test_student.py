@@ -40,7 +40,7 @@ ENTRY = {
 
 
 def params_with(teacher_weight: float = 0.7, **changes: Any) -> Params:
-    entry = {**ENTRY, **changes, "teacher_weight": teacher_weight}
+    entry = {**ENTRY, **changes, "teacher_weight": teacher_weight, "made_clips": 0}
     return tiny_params(student={"logmel": entry})
 
 
@@ -102,13 +102,17 @@ def write_ensemble(layout: Layout, **options: Any) -> Predictions:
 
 
 def write_recordings(layout: Layout, *clips: str, take: int = 1) -> None:
-    """What stage `unlabelled` makes of these; each answer is sure of another tag."""
+    """What stage `unlabelled` makes of these; each answer is sure of another tag.
+
+    Of two slashes at the beginning they are clips made of training clips.
+    """
     answers = np.full((len(clips), len(TAGS)), 0.05, np.float64)
     answers[np.arange(len(clips)), np.arange(len(clips)) % len(TAGS)] = 0.9
     with StoreWriter(layout.unlabelled, row_shape=(80,), dtype="float16") as store:
         for clip in clips:
             rows = rng_for(take, clip).normal(0, 1, (40, 80)).astype(np.float16)
-            store.append(rows, clip=clip, variant="", sha256=clip)
+            variant = "made" if clip.startswith("//") else ""
+            store.append(rows, clip=clip, variant=variant, drawn="", sha256=clip)
         store.add_table("answers", pd.DataFrame(answers, columns=TAGS))
 
 
@@ -235,6 +239,17 @@ def test_recordings_without_labels_are_learned_by_their_answers_beside_all_clips
     assert job_key(student_job(params_with(), layout), "") != key
     _, batch = next(iter(enumerate(job.sampler.order(rng_for(1, "order")))))
     assert job.sampler.gather(batch, rng_for(1, "crops")).targets.shape[1] == len(TAGS)
+
+
+def test_made_clips_are_learned_as_recordings_and_counted_for_themselves(layout: Layout) -> None:
+    write_ensemble(layout)
+    write_recordings(layout, "/a.wav", "//1 of c00", "//2 of c00")
+    job = student_job(params_with(), layout)
+    assert job.train.clips[-3:] == ["/a.wav", "//1 of c00", "//2 of c00"]
+    assert job.train.tag_targets[-3:].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    train_student(params_with(), layout, costs=COSTS)
+    known = read_json(layout.student / "student.json")
+    assert (known["n_clips"], known["n_unlabelled"], known["n_made"]) == (15, 1, 2)
 
 
 def test_it_is_kept_with_all_that_it_takes_to_answer_and_its_answers_for_test_clips(
