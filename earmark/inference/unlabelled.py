@@ -72,15 +72,15 @@ def made(plan: Sequence[MadeClip], trimmed: TrimmedClips, scratch_folder: Path) 
     line_of = {clip: line for line, clip in enumerate(trimmed.index["clip"])}
     rate = int(trimmed.metadata["sample_rate"])
 
-    def waveform_of(clip: str) -> Int16:
-        return trimmed.waveform(line_of[clip], scratch=Scratch(scratch_folder))
+    def samples_of(new: MadeClip) -> Int16:
+        waveform = trimmed.waveform(line_of[new.clip], scratch=Scratch(scratch_folder))
+        return make(waveform, rate, new.values)
 
-    def one(clip: MadeClip) -> Sound:
-        drawn = json.dumps(clip.parts, sort_keys=True)
-        read = partial(make, clip.parts, rate, waveform_of)
-        return Sound(clip.name, Path(clip.name), MADE, drawn, read)
+    def sound(new: MadeClip) -> Sound:
+        drawn = json.dumps(new.values, sort_keys=True)
+        return Sound(new.name, Path(new.name), MADE, drawn, partial(samples_of, new))
 
-    return [one(clip) for clip in plan]
+    return [sound(new) for new in plan]
 
 
 class Summary(NamedTuple):

@@ -81,8 +81,8 @@ class Student(Model):
     """A network that learns what the ensemble answers for its own training clips.
 
     The `teacher_weight` is the share of the ensemble's answer in what is learned of a clip; the
-    rest is the label given. `made_clips` are made of each training clip, cut, changed and mixed
-    with others; of these it learns the answer alone.
+    rest is the label given. So many `made_clips` are made of each training clip, cut and changed;
+    of these it learns the answer alone.
     """
 
     teacher_weight: Share

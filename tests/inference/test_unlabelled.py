@@ -135,8 +135,8 @@ def test_made_clips_are_tagged_as_recordings_are_and_say_what_they_are_made_of(
     assert store.index["variant"].tolist() == [""] * 5 + ["made"] * 4
     for i, clip in enumerate(plan, start=5):
         assert store.index["clip"][i] == clip.name
-        parts = json.loads(store.index["drawn"][i])
-        samples = make(parts, RATE, lambda name: corpus.waveform(int(name[0])))
+        values = json.loads(store.index["drawn"][i])
+        samples = make(corpus.waveform(int(clip.clip[0])), RATE, values)
         heard = tagger.hear(samples, RATE)
         assert np.array_equal(store.rows(i), extract(heard.waveform, FEATURE))
         prediction = tagger.tag(samples, RATE)
@@ -148,8 +148,8 @@ def test_a_made_clip_that_is_silent_is_left_out(tmp_path, tagger, corpus, caplog
     none = tmp_path / "none.txt"
     none.touch()
     (clip,) = plan_made_clips(["late.wav"], copies=1, seed=3)
-    parts = [{**clip.parts[0], "start": 0.0, "left": 0.5}]
-    silent = made([clip._replace(parts=parts)], corpus, tmp_path)
+    beginning = {**clip.values, "start": 0.0, "left": 0.5}
+    silent = made([clip._replace(values=beginning)], corpus, tmp_path)
     assert written(tmp_path, none, tagger, made=silent) == Summary(0, 0, 0, 0, 1)
     left_out = read_table(tmp_path / "out/left_out.parquet")
     assert left_out["clip"].tolist() == ["//1 of late.wav"]
