@@ -98,8 +98,11 @@ class Summary(NamedTuple):
             *([f"{counted(self.n_copies, 'copy', 'copies')} of others"] if self.n_copies else []),
             *([f"{self.n_unusable} unusable"] if self.n_unusable else []),
         ]
-        made = f" and {counted(self.n_made, 'made clip')}" if self.n_made else ""
-        text = f"{counted(self.n_kept, 'recording')}{made} for the student"
+        kept = [
+            *([counted(self.n_kept, "recording")] if self.n_kept or not self.n_made else []),
+            *([counted(self.n_made, "made clip")] if self.n_made else []),
+        ]
+        text = f"{' and '.join(kept)} for the student"
         return f"{text}; left out: {', '.join(left_out)}" if left_out else text
 
 

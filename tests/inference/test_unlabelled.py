@@ -131,6 +131,8 @@ def test_made_clips_are_tagged_as_recordings_are_and_say_what_they_are_made_of(
     plan = plan_made_clips(["0.wav", "1.wav"], copies=2, seed=3)
     summary = written(tmp_path, folder, tagger, made=made(plan, corpus, tmp_path))
     assert str(summary) == "5 recordings and 4 made clips for the student"
+    assert str(summary._replace(n_kept=0)) == "4 made clips for the student"
+    assert str(Summary(0, 0, 0, 0, 0)) == "0 recordings for the student"
     store, answers = Store.open(tmp_path / "out"), read_table(tmp_path / "out/answers.parquet")
     assert store.index["variant"].tolist() == [""] * 5 + ["made"] * 4
     for i, clip in enumerate(plan, start=5):
