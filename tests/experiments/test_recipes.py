@@ -180,7 +180,7 @@ def test_a_cost_is_that_of_the_convolutions_times_the_epochs(root):
     widths = [16, 32, 64, 128]
     layers = [sizes[0] * 16 * 25 + sizes[0] * 16 * 16 * 9]
     layers += [sizes[n] * 9 * (widths[n - 1] + widths[n]) * widths[n] for n in (1, 2, 3)]
-    assert base == 120 * (sum(layers) + 128 * 3)
+    assert base == 240 * (sum(layers) + 128 * 3)
 
 
 def predictions(
