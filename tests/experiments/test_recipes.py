@@ -104,7 +104,7 @@ def test_each_lever_changes_one_part_and_no_two_the_same(root):
         "model.mask_frames": 48,
     }
     assert {f"features.{GROUP}.n_fft", "model.mask_frames"} < set(found["fine_frequency"])
-    assert found["double_epochs"] == {"model.epochs": 240}
+    assert found["double_epochs"] == {"model.epochs": 480}
     assert found["no_dropout"] == {f"{ENTRY}.network.dropout": 0.0}
 
 
