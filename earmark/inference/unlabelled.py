@@ -63,7 +63,6 @@ class Sound(NamedTuple):
 
 def recorded(folder: Path, paths: Sequence[Path]) -> list[Sound]:
     """The recordings in a folder."""
-
     return [Sound(_name(folder, path), path, "", "", partial(Path, path)) for path in paths]
 
 

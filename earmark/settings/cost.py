@@ -101,10 +101,8 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
     n_folds, n_features = len(params.folds), len(params.features)
     n_trained = n_folds * (len(params.extractors) + len(members_of(params)))
     n_checking = n_folds * len(params.rounds)  # each round of labels trains on every fold
-    n_stages = (
-        *(SINGLE_STAGES, len(params.demo), n_features, 2 * n_trained, 2 * len(params.student)),
-        *(n_checking, len(params.rounds)),
-    )
+    n_stages = SINGLE_STAGES + len(params.demo) + n_features + 2 * len(params.student)
+    n_stages += 2 * n_trained + n_checking + len(params.rounds)
     parts = parts_of(params, corpus)
     training = sum(parts.trainings)
     starting = START_SECONDS * (2 * n_trained + n_checking + 4 + 2 * len(params.student))
@@ -112,7 +110,7 @@ def cost_of(params: Params, layout: Layout) -> Cost | None:
     sound_bytes = 2 * params.decode.sample_rate * corpus.seconds * (corpus.n_train + corpus.n_test)
     recordings = sound_bytes if params.demo else 0.0  # which a run makes, too
     return Cost(
-        sum(n_stages),
+        n_stages,
         seconds,
         training,
         recordings + parts.sound_bytes + parts.network_bytes,

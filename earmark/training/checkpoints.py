@@ -120,7 +120,7 @@ class State:
             accepts: whether to stand there; it is asked before any tensor is read.
 
         Returns:
-            What `accepts` said.
+            What `accepts` answered.
 
         Raises:
             DamagedError: the checkpoint is cut short, is none of this training, or holds NaN.
