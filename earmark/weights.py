@@ -1,6 +1,6 @@
 """Weight files: safetensors written whole, and read only if they are the pinned ones."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -40,7 +40,8 @@ def load_weights(
             network's `tag_tensors()` where the file's network has other tags.
 
     Returns:
-        The sorted names of the tensors that keep the values that they have.
+        The sorted names of the tensors that keep the values that they have, but for a loaded batch
+        norm's count of batches: published files often lack it, and nothing reads it.
 
     Raises:
         UserError: the file is missing, is another than the pinned one, or does not fit.
@@ -57,7 +58,14 @@ def load_weights(
         problem = misfits[0] if misfits else "none of its tensors is one of the network"
         raise UserError(f"weights {path}: {problem}; correct the network's options or the path")
     network.load_state_dict(loaded, strict=False)
-    return sorted(set(state) - set(loaded))
+    counts = {f"{norm}.num_batches_tracked" for norm in _norms_of(loaded)}
+    return sorted(set(state) - set(loaded) - counts)
+
+
+def _norms_of(tensors: Collection[str]) -> Iterator[str]:
+    """The names of the batch norms whose statistics are among these tensors."""
+    statistic = ".running_mean"
+    return (name.removesuffix(statistic) for name in tensors if name.endswith(statistic))
 
 
 def check_format(path: Path) -> None:

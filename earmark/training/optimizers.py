@@ -44,11 +44,9 @@ def frozen_parts(network: nn.Module, job: Job) -> tuple[str, ...]:
     """
     if not (job.recipe.freeze_batch_norm and job.head):
         return job.frozen
-    # Published weights may lack the count of batches, which is fresh then where nothing else is.
-    fresh = {key for key in job.head if not key.endswith(".num_batches_tracked")}
     modules = network.named_modules()
     norms = (f"{name}." for name, module in modules if isinstance(module, _BatchNorm))
-    of_backbone = (n for n in norms if not any(key.startswith(n) for key in fresh))
+    of_backbone = (n for n in norms if not any(key.startswith(n) for key in job.head))
     return (*job.frozen, *of_backbone)
 
 
