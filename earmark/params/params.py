@@ -19,7 +19,7 @@ from earmark.params.preparation import (
 )
 from earmark.params.recipe import ModelRecipe, Recipe
 from earmark.params.scoring import Ensemble, Evaluate, Inference, Timeline
-from earmark.params.section import FilledText, Name, Section, Seed, Text
+from earmark.params.section import FilledText, Name, Section, Seed, Sha256, Text
 
 # Official folds may have any number, such as a year.
 FoldNumber = Annotated[int, Field(ge=0, le=9999)]
@@ -52,6 +52,7 @@ class Params(Section):
     finetune: Recipe
     models: dict[Name, dict[Name, Model]]
     extractors: dict[Name, Extractor]
+    weight_checksums: dict[FilledText, Sha256]
     extensions: FilledText
     inference: Inference
     ensemble: Ensemble

@@ -25,6 +25,11 @@ def _plain_text(text: str) -> str:
     return text
 
 
+def _sha256(text: str) -> str:
+    check_pin("a file", text, "it")
+    return text
+
+
 def _in_order(bounds: list[float]) -> list[float]:
     if bounds[0] > bounds[1]:
         raise ValueError("must be [low, high] with low <= high; swap the two")
@@ -35,6 +40,7 @@ Name = Annotated[str, AfterValidator(_plain_name)]
 # The longest path that Linux opens has 4,096 characters.
 Text = Annotated[str, Field(max_length=4096), AfterValidator(_plain_text)]
 FilledText = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_plain_text)]
+Sha256 = Annotated[str, AfterValidator(_sha256)]
 # 64 bits and a sign, which is what MLflow, JSON readers and torch can all hold.
 Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]

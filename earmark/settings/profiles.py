@@ -15,6 +15,7 @@ from earmark.layout import Layout
 from earmark.params.reading import checked_params, flattened, read_yaml
 from earmark.settings.backbone_weights import fit_backbone
 from earmark.settings.sample_rate import fit_sample_rate
+from earmark.settings.weight_checksums import KEY
 from earmark.whole_files import whole_file
 
 BASE = "base"
@@ -88,12 +89,13 @@ def use(
         notes.append(KNOWS_MORE)
     if quick:
         shorten(document)
+    old = _written_before(layout.params)
+    document[KEY] = old.get(KEY) or document[KEY]  # of weights, which no profile knows
     buffer = io.StringIO()
     yaml.dump(document, buffer)
     text = _laid_out(buffer.getvalue())
     new = YAML(typ="safe", pure=True).load(text)
     checked_params(new, "params.yaml")
-    old = _written_before(layout.params)
     with whole_file(layout.params) as part:
         part.write_text(text)
     return [*notes, *(differences(old, new) or ["params.yaml: nothing changed"])]

@@ -45,7 +45,7 @@ NEW_KEYS = {
     ),
     *("band_gain_db", "band_shift", "time_stretch", "timeline", "weight_decay"),
     *("drop_test_copies", "mixup_draw", "normalise", "seed", "student", "training"),
-    "unlabelled",
+    *("unlabelled", "weight_checksums"),
     "type",
 }
 

@@ -854,6 +854,30 @@ def test_the_licence_is_shown_and_without_a_terminal_yes_is_required(server, tmp
     assert (code, f"{folder}: already complete" in printed) == (0, True)
 
 
+def test_weights_without_a_published_checksum_are_kept_in_params_and_checked_from_then_on(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    before = "seed: 0 # of all draws\n\nweight_checksums: {} # of weights\n\nfolds: [0,   1]\n"
+    Path("params.yaml").write_text(before)
+    published = offer(server, {"net.pt": b"weights"}, are_pinned=False)
+    weights = replace(published, kind="weights", to_convert="net.pt")
+    monkeypatch.setitem(PUBLISHED, "tiny", weights)
+    code, printed = run("tiny", "--yes")
+    assert (code, "net.pt must be these bytes from now on" in printed) == (0, True)
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    after = before.replace(": {} # of weights", f': # of weights\n  "net.pt": "{sha256}"')
+    assert Path("params.yaml").read_text() == after
+    assert "from now on" not in run("tiny", "--yes")[1]
+    server.files["net.pt"] = b"forged"
+    code, printed = run("tiny", "--yes", "--into", "again")
+    assert (code, f"instead of sha256:{sha256}" in printed) == (1, True)
+    assert "weight_checksums in params.yaml" in printed
+    given = f"net.pt={hashlib.sha256(b'forged').hexdigest()}"
+    assert run("tiny", "--yes", "--into", "again", "--sha256", given)[0] == 0
+    assert Path("params.yaml").read_text() == after
+
+
 CORPORA = [entry for entry in PUBLISHED.values() if entry.kind == "corpus" and not entry.steps]
 
 

@@ -20,6 +20,7 @@ from earmark.params.roster import entries_of, recipe_of, weights_of
 from earmark.settings import profiles
 from earmark.settings.model_validation import weight_problems
 from earmark.settings.validation import option_problems, stage_problems
+from earmark.settings.weight_checksums import keep_checksums
 from earmark.weights import save_tensors
 from tests.corpora import corpus_trees
 from tests.source_graph import ROOT
@@ -34,6 +35,13 @@ def repository(folder: Path) -> Layout:
     root = folder / "repository"
     shutil.copytree(ROOT / "profiles", root / "profiles")
     return Layout(root)
+
+
+def test_checksums_of_weights_outlive_a_change_of_profile(layout: Layout) -> None:
+    use(layout, "demo")
+    assert keep_checksums(layout.params, {"net.pt": "a" * 64})
+    use(layout, "shan2018")
+    assert load_params(layout.params).weight_checksums == {"net.pt": "a" * 64}
 
 
 @pytest.fixture

@@ -171,6 +171,13 @@ def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> 
     return True
 
 
+def unpublished_checksums(published: Published, folder: Path) -> dict[str, str]:
+    """Of a complete download: file -> sha256, of those for which nobody publishes a checksum."""
+    files = read_json(folder / MARKER)["files"]
+    names = [file.name for file in published.files if not file.checksum]
+    return {name: files[name].removeprefix("sha256:") for name in names}
+
+
 def next_commands(published: Published, folder: Path) -> list[str]:
     """The commands to run next."""
     if published.kind == "weights":
@@ -229,7 +236,10 @@ def _fetch_checked(file: PublishedFile, work: Path, pauses_seconds: Sequence[flo
         got = f"{algorithm}:{hashlib.file_digest(content, algorithm).hexdigest()}"
     if file.checksum and got != file.checksum:
         path.unlink()
-        fix = "it is deleted; run again; if that fails too, look for a new version on the page"
+        fix = (
+            "it is deleted; run again; if that fails too, look for a new version on the page, and "
+            "correct a checksum of --sha256 or of weight_checksums in params.yaml"
+        )
         raise UserError(f"{file.name}: {got} instead of {file.checksum}; {fix}")
     return got
 
