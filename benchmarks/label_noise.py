@@ -27,8 +27,9 @@ from earmark.ensemble.combining import combine
 from earmark.exits import clean_exit
 from earmark.labels import label_indices, tags_of
 from earmark.layout import Layout
+from earmark.records import read_table
 from earmark.seeding import rng_for
-from earmark.store import Store, read_table
+from earmark.store import Store
 
 
 def clip_features(layout: Layout) -> tuple[pd.DataFrame, Floats]:

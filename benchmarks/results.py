@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from earmark.store import write_json
+from earmark.records import write_json
 from earmark.whole_files import whole_file
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from earmark.audit.label_decisions import decide_round, summary_of
 from earmark.corpora.label_rounds import FIRST
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import write_table
+from earmark.records import write_table
 from stages import stage
 
 

@@ -15,7 +15,8 @@ from earmark.corpora.quarantine import check_quarantine
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import StoreWriter, write_json, write_table
+from earmark.records import write_json, write_table
+from earmark.store import StoreWriter
 from stages import stage
 
 

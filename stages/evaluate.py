@@ -26,10 +26,10 @@ from earmark.evaluation.scores import AS_GIVEN
 from earmark.evaluation.threshold_sweep import sweep_rejection, sweep_tags
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.records import read_json, read_table, write_json, write_table
 from earmark.reports.provenance import provenance
 from earmark.reports.report_files import write_report
 from earmark.reports.trivial import trivial_scores
-from earmark.store import read_json, read_table, write_json, write_table
 from earmark.tracking.evaluation import track_evaluation
 from stages import stage
 

@@ -10,7 +10,7 @@ from typing import Any
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import baselines_of, members_of
-from earmark.store import write_json
+from earmark.records import write_json
 from earmark.whole_files import discard
 from stages import stage
 

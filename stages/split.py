@@ -16,7 +16,7 @@ from earmark.corpora.splits import folds_table, split_training_clips, usable_cli
 from earmark.corpora.stored_tables import read_clips
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import write_json, write_table
+from earmark.records import write_json, write_table
 from stages import stage
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.processes import progress
+from earmark.records import write_json, write_table
 from earmark.sound.samples import Int16
-from earmark.store import Store, write_json, write_table
+from earmark.store import Store
 from earmark.whole_files import whole_folder
 from stages import stage
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.csv_files import neutral, original, read_csv, write_csv
-from earmark.store import write_table
+from earmark.records import write_table
 from tests.source_graph import ROOT
 
 FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "\uff1d1+1", "--x.wav"]

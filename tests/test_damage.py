@@ -16,7 +16,8 @@ from earmark.corpora.stored_tables import read_clips, read_folds, read_plan
 from earmark.errors import DamagedError, UserError, reading, restore_command
 from earmark.evaluation.predictions import read_predictions, write_predictions
 from earmark.layout import Layout
-from earmark.store import Store, StoreWriter, read_json, read_table, write_json, write_table
+from earmark.records import read_json, read_table, write_json, write_table
+from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import Input
 from earmark.taggers.tagger import Tagger

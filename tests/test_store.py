@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.errors import DamagedError, UserError
-from earmark.store import Store, StoreWriter, read_json, read_table, write_json, write_table
+from earmark.records import read_json, read_table, write_json, write_table
+from earmark.store import Store, StoreWriter
 from tests.source_graph import ROOT
 
 

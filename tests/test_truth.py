@@ -41,6 +41,7 @@ LEVELS = [
     "workers",
     "processes",
     "params csv_files weights shards",
+    "records",
     "store code_digests exits engines",
     "sound published restoring",
     "corpora features",

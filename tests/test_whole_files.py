@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from earmark import whole_files
-from earmark.store import write_json
+from earmark.records import write_json
 from earmark.whole_files import whole_file, whole_folder
 from tests.source_graph import ROOT
 

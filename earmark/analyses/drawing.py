@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from earmark.layout import Layout
-from earmark.store import write_table
+from earmark.records import write_table
 from earmark.whole_files import whole_folder
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from earmark.errors import reading
 from earmark.labels import is_multi_label, label_indices
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_json, read_table
+from earmark.records import read_json, read_table
 from earmark.wording import counted, first_of
 
 TOPIC = "labels"

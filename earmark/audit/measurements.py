@@ -10,7 +10,7 @@ import pandas as pd
 from earmark.audit.duplicate_search import DuplicateSearch
 from earmark.audit.null_distribution import NullDistribution
 from earmark.errors import reading
-from earmark.store import read_json, read_table, write_json, write_table
+from earmark.records import read_json, read_table, write_json, write_table
 from earmark.whole_files import whole_folder
 
 

@@ -11,7 +11,8 @@ from earmark.audit.sound import measure_clips
 from earmark.corpora.stored_tables import read_clips
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import Store, read_json
+from earmark.records import read_json
+from earmark.store import Store
 
 
 def measure_corpus(params: Params, layout: Layout) -> Measurements:

@@ -20,7 +20,7 @@ from earmark.errors import UserError
 from earmark.labels import is_multi_label
 from earmark.layout import Layout
 from earmark.params import CrossValidation
-from earmark.store import read_table, write_table
+from earmark.records import read_table, write_table
 from earmark.whole_files import discard
 
 ACCEPT, CORRECT, DOUBT, LEAVE = "accept", "correct", "doubt", "leave"

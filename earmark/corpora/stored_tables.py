@@ -7,7 +7,7 @@ import pandas as pd
 from earmark.corpora.split_names import fold_columns
 from earmark.errors import reading
 from earmark.layout import Layout
-from earmark.store import Record, read_json, read_table
+from earmark.records import Record, read_json, read_table
 
 
 def read_clips(layout: Layout) -> pd.DataFrame:

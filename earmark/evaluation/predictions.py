@@ -18,7 +18,7 @@ from earmark.evaluation.points import Bools, Floats, Ints
 from earmark.evaluation.temperature import temper
 from earmark.evaluation.thresholds import Answers, Thresholds, cross_fitted_answers, tune
 from earmark.labels import Task, targets_of
-from earmark.store import Record, read_json, read_table, write_json, write_table
+from earmark.records import Record, read_json, read_table, write_json, write_table
 from earmark.whole_files import whole_folder
 
 ENSEMBLE = "ensemble"  # its name among the members

@@ -25,7 +25,7 @@ from earmark.evaluation.student import DESCRIPTION, student_scores
 from earmark.evaluation.tables import aggregation_table, predicted_tags, tag_tables
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_table
+from earmark.records import read_table
 
 CURVE_COLUMNS = ("model", "fold", "epoch_choice", "epoch", "train_loss", "validation_loss")
 

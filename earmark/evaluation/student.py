@@ -17,7 +17,7 @@ from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.scores import score
 from earmark.evaluation.temperature import temper
 from earmark.params import Params
-from earmark.store import read_json, read_table
+from earmark.records import read_json, read_table
 
 DESCRIPTION, PROBABILITIES = "student.json", "test.parquet"
 

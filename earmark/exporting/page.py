@@ -11,7 +11,7 @@ from earmark.exporting.onnx_folder import details_of
 from earmark.exporting.onnx_graph import OnnxInfo, export
 from earmark.exporting.web_runtime import FILES, VERSION
 from earmark.inference.recording_tagger import RecordingTagger
-from earmark.store import write_json
+from earmark.records import write_json
 from earmark.whole_files import whole_folder
 from earmark.wording import first_of
 

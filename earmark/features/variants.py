@@ -20,11 +20,12 @@ from earmark.features import FeatureType, build
 from earmark.features.extraction import extract
 from earmark.params import Feature
 from earmark.processes import map_ordered
+from earmark.records import write_json
 from earmark.seeding import rng_for
 from earmark.sound import sox
 from earmark.sound.trimmed_clips import TrimmedClips
 from earmark.spool import FileRows, Scratch, release
-from earmark.store import Store, StoreWriter, write_json
+from earmark.store import Store, StoreWriter
 from earmark.whole_files import discard
 
 Options = dict[str, Any]

@@ -20,9 +20,9 @@ from earmark.inference.recording_tagger import RecordingTagger
 from earmark.inference.recordings import unusable_line
 from earmark.inference.tables import LABELS, TABLES, Naming, Row, label_text, table_writer
 from earmark.processes import LINE_SECONDS, duration
+from earmark.records import write_json
 from earmark.sound.recordings import name_of
 from earmark.sound.unusable import UnusableAudio
-from earmark.store import write_json
 from earmark.whole_files import whole_file
 from earmark.wording import counted
 

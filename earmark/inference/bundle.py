@@ -25,7 +25,7 @@ from earmark.inference.provenance import corpus_of, provenance_of, weights_of
 from earmark.inference.recording_tagger import RecordingTagger
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_json, write_json
+from earmark.records import read_json, write_json
 from earmark.taggers.description import DESCRIPTION, WEIGHTS, read_description
 from earmark.taggers.tagger import refuse_damaged
 from earmark.whole_files import whole_folder

@@ -160,9 +160,9 @@ def _into_table(
     import pandas as pd
 
     from earmark.inference.recordings import unusable_line
+    from earmark.records import write_table
     from earmark.sound.recordings import name_of
     from earmark.sound.unusable import UnusableAudio
-    from earmark.store import write_table
 
     tables: list[Any] = []
     n_failed = 0
@@ -228,7 +228,7 @@ def search(
     near = nearest(store.values, vector, top)
     found = store.index.iloc[near.rows].assign(similarity=near.similarities.round(6))
     if out is not None:
-        from earmark.store import write_table
+        from earmark.records import write_table
 
         write_table(out, found)
     for row in found.to_dict("records"):

@@ -28,8 +28,8 @@ from earmark.file_locks import lock_now
 from earmark.inference.embedders import Embedded
 from earmark.inference.journal import Journal
 from earmark.inference.output_paths import refuse_without_folder
+from earmark.records import read_json, read_table, write_json, write_table
 from earmark.sound.recordings import name_of
-from earmark.store import read_json, read_table, write_json, write_table
 from earmark.whole_files import whole_file
 
 FORMAT = 1

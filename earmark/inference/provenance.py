@@ -12,7 +12,7 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.published.download.published import PUBLISHED
 from earmark.published.weights import known
-from earmark.store import read_json
+from earmark.records import read_json
 
 
 def corpus_of(params: Params, layout: Layout) -> dict[str, Any]:

@@ -26,13 +26,14 @@ from earmark.features.feature_type import FeatureType
 from earmark.inference.recording_tagger import Recording, RecordingTagger
 from earmark.inference.recordings import unusable_line
 from earmark.processes import progress
+from earmark.records import read_table
 from earmark.sound.made_clips import MadeClip, make
 from earmark.sound.recordings import name_of
 from earmark.sound.samples import Int16
 from earmark.sound.trimmed_clips import TrimmedClips
 from earmark.sound.unusable import UnusableAudio
 from earmark.spool import Scratch
-from earmark.store import Store, StoreWriter, read_table
+from earmark.store import Store, StoreWriter
 from earmark.wording import counted
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from earmark.inference.recording_tagger import RecordingTagger
 from earmark.layout import Layout
 from earmark.params import Runtime
 from earmark.params.roster import ALL, STUDENT
-from earmark.store import read_json
+from earmark.records import read_json
 from earmark.taggers.description import read_description
 from earmark.wording import counted
 

@@ -5,9 +5,9 @@ import pandas as pd
 from earmark.audit.label_noise import COLUMNS, USER_COLUMNS
 from earmark.audit.result import Audit
 from earmark.layout import Layout
+from earmark.records import write_json, write_table
 from earmark.reports.audit_page import heard_clips, render_page
 from earmark.reports.excerpts import write_excerpts
-from earmark.store import write_json, write_table
 from earmark.whole_files import whole_folder
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.records import read_json
 from earmark.sound.trimmed_clips import TrimmedClips
-from earmark.store import read_json
 from earmark.wording import counted
 
 

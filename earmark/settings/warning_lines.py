@@ -10,11 +10,11 @@ from earmark.features.vggish import SAMPLE_RATE as PATCH_RATE
 from earmark.layout import Layout
 from earmark.params import Model, Params
 from earmark.params.roster import EMBEDDING, FUSION, STUDENT
+from earmark.records import read_json
 from earmark.settings.feature_validation import feature_warnings
 from earmark.settings.model_validation import memory_warnings, weight_warnings
 from earmark.sound.headers import seconds_of
 from earmark.sound.recordings import path_of
-from earmark.store import read_json
 from earmark.wording import shortened
 
 N_HEADERS = 500  # that are read: a second, and the share of short clips is known to some percent

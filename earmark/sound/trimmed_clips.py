@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from earmark.errors import DamagedError, reading
+from earmark.records import read_json, read_table, write_json, write_table
 from earmark.sound.samples import Int16
 from earmark.sound.trimming import Part
 from earmark.spool import IN_MEMORY, Scratch, Spool, release
-from earmark.store import Store, index_digest, read_json, read_table, write_json, write_table
+from earmark.store import Store, index_digest
 from earmark.whole_files import whole_folder
 
 _COLUMNS = ("clip", "split", "trimmed_start", "length", "peak", "kept_whole", "sha256")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from earmark.errors import UserError
-from earmark.store import Record, read_json
+from earmark.records import Record, read_json
 
 FORMAT = 4
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"

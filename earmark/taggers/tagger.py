@@ -17,8 +17,8 @@ from earmark.checksums import sha256_of
 from earmark.errors import reading
 from earmark.networks import Network, build
 from earmark.networks.folding import folded
+from earmark.records import write_json
 from earmark.spool import release
-from earmark.store import write_json
 from earmark.taggers.description import DESCRIPTION, FORMAT, WEIGHTS, read_description
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_json
+from earmark.records import read_json
 from earmark.tracking.model import log_ensemble
 from earmark.tracking.parents import md5_of, open_parent
 from earmark.tracking.registry import register

@@ -12,11 +12,11 @@ from earmark.corpora.stored_tables import read_folds
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.store import Store, StoreWriter
+from earmark.training.building import model_job
 from earmark.training.checkpoints import work_in_progress
 from earmark.training.job import Fitted, Job, job_key
 from earmark.training.logistic import fit_at_once
 from earmark.training.loop import fit
-from earmark.training.run import model_job
 
 logger = logging.getLogger(__name__)
 

@@ -33,13 +33,15 @@ from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Params, Recipe
 from earmark.params.roster import ALL, STUDENT, reads_all, recipe_of, student_of
-from earmark.store import Store, read_table, write_json, write_table
+from earmark.records import read_table, write_json, write_table
+from earmark.store import Store
 from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
 from earmark.training.augmentation import applicable
+from earmark.training.building import new_start, seed_weights
 from earmark.training.examples import Examples
 from earmark.training.job import Fitted, Job
-from earmark.training.run import description, learning_curve, new_start, seed_weights, train_job
+from earmark.training.run import description, learning_curve, train_job
 from earmark.whole_files import whole_folder
 
 Floats = NDArray[np.floating[Any]]

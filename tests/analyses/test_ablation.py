@@ -15,8 +15,9 @@ from earmark.analyses.ablation import SYSTEMS, WithoutInput, conclude, score_cat
 from earmark.analyses.ablation_figure import ablation_figure
 from earmark.errors import UserError
 from earmark.layout import Layout
+from earmark.records import write_table
 from earmark.reports.figures import ACCENT, WARM
-from earmark.store import StoreWriter, write_table
+from earmark.store import StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.input import FusionInput, Input, Pair
 from earmark.taggers.tagger import Tagger

@@ -15,8 +15,9 @@ from earmark.audit.measuring import measure_corpus
 from earmark.corpora.clips import clips_table
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.records import write_json, write_table
 from earmark.sound.samples import as_int16
-from earmark.store import StoreWriter, write_json, write_table
+from earmark.store import StoreWriter
 
 RATE = 16_000
 TAGS = ["bark", "cello"]

@@ -18,7 +18,8 @@ from earmark.audit.label_decisions import (
 from earmark.corpora.label_rounds import COLUMNS
 from earmark.layout import Layout
 from earmark.params import LabelRounds, Params
-from earmark.store import StoreWriter, write_table
+from earmark.records import write_table
+from earmark.store import StoreWriter
 
 TAGS = ["bark", "cough", "flute"]
 N_VERIFIED = 90  # right and answered with 0.7

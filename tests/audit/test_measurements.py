@@ -8,7 +8,7 @@ from earmark.audit.measurements import read_measurements, write_measurements
 from earmark.audit.measuring import are_current, measure_corpus
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.store import write_table
+from earmark.records import write_table
 from tests.audit.small_corpus import audit_params, write_corpus, write_decoded, write_ensemble
 
 

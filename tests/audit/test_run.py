@@ -9,7 +9,7 @@ from earmark.audit.findings import SEVERITIES, Finding, by_severity
 from earmark.audit.run import audit_corpus
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.store import write_table
+from earmark.records import write_table
 from tests.audit.small_corpus import N_CLIPS, audit_params, write_corpus, write_ensemble
 
 

@@ -53,6 +53,7 @@ def test_a_step_on_frozen_backbones_costs_one_forward_pass_and_any_other_three()
     assert forward_passes(config_of("segment_dnn")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["soundnet", "cnn_comb"])
 def test_a_step_of_the_gpu_s_benchmark_trains_and_is_the_same_wherever_features_are(
     name: str,

@@ -12,7 +12,7 @@ from earmark.corpora.corrections import apply_corrections, problems_of, read_cor
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import load_params
-from earmark.store import read_json, read_table, write_table
+from earmark.records import read_json, read_table, write_table
 from stages import split
 from tests.source_graph import ROOT
 

@@ -17,7 +17,7 @@ from earmark.corpora.label_rounds import (
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import CrossValidation
-from earmark.store import write_table
+from earmark.records import write_table
 
 CV = CrossValidation(
     scheme="stratified", k=2, verified_validation_only=False, inner_share=0.1, drop_test_copies=True

@@ -10,7 +10,7 @@ from earmark.errors import UserError
 from earmark.evaluation.locating import locate_all, locate_predictions
 from earmark.evaluation.predictions import write_predictions
 from earmark.layout import Layout
-from earmark.store import write_json
+from earmark.records import write_json
 from tests.evaluation.letter_taggers import tagger
 
 

@@ -13,7 +13,7 @@ from earmark.evaluation.predictions import Predictions
 from earmark.evaluation.student import student_scores
 from earmark.evaluation.temperature import temper
 from earmark.params.reading import load_params
-from earmark.store import write_json, write_table
+from earmark.records import write_json, write_table
 from tests.evaluation.small_predictions import several_tags, small
 from tests.source_graph import ROOT
 

@@ -85,6 +85,7 @@ def small_plan(table: str, recordings: Path, *, csv: str = "one.csv", changes: t
     return plan(TABLES[table], Layout(ROOT), small=True, changes=changes, **here)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "experiment"), EVERY, ids=lambda v: getattr(v, "name", v))
 def test_the_settings_of_an_experiment_are_sound_on_its_profile(table, experiment):
     params, problems = parse_params(experiment_params(table.name, experiment), table.name)
@@ -133,6 +134,7 @@ def test_tables_name_downloads_profiles_and_metrics_that_there_are():
         assert {column.metric for column in table.columns} <= {*CLASS_METRICS, *TAG_METRICS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_a_small_run_of_every_table_is_planned_on_any_folder(table, recordings):
     ready = small_plan(table, recordings)

@@ -65,6 +65,7 @@ def changes_of(ready: RecipePlan, name: str) -> dict[str, Any]:
     return {key: own.get(key) for key in base.keys() | own.keys() if base.get(key) != own.get(key)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lever", [BASE, *LEVERS], ids=lambda lever: lever.name)
 def test_each_row_is_sound_and_trains_one_network_on_two_folds(root, lever):
     for seed in (0, 1):

@@ -11,7 +11,7 @@ from earmark.errors import UserError
 from earmark.inference.bundle import export
 from earmark.inference.bundle_files import digest_of, open_bundle
 from earmark.inference.workspace import ensemble_rules, load_ensemble
-from earmark.store import read_json, write_json
+from earmark.records import read_json, write_json
 from tests.inference.workspaces import RUNTIME, make_workspace, params_of, sound
 
 

@@ -24,9 +24,10 @@ from earmark.inference.unlabelled import (
     write_unlabelled,
 )
 from earmark.inference.workspace import load_ensemble
+from earmark.records import read_table
 from earmark.sound.made_clips import make, plan_made_clips
 from earmark.sound.trimmed_clips import TrimmedClips, write_trimmed
-from earmark.store import Store, StoreWriter, read_table
+from earmark.store import Store, StoreWriter
 from tests.inference.workspaces import RATE, RUNTIME, TAGS, make_workspace, sound
 
 LOGMEL = {"n_fft": 512, "hop_length": 256, "n_mels": 32, "f_min_hz": 0.0, "f_max_hz": 8000.0}

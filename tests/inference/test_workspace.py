@@ -15,8 +15,8 @@ from earmark.inference.workspace import (
     student_rules,
 )
 from earmark.layout import Layout
+from earmark.records import read_json, write_json
 from earmark.sound.unusable import UnusableAudio
-from earmark.store import read_json, write_json
 from tests.inference.workspaces import (
     JUDGED,
     RATE,

@@ -14,7 +14,7 @@ from earmark.inference.workspace import ensemble_rules
 from earmark.layout import Layout
 from earmark.params import Params, Runtime
 from earmark.params.reading import load_params
-from earmark.store import write_json, write_table
+from earmark.records import write_json, write_table
 from earmark.taggers.input import Input
 from earmark.taggers.tagger import Tagger
 from tests.source_graph import ROOT

@@ -84,6 +84,7 @@ def test_the_registry_is_a_literal_that_can_be_read_without_an_import() -> None:
     assert all(find(name).__module__ == path.split(":")[0] for name, path in NETWORKS.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), [("", set()), ("densenet", {"densenet"})])
 def test_only_the_network_that_is_built_is_imported(name: str, expected: set[str]) -> None:
     code = f"""

@@ -16,8 +16,8 @@ import soundfile
 
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.records import read_json, read_table
 from earmark.sound.trimmed_clips import TrimmedClips
-from earmark.store import read_json, read_table
 from stages import (
     augment,
     class_mixing,

@@ -19,9 +19,10 @@ from earmark.inference.workspace import load_ensemble
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
+from earmark.records import read_json, read_table
 from earmark.seeding import rng_for
 from earmark.settings.profiles import overlay
-from earmark.store import Store, read_json, read_table
+from earmark.store import Store
 from earmark.taggers import input
 from stages import (
     augment,

@@ -13,9 +13,9 @@ import pytest
 from earmark.audit.measurements import write_measurements
 from earmark.audit.measuring import measure_corpus
 from earmark.audit.run import audit_corpus
+from earmark.records import read_json
 from earmark.reports.audit_figures import balance_figure, bandwidth_figure, noise_figure
 from earmark.reports.audit_files import write_audit
-from earmark.store import read_json
 from tests.audit.small_corpus import (
     TAGS,
     audit_params,

@@ -98,6 +98,7 @@ def bytes_below(*folders: Path) -> int:
     return sum({one.st_ino: one.st_size for one in files}.values())
 
 
+@pytest.mark.slow
 def test_the_disk_is_what_the_stages_before_training_take(demo, tmp_path):
     names = [f"{label}/{n}.wav" for label in ("cat", "dog") for n in range(4)]
     record(tmp_path / "recordings", *names, seconds=2.0)

@@ -18,6 +18,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("types", ["hardlink,copy", "copy", "reflink,hardlink,copy", "symlink"])
 def test_the_answer_is_what_dvc_does(tmp_path: Path, types: str) -> None:
     (tmp_path / "dvc.yaml").write_text(GRAPH)

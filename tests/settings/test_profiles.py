@@ -142,6 +142,7 @@ def test_a_profile_writes_params_that_load(layout, applied, name):
     load_params(applied(name).params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", profiles.available(Layout(ROOT)))
 def test_a_profile_is_sound_and_its_networks_read_their_features(applied, name):
     layout = applied(name)

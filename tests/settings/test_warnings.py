@@ -5,10 +5,10 @@ import pytest
 from earmark import features
 from earmark.layout import Layout
 from earmark.params import Network
+from earmark.records import write_json
 from earmark.settings import model_validation
 from earmark.settings.segment_fit import segment_refusal
 from earmark.settings.warning_lines import header_warnings, warnings_of
-from earmark.store import write_json
 from tests.corpora.corpus_trees import record
 from tests.params.raw_params import DENSENET, SAMPLECNN, changed, sound
 

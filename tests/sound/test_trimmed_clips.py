@@ -13,10 +13,11 @@ import earmark.sound.trimming
 from earmark.errors import DamagedError
 from earmark.layout import Layout
 from earmark.params import Trim
+from earmark.records import write_table
 from earmark.sound.trimmed_clips import TrimmedClips
 from earmark.sound.trimming import find_part, trim
 from earmark.spool import Scratch
-from earmark.store import StoreWriter, write_table
+from earmark.store import StoreWriter
 from tests.stored_clips import store_clips
 from tests.waveforms import noise
 

@@ -19,11 +19,12 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
+from earmark.records import read_json, read_table
 from earmark.settings.profiles import overlay
 from earmark.sound.samples import as_float, as_int16
 from earmark.sound.trimmed_clips import TrimmedClips
 from earmark.spool import Scratch
-from earmark.store import Store, read_json, read_table
+from earmark.store import Store
 from stages import class_mixing, decode, split, trim
 from tests import waveforms
 from tests.source_graph import ROOT
@@ -390,6 +391,7 @@ def test_a_mixture_is_at_full_scale_only_where_clips_are(tmp_path, normalise):
         assert all(peak >= 32_766 for peak in peaks) == normalise
 
 
+@pytest.mark.slow
 def test_classes_are_filled_with_pitches_by_librosa(done, tmp_path):
     pitch_shift = librosa.effects.pitch_shift  # loaded here, once, and not by every worker
     shutil.copytree(done.data, tmp_path / "data")

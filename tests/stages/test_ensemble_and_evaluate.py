@@ -15,7 +15,8 @@ from earmark.evaluation.temperature import temper
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params
-from earmark.store import StoreWriter, read_json, read_table, write_json, write_table
+from earmark.records import read_json, read_table, write_json, write_table
+from earmark.store import StoreWriter
 from stages import ensemble, evaluate
 from tests.reports.small_report import write_sound
 from tests.source_graph import ROOT
@@ -120,6 +121,7 @@ def csv(layout: Layout, name: str) -> pd.DataFrame:
     return pd.read_csv(layout.metrics / f"{name}.csv", keep_default_na=False)
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_one_tag_per_clip_goes_from_predictions_to_report(tmp_path):
     layout = make(tmp_path, n_tags_per_clip=1)
@@ -165,6 +167,7 @@ def test_labels_of_test_clips_change_no_byte_of_the_ensemble(tmp_path, n_tags):
     assert (layout.ensemble / "ensemble.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_tags", [1, 3])
 def test_corrected_labels_are_scored_beside_the_given_ones(tmp_path, n_tags):
     layout = make(tmp_path, n_tags_per_clip=n_tags)
@@ -296,6 +299,7 @@ def leave_student(layout: Layout, n_clips: int) -> None:
     write_table(layout.student / "test.parquet", table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_tags_per_clip", [1, 3])
 def test_a_student_stands_beside_the_ensemble_on_test_clips_alone(tmp_path, n_tags_per_clip):
     layout = make(tmp_path, n_tags_per_clip=n_tags_per_clip)

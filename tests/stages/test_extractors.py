@@ -7,7 +7,8 @@ import pytest
 
 from earmark.inference.recording_tagger import RecordingTagger
 from earmark.layout import Layout
-from earmark.store import Store, read_table, write_table
+from earmark.records import read_table, write_table
+from earmark.store import Store
 from stages import embed, finetune, predict, train
 from tests.training.test_run import tiny_params, write_features
 

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from earmark.inference.workspace import load_ensemble
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_json
+from earmark.records import read_json
 from earmark.taggers.input import Input
 from earmark.taggers.tagger import Tagger
 from earmark.tracking import model as tracked_model

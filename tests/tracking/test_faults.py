@@ -28,6 +28,7 @@ def database_of(layout: Layout) -> Path:
     return layout.home / "mlflow" / "mlflow.db"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["it's", 'a "b" 100%; `c` 🐸', "x" * 200])
 def test_a_name_of_any_letters_loses_no_run(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch, name: str
@@ -84,6 +85,7 @@ def test_a_store_that_another_process_holds_is_asked_again(
     assert kept.data.metrics == {"map_at_3": 0.5}
 
 
+@pytest.mark.slow
 def test_a_store_that_another_process_never_frees_costs_seconds(
     layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_json
+from earmark.records import read_json
 from earmark.tracking.claims import PREFIX, Claim
 from earmark.tracking.parents import open_parent
 from earmark.tracking.runs import TrackedRun
@@ -153,6 +153,7 @@ def test_a_parent_whose_maker_was_killed_is_completed(
     assert len(parent.data.params) > 100
 
 
+@pytest.mark.slow
 def test_a_training_killed_before_its_outputs_is_no_finished_run(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

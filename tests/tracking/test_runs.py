@@ -11,7 +11,7 @@ import pytest
 
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import read_json
+from earmark.records import read_json
 from earmark.tracking.runs import TrackedRun
 from earmark.training.run import train_model
 from tests.processes import wait_until
@@ -63,6 +63,7 @@ def test_a_run_says_what_is_trained_on_what_and_how_it_ended(
     assert expected.items() <= kept.data.tags.items()
 
 
+@pytest.mark.slow
 def test_a_run_has_its_curves_from_epoch_1_and_beside_them_the_kept_epoch(
     layout: Layout, params: Params
 ) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from earmark.labels import Task
 from earmark.layout import Layout
+from earmark.records import write_table
 from earmark.seeding import rng_for
-from earmark.store import Store, StoreWriter, write_table
+from earmark.store import Store, StoreWriter
 from earmark.training.examples import Examples, fold_examples, standardisation
 from tests.training.conftest import TASK, clip_table, recipe_with
 

@@ -72,6 +72,7 @@ def assert_equal(ours: Fitted, theirs: Fitted) -> None:
         np.testing.assert_array_equal(value, expected[key], err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_more_epochs_go_on_from_the_last_and_end_in_the_bits_of_one_go(
     trainer: Trainer, name: str
@@ -131,6 +132,7 @@ def test_a_kill_on_the_way_to_more_epochs_costs_no_more_than_any_other(
     assert_equal(fitted, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [{"epochs": 3}, {"epochs": 2}, {"epochs": 5, "patience": 1}])
 def test_what_would_have_ended_sooner_or_is_asked_for_again_trains_from_the_start(
     trainer: Trainer, caplog: pytest.LogCaptureFixture, limits: dict[str, int]

@@ -11,8 +11,9 @@ from earmark.corpora.label_rounds import COLUMNS, begin_rounds, read_decisions
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params import Params
-from earmark.store import Store, read_table, write_table
-from earmark.training import run
+from earmark.records import read_table, write_table
+from earmark.store import Store
+from earmark.training import building, run
 from earmark.training.label_checks import check_labels
 from tests.training.test_run import tiny_params, write_features
 
@@ -102,8 +103,10 @@ def test_the_last_round_reaches_the_trainings_of_members_but_not_what_they_are_s
         other = next(tag for tag in sorted(set(folds["label"])) if tag != clip["label"])
         decide_about(layout, clip["clip"], "correct", other)
         decisions = read_decisions(layout, "ii")
-        job = run.model_job(params, layout, "logmel", "baseline", "0", None, decisions=decisions)
-        plain = run.model_job(params, layout, "logmel", "baseline", "0", None)
+        job = building.model_job(
+            params, layout, "logmel", "baseline", "0", None, decisions=decisions
+        )
+        plain = building.model_job(params, layout, "logmel", "baseline", "0", None)
         is_trained_on = clip["clip"] in job.train.clips
         assert job.train.is_corrected.any() == is_trained_on
         assert (job.train.targets == plain.train.targets).all() != is_trained_on

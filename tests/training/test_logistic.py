@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from earmark.errors import UserError
 from earmark.layout import Layout
-from earmark.store import Store, StoreWriter, write_table
+from earmark.records import write_table
+from earmark.store import Store, StoreWriter
 from earmark.taggers.tagger import Tagger
 from earmark.training.examples import Examples, Split, splits_within
 from earmark.training.job import Fitted, Job

@@ -193,6 +193,7 @@ RATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, {"ema_decay": 0.9}, STAGED, RATES], ids=["adam", "ema", "sgd", "rates"]
 )

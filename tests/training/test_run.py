@@ -20,11 +20,12 @@ from earmark.evaluation.run import CURVE_COLUMNS
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import parse_params, read_yaml
+from earmark.records import read_json, write_table
 from earmark.settings.profiles import overlay
-from earmark.store import StoreWriter, read_json, write_table
+from earmark.store import StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
-from earmark.training import run
+from earmark.training import building, run
 from earmark.training.batches import Sampler
 from earmark.training.job import Job
 from earmark.training.validation import validate
@@ -136,6 +137,7 @@ def outputs(layout: Layout) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_and_give_the_same_files_as_a_training_from_nothing(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,13 +165,13 @@ def test_more_epochs_go_on_and_give_the_same_files_as_a_training_from_nothing(
     assert train_for(9) == from_nothing * 1.5, "other data"
 
 
-@pytest.mark.parametrize("killed_in", ["write_table", "Tagger.save"])
+@pytest.mark.parametrize("killed_in", ["run.write_table", "building.Tagger.save"])
 def test_a_kill_while_outputs_are_written_costs_no_training(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, killed_in: str
 ) -> None:
     batches = count_batches(monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(f"earmark.training.run.{killed_in}", killed)
+        patch.setattr(f"earmark.training.{killed_in}", killed)
         train(layout)
     assert len(checkpoints(layout)) == 1
     n_batches = len(batches)
@@ -198,7 +200,7 @@ def test_an_extractor_is_trained_by_the_same_path_and_says_where_it_started(
 ) -> None:
     run.train_extractor(tiny_params(), layout, "vggish", "0")
     description = read_json(layout.model("vggish", "0") / "model.json")
-    assert description["weights_from"] == run.RANDOM
+    assert description["weights_from"] == building.RANDOM
     assert description["random_start"] == "vggish weights (Xu et al., section 2.2)"
     assert description["input"]["lengths"] == [1]
     assert pd.read_csv(layout.learning_curve("vggish", "0"))["epoch"].tolist() == [1]
@@ -212,17 +214,17 @@ def test_an_extractor_has_a_fresh_head_on_the_weights_that_it_starts_from(layout
     save_tensors(weights, backbone)
     pinned = {"weights": str(weights), "weights_sha256": sha256_of(weights)}
     params = tiny_params(extractors={"vggish": pinned})
-    head = run.extractor_job(params, layout, "vggish", "0").head
+    head = building.extractor_job(params, layout, "vggish", "0").head
     assert head == trained.keys() - backbone.keys()
-    assert run.extractor_job(tiny_params(), layout, "vggish", "0").head == set()
+    assert building.extractor_job(tiny_params(), layout, "vggish", "0").head == set()
 
 
 @pytest.mark.parametrize("kind", ["model", "extractor"])
 def test_validation_clips_are_neither_trained_on_nor_measured(layout: Layout, kind: str) -> None:
     def job() -> Job:
         if kind == "extractor":
-            return run.extractor_job(tiny_params(), layout, "vggish", "0")
-        return run.model_job(tiny_params(), layout, "logmel", "densenet", "0", None)
+            return building.extractor_job(tiny_params(), layout, "vggish", "0")
+        return building.model_job(tiny_params(), layout, "logmel", "densenet", "0", None)
 
     first = job()
     validation = {f"c{i:02}" for i in range(0, 16, 4)}
@@ -239,7 +241,7 @@ def test_validation_clips_are_neither_trained_on_nor_measured(layout: Layout, ki
 def test_options_that_a_network_refuses_are_named_by_their_key(layout: Layout) -> None:
     params = tiny_params(models={"logmel": {"densenet": {"network": {"no_such": 1}}}})
     with pytest.raises(UserError, match=r"params.yaml: models.logmel.densenet.network: .*no_such"):
-        run.model_job(params, layout, "logmel", "densenet", "0", None)
+        building.model_job(params, layout, "logmel", "densenet", "0", None)
 
 
 STAGE = """
@@ -252,7 +254,7 @@ set_up_process(threads=2)
 
 import torch
 from earmark.layout import Layout
-from earmark.training import loop, run
+from earmark.training import building, loop
 from tests.training.conftest import Rows
 from tests.training.test_run import tiny_params
 
@@ -261,7 +263,7 @@ step = loop.train_step
 loop.train_step = lambda *args: threads.add(torch.get_num_threads()) or step(*args)
 root = Path(sys.argv[1])
 params = tiny_params(runtime={"threads": 2})
-job = run.model_job(params, Layout(root), "logmel", "densenet", "0", None)
+job = building.model_job(params, Layout(root), "logmel", "densenet", "0", None)
 loop.fit(job, root / "checkpoint", Rows())
 print(threads)
 """
@@ -300,7 +302,7 @@ def test_a_network_that_is_fitted_at_once_is_kept_as_any_other(layout: Layout) -
     assert len(curve) == 1
     assert set(CURVE_COLUMNS) < set(curve)
     cpu = Device(name="cpu", precision="float32", channels_last=False)
-    job = run.model_job(params, layout, "logmel", "baseline", "0", None)
+    job = building.model_job(params, layout, "logmel", "baseline", "0", None)
     loaded = Tagger.load(layout.model("baseline", "0"), cpu)
     probabilities = validate(loaded, job.validation, cpu, job.recipe)
     np.testing.assert_array_equal(probabilities, fitted.validation_probabilities)
@@ -322,10 +324,10 @@ def test_a_network_without_the_weights_of_its_paper_says_so_and_trains_what_they
 ) -> None:
     run.train_model(cbir_params(), layout, "patches", "cbir", "0", None)
     description = read_json(layout.model("cbir", "0") / "model.json")
-    assert description["weights_from"] == run.RANDOM
+    assert description["weights_from"] == building.RANDOM
     assert description["random_start"] == "vggish weights (Chen & Gupta, section 1.3)"
     assert "cbir starts from random values" in caplog.text
-    job = run.model_job(cbir_params(), layout, "patches", "cbir", "0", None)
+    job = building.model_job(cbir_params(), layout, "patches", "cbir", "0", None)
     assert all(p.requires_grad for p in job.tagger.network.parameters())
     tracked = run._tracked_params(job, cbir_params())
     assert tracked["random_start"] == description["random_start"]
@@ -338,13 +340,13 @@ def test_published_weights_are_named_once_and_stay_as_they_are(layout: Layout) -
     params = cbir_params()
     start = {"init_from": str(weights), "init_sha256": sha256}
     params = params.model_copy(update={"model": params.model.model_copy(update=start)})
-    job = run.model_job(params, layout, "patches", "cbir", "0", None)
+    job = building.model_job(params, layout, "patches", "cbir", "0", None)
     assert job.metadata == {"weights_from": str(weights)}
     published = job.tagger.network.published_parameters()
     assert published
     assert not any(p.requires_grad for p in published.values())
     own = cbir_params(init_from="").model_copy(update={"model": params.model})
-    assert "random_start" in run.model_job(own, layout, "patches", "cbir", "0", None).metadata
+    assert "random_start" in building.model_job(own, layout, "patches", "cbir", "0", None).metadata
 
 
 def test_the_shared_augmentation_is_done_where_the_feature_can_have_it(layout: Layout) -> None:
@@ -356,18 +358,18 @@ def test_the_shared_augmentation_is_done_where_the_feature_can_have_it(layout: L
         "prediction": {"aggregation": "mean"},
     }
     params = tiny_params(model=shared, finetune=shared, models={"logmel": {"whole": whole}})
-    frames = run.model_job(params, layout, "logmel", "densenet", "0", None).recipe
+    frames = building.model_job(params, layout, "logmel", "densenet", "0", None).recipe
     assert (frames.time_stretch, frames.band_gain_db, frames.mask_bands) == (0.2, 6.0, 4)
-    clips = run.model_job(params, layout, "logmel", "whole", "0", None).recipe
+    clips = building.model_job(params, layout, "logmel", "whole", "0", None).recipe
     assert (clips.time_stretch, clips.band_gain_db, clips.mask_bands) == (0.0, 6.0, 4)
-    patches = run.extractor_job(params, layout, "vggish", "0").recipe
+    patches = building.extractor_job(params, layout, "vggish", "0").recipe
     assert (patches.time_stretch, patches.band_gain_db, patches.mask_bands) == (0.0, 6.0, 4)
 
 
 def test_an_entry_may_give_each_band_its_own_mean_and_deviation(layout: Layout) -> None:
     entry = {"models": {"logmel": {"densenet": {"input": {"standardisation": "column"}}}}}
-    job = run.model_job(tiny_params(**entry), layout, "logmel", "densenet", "0", None)
-    whole = run.model_job(tiny_params(), layout, "logmel", "densenet", "0", None)
+    job = building.model_job(tiny_params(**entry), layout, "logmel", "densenet", "0", None)
+    whole = building.model_job(tiny_params(), layout, "logmel", "densenet", "0", None)
     assert (len(job.tagger.input.mean), len(whole.tagger.input.mean)) == (80, 1)
     clips = np.concatenate([job.train.original(i) for i in range(len(job.train))])
     np.testing.assert_allclose(job.tagger.input.std, clips.astype(float).std(0), rtol=1e-4)

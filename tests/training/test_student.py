@@ -14,8 +14,9 @@ from earmark.evaluation.temperature import temper
 from earmark.labels import Task
 from earmark.layout import Layout
 from earmark.params import Params
+from earmark.records import read_json, read_table, write_table
 from earmark.seeding import rng_for
-from earmark.store import Store, StoreWriter, read_json, read_table, write_table
+from earmark.store import Store, StoreWriter
 from earmark.taggers.device import Device
 from earmark.taggers.tagger import Tagger
 from earmark.training import student
@@ -241,6 +242,7 @@ def test_recordings_without_labels_are_learned_by_their_answers_beside_all_clips
     assert job.sampler.gather(batch, rng_for(1, "crops")).targets.shape[1] == len(TAGS)
 
 
+@pytest.mark.slow
 def test_made_clips_are_learned_as_recordings_and_counted_for_themselves(layout: Layout) -> None:
     write_ensemble(layout)
     write_recordings(layout, "/a.wav", "//1 of c00", "//2 of c00")
@@ -252,6 +254,7 @@ def test_made_clips_are_learned_as_recordings_and_counted_for_themselves(layout:
     assert (known["n_clips"], known["n_unlabelled"], known["n_made"]) == (15, 1, 2)
 
 
+@pytest.mark.slow
 def test_it_is_kept_with_all_that_it_takes_to_answer_and_its_answers_for_test_clips(
     layout: Layout, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -297,6 +300,7 @@ def test_it_is_as_confident_as_the_calibrated_ensemble_by_no_label() -> None:
     assert student._temperature(sharp[:29], few, TEMPERATURE) == 1.0
 
 
+@pytest.mark.slow
 def test_a_kill_while_outputs_are_written_costs_no_training(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,7 @@ def test_an_epoch_is_shown_from_1_and_its_weights_are_kept_until_a_better_one(
     assert not state.progress.is_done
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_kept_whatever_the_scored_fold_says(store: Store, tmp_path: Path) -> None:
     changes = {"epoch_choice": "last", "epochs": 6, "patience": 1, "plateau_patience": 1}
     job = make_job(store, recipe=recipe_with(**changes))
@@ -108,6 +109,7 @@ def test_the_last_epoch_is_kept_whatever_the_scored_fold_says(store: Store, tmp_
     assert rates[0] == rates[1]
 
 
+@pytest.mark.slow
 def test_an_inner_split_chooses_the_epoch_and_the_scored_fold_nothing(
     store: Store, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from earmark.published.download.archives import DamagedArchiveError, grouped, is
 from earmark.published.download.locking import LOCK, only_one
 from earmark.published.download.published import PUBLISHED, Published, PublishedFile
 from earmark.published.download.transfer import PAUSES_SECONDS, fetch, n_bytes_at, read_json_at
-from earmark.store import read_json, write_json
+from earmark.records import read_json, write_json
 from earmark.whole_files import whole_folder
 
 MARKER = ".downloaded.json"

@@ -20,7 +20,7 @@ import urllib3
 from tqdm import tqdm
 
 from earmark.errors import UserError
-from earmark.store import write_json
+from earmark.records import write_json
 from earmark.whole_files import move_into_place
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,11 @@ from earmark.labels import is_multi_label, tags_of
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params
+from earmark.records import read_json, read_table
 from earmark.settings import profiles
 from earmark.settings.corpus_validation import corpus_problems
 from earmark.settings.validation import option_problems
-from earmark.store import Store, read_json, read_table
+from earmark.store import Store
 from stages import decode, split
 from tests.corpora.corpus_trees import TREES
 from tests.source_graph import ROOT
@@ -95,6 +96,7 @@ def test_a_profile_follows_the_protocol_of_its_adapter(trees, tmp_path, name):
     assert params.model.monitor == adapter.metric
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name in ADAPTERS if name != "dcase2017_task4_development"]
 )
