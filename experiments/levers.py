@@ -58,7 +58,7 @@ LEVERS = (
     Lever("mixup_plain", "mixed as they are, not at equal loudness", ("model.mixup_at=waveform",)),
     Lever("mixup_features", "features mixed instead of sounds", ("model.mixup_at=features",)),
     Lever("mixup_batch", "one share for a batch, not for each clip", ("model.mixup_draw=batch",)),
-    Lever("mixup_weak", "shares near 0 or 1: Beta(0.2, 0.2)", ("model.mixup_alpha=0.2",)),
+    Lever("mixup_strong", "shares of all sizes: Beta(1, 1)", ("model.mixup_alpha=1.0",)),
     Lever("no_mixup", "no mixup", ("model.mixup_alpha=0.0",)),
     # what is drawn anew for each clip of each batch
     Lever("no_tempo", "no change of tempo", ("model.time_stretch=0.0",)),
