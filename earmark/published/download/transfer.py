@@ -146,7 +146,10 @@ def _errors_named(url: str) -> Iterator[None]:
 
 
 def _plain(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    # What urllib3 gave up for says no more than that; before it stands the connection as an object.
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    text = " ".join(str(reason or error).split())
+    text = re.sub(r"^HTTPS?Connection\(.*?\): ", "", text)
     if isinstance(error, requests.TooManyRedirects):
         return f"the server sends from address to address without an end, refused ({text})"
     if isinstance(error, ValueError) and not isinstance(error, requests.JSONDecodeError):
