@@ -22,9 +22,9 @@ from earmark.evaluation.scores import values_of
 from earmark.evaluation.thresholds import Answers
 from earmark.layout import Layout
 from earmark.params.reading import checked_params, read_yaml
+from earmark.settings.own_recordings import fit_recordings
 from earmark.settings.profiles import BASE as BASE_PROFILE
 from earmark.settings.profiles import corpus_settings, overlay
-from earmark.settings.sample_rate import fit_sample_rate
 from experiments.costs import training_cost
 from experiments.levers import ALONE, BASE, BASELINE, GROUP, LEVERS, NETWORK, RECIPES, Lever
 from experiments.queue import ComparingQueue
@@ -167,7 +167,7 @@ def _base(layout: Layout, *, root: str, csv: str, cwd: Path) -> dict[str, Any]:
     overlay(params, corpus_settings(layout, params, root=root, table=csv, cwd=cwd))
     folder = (cwd / Path(root).expanduser()).resolve()
     params["corpus"]["root"] = str(folder)  # an experiment runs in a folder of its own
-    fit_sample_rate(params, folder)
+    fit_recordings(params, folder)
     params["folds"] = list(params["folds"])
     params["evaluate"]["n_resamples"] = 10  # no row shows what they are for
     entry = params["models"][GROUP][NETWORK]

@@ -14,7 +14,7 @@ from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import checked_params, flattened, read_yaml
 from earmark.settings.backbone_weights import fit_backbone
-from earmark.settings.sample_rate import fit_sample_rate
+from earmark.settings.own_recordings import fit_recordings
 from earmark.settings.weight_checksums import KEY
 from earmark.whole_files import whole_file
 
@@ -81,7 +81,7 @@ def use(
     if root or table:
         overlay(document, corpus_settings(layout, document, root=root, table=table, cwd=cwd))
         if document["corpus"]["adapter"] == "folder":
-            notes = fit_sample_rate(document, layout.root / document["corpus"]["root"])
+            notes = fit_recordings(document, layout.root / document["corpus"]["root"])
     elif not document["corpus"]["root"]:
         raise UserError(f"profile {name}: has no recordings; add --root DIR")
     notes += fit_backbone(document, layout, weights, cwd=cwd)

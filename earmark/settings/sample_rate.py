@@ -1,10 +1,10 @@
 """The working rate that fits the recordings of a user's folder."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from earmark.corpora.adapters import find
 from earmark.sound.headers import header_of
 from earmark.sound.recordings import path_of
 
@@ -12,7 +12,7 @@ LOWEST_HZ = 8000  # of decode.sample_rate
 _N_HEADERS = 500  # so many tell, however large the corpus is
 
 
-def fit_sample_rate(document: Any, root: Path) -> list[str]:
+def fit_sample_rate(document: Any, root: Path, recordings: Sequence[str]) -> list[str]:
     """Set the working rate to that of most recordings, and features to what the rate allows.
 
     Above half of its own rate a recording has nothing: a higher working rate would leave bands of
@@ -21,12 +21,13 @@ def fit_sample_rate(document: Any, root: Path) -> list[str]:
     Args:
         document: params.yaml in the making, with its corpus read by the adapter folder.
         root: the folder of the recordings.
+        recordings: their paths, relative to it.
 
     Returns:
         One line with the rate and what was counted; none where no header can be read.
     """
-    paths = find("folder").read_clips(root, document["corpus"]["table"])["path"].unique()
-    counts = native_rates([path_of(root, path) for path in paths[:: 1 + len(paths) // _N_HEADERS]])
+    some = recordings[:: 1 + len(recordings) // _N_HEADERS]
+    counts = native_rates([path_of(root, path) for path in some])
     if not counts:
         return []
     native = max(counts, key=lambda rate: (counts[rate], rate))

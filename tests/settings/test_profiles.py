@@ -17,7 +17,7 @@ from earmark.layout import Layout
 from earmark.networks import build
 from earmark.params.reading import load_params, read_yaml
 from earmark.params.roster import entries_of, recipe_of, weights_of
-from earmark.settings import profiles
+from earmark.settings import own_recordings, profiles
 from earmark.settings.model_validation import weight_problems
 from earmark.settings.validation import option_problems, stage_problems
 from earmark.settings.weight_checksums import keep_checksums
@@ -332,6 +332,36 @@ def test_a_folder_is_decoded_at_the_rate_of_most_of_its_recordings(
     assert params.features["wave16k"].options["target_hz"] == min(16_000, working)
     assert options["hop_length"] == round(0.02 * working), "50 frames a second"
     assert option_problems(params) == []
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "epochs"), [(1, 240), (400, 240), (1600, 120), (40_000, 24), (10**6, 20)]
+)
+def test_networks_train_for_fewer_epochs_on_more_clips(n_clips: int, epochs: int) -> None:
+    entries = {"own": {"training": {"epochs": 240}}, "brief": {"training": {"epochs": 12}}}
+    document = {"models": {"logmel": entries | {"shared": {"training": {}}}, "fusion": {}}}
+    lines = own_recordings.fit_epochs(document, n_clips)
+    assert entries == {
+        "own": {"training": {"epochs": epochs}},
+        "brief": {"training": {"epochs": 12}},
+    }
+    assert len(lines) == (epochs < 240)
+    assert all(f"own: {epochs} epochs, since {n_clips:,} clips train" in line for line in lines)
+
+
+def test_clips_of_the_test_set_are_none_that_train(
+    layout: Layout, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_recordings, "USUAL_CLIPS", 3)
+    paths = [path.relative_to(recordings) for path in sorted(recordings.glob("*/*.wav"))]
+    rows = [
+        f"{path},{path.parent.name},{'test' if 'dog' in str(path) else 'train'}" for path in paths
+    ]
+    (recordings / "split.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    lines = use(layout, "folder", root=recordings, table="split.csv")
+    assert sum("since 6 clips train" in line for line in lines) == 1
+    params = load_params(layout.params)
+    assert recipe_of(params, params.models["logmel128"]["compact"]).epochs == round(240 / 2**0.5)
 
 
 def test_first_and_last_stay_the_folds_of_a_profile_that_names_them(layout, recordings):
