@@ -29,22 +29,21 @@ def kept_checksums(params: Path) -> dict[str, str]:
 def keep_checksums(params: Path, checksums: Mapping[str, str]) -> list[str]:
     """Write those that params.yaml does not have yet; returns one line for each.
 
-    By lines, so that whatever else stands in the file stays as it was written.
+    By lines, so that whatever else stands in the file stays as it was written. A file without the
+    section is left alone: it may be of another project.
     """
     kept = kept_checksums(params)
     new = {file: sha256 for file, sha256 in checksums.items() if file not in kept}
-    if not new or not params.is_file():
+    text = params.read_bytes().decode() if params.is_file() else ""  # line ends as they are
+    section = re.search(rf"^{KEY}:(?: *\{{\}})?(.*(?:\n|\Z))", text, flags=re.MULTILINE)
+    if not new or section is None:
         return []
-    text = params.read_text()
     # Quoted: a checksum of digits alone would be read as a number.
     entries = "".join(f'  "{file}": "{sha256}"\n' for file, sha256 in new.items())
-    section = re.search(rf"^{KEY}:(?: *\{{\}})?(.*\n)", text, flags=re.MULTILINE)
-    if section is None:
-        text = f"{text.rstrip()}\n\n{KEY}:\n{entries}"
-    else:
-        text = f"{text[: section.start()]}{KEY}:{section[1]}{entries}{text[section.end() :]}"
+    line = section[1] if section[1].endswith("\n") else f"{section[1]}\n"
+    text = f"{text[: section.start()]}{KEY}:{line}{entries}{text[section.end() :]}"
     with whole_file(params) as part:
-        part.write_text(text)
+        part.write_bytes(text.encode())
         if _unreadable_as(part, kept | new):
             lines = ", ".join(entries.split("\n")[:-1]).strip()
             raise UserError(f"params.yaml: {KEY}: cannot be added to; write it into lines: {lines}")

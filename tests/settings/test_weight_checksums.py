@@ -17,7 +17,6 @@ NEW = {"a b: é.pt": "1" * 64, r"mn10_as_mAP_471.pt": "2" * 64}
         "weight_checksums:",
         "weight_checksums: # none",
         f'weight_checksums:\n  old.pt: "{"0" * 64}" # mine',
-        "",
     ],
 )
 @pytest.mark.parametrize("rest", ["", "\nlast: {x:   1} # as it was\n"])
@@ -36,9 +35,23 @@ def test_what_is_new_is_added_and_all_else_stays(tmp_path: Path, section: str, r
     assert path.read_text() == written
 
 
-def test_without_a_params_file_nothing_is_kept(tmp_path: Path) -> None:
-    assert keep_checksums(tmp_path / "params.yaml", NEW) == []
+@pytest.mark.parametrize("end", ["", "\r\n", "\r\nlast: 1\r\n"])
+def test_line_ends_stay_and_the_last_may_lack_its_own(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(f"seed: 1\r\nweight_checksums: {{}}{end}".encode())
+    keep_checksums(path, NEW)
+    assert kept_checksums(path) == NEW
+    assert path.read_bytes().startswith(b"seed: 1\r\nweight_checksums:")
+    assert path.read_bytes().endswith(b"last: 1\r\n") == ("last" in end)
+
+
+def test_without_the_file_or_its_section_nothing_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    assert keep_checksums(path, NEW) == []
     assert list(tmp_path.iterdir()) == []
+    path.write_text("of_another_project: 1\n")
+    assert keep_checksums(path, NEW) == []
+    assert path.read_text() == "of_another_project: 1\n"
 
 
 @pytest.mark.parametrize("section", ["weight_checksums: {a: b}", "weight_checksums: {\n  a: b}"])
