@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,22 @@ def test_a_stage_says_in_one_line_what_is_wrong_with_its_arguments(arguments, me
         pass
     assert str(ended.value).startswith(message)
     assert "\n" not in str(ended.value)
+
+
+def test_products_are_added_up_in_one_order_whatever_the_environment_says() -> None:
+    if "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("OpenBLAS has no kernels that all processors without AVX2 share")
+    code = (
+        "from earmark.processes import set_up_process; set_up_process(threads=1); "
+        "import numpy, scipy.linalg, threadpoolctl; "
+        "print({i['architecture'] for i in threadpoolctl.threadpool_info() "
+        "if i['internal_api'] == 'openblas'})"
+    )
+    env = os.environ | {"OPENBLAS_CORETYPE": "Sandybridge"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "{'Haswell'}\n"
 
 
 def in_a_stage(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> str:
