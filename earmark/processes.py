@@ -44,7 +44,7 @@ def set_up_process(*, threads: int) -> None:
         threads: as for `set_threads`.
     """
     set_threads(threads)
-    _choose_kernels()
+    choose_kernels()
     # Waiting threads sleep instead of spinning: 8 % slower on an idle machine, but two trainings
     # side by side (a queue with two workers) otherwise slow each other down tenfold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -74,8 +74,8 @@ def set_threads(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def _choose_kernels() -> None:
-    """Let OpenBLAS, if it is not loaded yet, take the same kernels on each processor with AVX2.
+def choose_kernels() -> None:
+    """Let OpenBLAS take the same kernels on each processor with AVX2, if numpy is not there yet.
 
     Left alone, or by the environment, it takes those of the processor's model, which add in another
     order: a logistic regression then ends in other last bits. torch computes by other libraries.

@@ -20,7 +20,9 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import checked_params, read_yaml
 from earmark.params.roster import EMBEDDING
-from earmark.processes import die_with_parent, duration, set_up_process
+from earmark.processes import choose_kernels, die_with_parent, duration, set_up_process
+
+choose_kernels()  # here, since the modules of the stages import numpy before they call anything
 
 # What makes a stage take less memory, where that is not the number of its workers.
 _MEMORY_KEYS = {"train": "model.batch_size", "finetune": "finetune.batch_size"}

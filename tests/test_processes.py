@@ -112,12 +112,18 @@ def test_a_stage_says_in_one_line_what_is_wrong_with_its_arguments(arguments, me
     assert "\n" not in str(ended.value)
 
 
-def test_products_are_added_up_in_one_order_whatever_the_environment_says() -> None:
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from earmark.processes import set_up_process; set_up_process(threads=1)",
+        "import stages.evaluate",
+    ],
+)
+def test_products_are_added_up_in_one_order_whatever_the_environment_says(start: str) -> None:
     if "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("OpenBLAS has no kernels that all processors without AVX2 share")
     code = (
-        "from earmark.processes import set_up_process; set_up_process(threads=1); "
-        "import numpy, scipy.linalg, threadpoolctl; "
+        f"{start}; import numpy, scipy.linalg, threadpoolctl; "
         "print({i['architecture'] for i in threadpoolctl.threadpool_info() "
         "if i['internal_api'] == 'openblas'})"
     )
