@@ -120,6 +120,7 @@ def names(pairs: pd.DataFrame) -> list[tuple[str, str]]:
     return [tuple(pair) for pair in pairs[["first", "second"]].to_numpy()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_a_changed_copy_is_found_among_other_recordings(tmp_path, change):
     waveforms = {f"other{i}": recording(i) for i in range(5)} | {"original": recording(50)}
@@ -161,6 +162,7 @@ def test_exact_copies_are_found_even_without_a_fingerprint(tmp_path):
     assert pairs["relation"].iloc[0] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [recording, clock, rain], ids=["hits", "clock", "rain"])
 def test_different_recordings_of_one_class_are_no_duplicates(tmp_path, make):
     assert search(tmp_path, {f"clip{i}": make(i) for i in range(12)}).empty

@@ -86,6 +86,7 @@ def test_rows_are_what_the_network_makes_of_the_front_end(
     np.testing.assert_allclose(rows.mean(axis=0), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize(("seconds", "n_windows"), [(14.9, 1), (15.1, 2), (31.0, 3)])
 def test_a_long_recording_is_embedded_in_equal_windows(

@@ -73,6 +73,7 @@ def feature(type_: str) -> FeatureType:
     return build(type_, OPTIONS[type_], sample_rate=RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_samples", [1, 2, 500, 1024, 2047, 2048, 2049, 65_535, 88_200, 200_001])
 @pytest.mark.parametrize("sound", [noise, bell])
 def test_log_mel_is_that_of_librosa(sound: Any, n_samples: int) -> None:

@@ -94,6 +94,7 @@ def test_the_log_mel_of_ced_is_torchaudios(n_samples: int) -> None:
 # PANNs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "n_fft", "hop_length", "f_max_hz"),
     [(32_000, 1024, 320, 14_000), (16_000, 512, 160, 8000)],

@@ -169,6 +169,7 @@ def plain_ced(state: State, rows: Tensor, *, n_heads: int) -> Tensor:
     return last[0].mean(dim=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "dims"), [("tiny", 192), ("mini", 256)])
 def test_ced_computes_what_plain_transformer_layers_do(
     tmp_path: Path, size: str, dims: int

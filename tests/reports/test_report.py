@@ -246,6 +246,7 @@ def calibrated(*, is_multi_label: bool, rejection_threshold: float) -> dict:
     return {"calibration": values, "reliability": reliability, "coverage": coverage}
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 @pytest.mark.parametrize("is_multi_label", [False, True])
 def test_calibration_has_its_figures_and_pictures(page, is_multi_label):

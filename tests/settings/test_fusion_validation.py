@@ -41,6 +41,7 @@ def test_backbones_that_read_the_same_seconds_are_sound(fusion):
     assert problems_with(fusion) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -27,6 +27,7 @@ def ends_of_librosa(waveform: np.ndarray, **options: Any) -> Ends:
     return Ends(*map(int, librosa.effects.trim(waveform, **options)[1]))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     n_samples=st.integers(1, 20_000) | st.sampled_from([511, 512, 513, 1024, 2048, 5120]),
