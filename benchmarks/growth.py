@@ -111,7 +111,7 @@ def table_of(sizes: list[int], rows: list[dict[str, Any]]) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 8000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 8000, 32000])
     parser.add_argument("--keep", action="store_true", help="write docs/performance.md, too")
     parser.add_argument("--stages", nargs="+", default=STAGES, help="these alone, in their order")
     options = parser.parse_args()
