@@ -378,8 +378,8 @@ def test_a_file_that_is_not_there_is_not_asked_for_again(server, tmp_path):
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path):
-    said = r"no connection \(Failed to establish a new connection: [^<>]*refused\)"
-    with pytest.raises(UserError, match=rf"http://127\.0\.0\.1:9/a\.zip: {said}"):
+    reason = r"no connection \(Failed to establish a new connection: [^<>]*refused\)"
+    with pytest.raises(UserError, match=rf"http://127\.0\.0\.1:9/a\.zip: {reason}"):
         fetch("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", pauses_seconds=[0])
 
 
