@@ -230,7 +230,7 @@ def scores(value: float, *, with_test: bool = True) -> dict[str, Any]:
         more = {"accuracy": {"value": 0.25, "low": 0.0, "high": 0.5, "over": "recordings"}}
         entry["test"] = {"all": more, "public": more}
     epochs = {"m": {"rule": "scored_fold", "scored_fold": value + 0.05, "last": value}}
-    notes = ["Said by the run."]
+    notes = ["A note of the run."]
     return {"ensemble": entry, "models": {"m": entry}, "epochs": epochs, "notes": notes}
 
 
@@ -267,7 +267,7 @@ def test_a_table_is_rendered_with_intervals_and_notes():
         "- Started from a.safetensors.\n"
         "- one started from random values, unlike the paper's: no weight file was given "
         "(the profile says how to).\n"
-        "- Said by the run.\n"
+        "- A note of the run.\n"
     )
 
 
