@@ -76,6 +76,8 @@ def fit_at_once(job: Job, watcher: Watcher) -> Fitted:
     Raises:
         UserError: the recipe does not fit the corpus, or leaves no clip that counts.
     """
+    import sklearn.linear_model  # noqa: F401  (not within the block: it limits what is loaded then)
+
     check_metric(job.recipe.monitor, job.train.task, key=f"monitor ({job.name})", others=("loss",))
     network = job.device.place(job.tagger.network)
     rows = _standardised(_rows_of(job), network)

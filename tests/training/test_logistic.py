@@ -1,5 +1,7 @@
 """Networks that are fitted at once, against scikit-learn's own pipelines."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from earmark.training.job import Fitted, Job
 from earmark.training.logistic import STRENGTHS, UNTRIED, Regression, fit_at_once
 from earmark.training.logistic import Rows as VectorRows
 from earmark.training.loop import fit
+from tests.source_graph import ROOT
 from tests.training.conftest import (
     TASK,
     Rows,
@@ -267,3 +270,31 @@ def test_fewer_clips_than_values_have_the_layer_that_all_values_would_have(is_mu
         weight = direct.coef_[0] if is_multi_label else direct.coef_[tag]
         np.testing.assert_allclose(layer.weight[tag], weight, atol=1e-3)
         assert np.linalg.norm(weight) > 0.1
+
+
+# Up to where the solver begins, in a process that has loaded neither scikit-learn nor scipy.
+THREADS = """
+import sys
+from unittest.mock import MagicMock
+import threadpoolctl
+from earmark.processes import set_threads
+set_threads(2)
+from earmark.training import logistic
+
+def look(*_, **__):
+    from sklearn.linear_model import LogisticRegression
+    libraries = [one for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+    print(len(libraries), {one["num_threads"] for one in libraries})
+    sys.exit()
+
+assert not {"scipy", "sklearn"} & {*sys.modules}
+logistic.check_metric = logistic._rows_of = logistic._standardised = MagicMock()
+logistic._best_strength = look
+logistic.fit_at_once(MagicMock(), None)
+"""
+
+
+@pytest.mark.slow
+def test_the_solver_has_one_thread_of_each_library_that_it_loads() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "2 {1}\n", done.stderr
