@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PART = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(part|old)")  # what is not whole yet, or no more
+
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
@@ -64,6 +66,12 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def whole_name(path: Path) -> str:
+    """The name of a file or folder; of a part the name that it will have, or had."""
+    match = _PART.fullmatch(path.name)
+    return match["name"] if match else path.name
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name, or a copy where the disk knows no links.
 
@@ -89,12 +97,12 @@ def _remove_abandoned_parts(path: Path) -> None:
 
     A part with the id of this process was left by an older one: a container reuses the ids.
     """
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(part|old)")
     for part in path.parent.glob(".*.*"):
-        match = pattern.fullmatch(part.name)
-        if not match or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):
+        match = _PART.fullmatch(part.name)
+        if not match or match["name"] != path.name:
             continue
-        discard(part)
+        if int(match["pid"]) == os.getpid() or not _is_alive(int(match["pid"])):
+            discard(part)
 
 
 def _is_alive(pid: int) -> bool:

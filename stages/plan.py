@@ -4,14 +4,13 @@ Writes: data/plan.json; removes stray folders of data/predictions/ and files of 
 Params: models, extractors, folds, student (to leave its files there)
 """
 
-import shutil
 from typing import Any
 
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.roster import baselines_of, members_of
 from earmark.records import write_json
-from earmark.whole_files import discard
+from earmark.whole_files import discard, whole_name
 from stages import stage
 
 
@@ -22,11 +21,12 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         "folds": params.fold_names,
     }
     for member in layout.all_predictions.glob("*"):
-        for fold in member.glob("*"):
-            if member.name not in plan["members"] or fold.name not in plan["folds"]:
-                shutil.rmtree(fold)
-        if not any(member.iterdir()):
-            member.rmdir()
+        if member.name not in plan["members"]:
+            discard(member)
+            continue
+        for fold in member.iterdir():  # which a prediction may be writing beside this stage
+            if whole_name(fold) not in plan["folds"]:
+                discard(fold)
     trained = {*plan["members"], *params.extractors}
     curves = {layout.learning_curve(m, f) for m in trained for f in plan["folds"]}
     for path in layout.all_learning_curves.glob("*.csv"):
