@@ -101,6 +101,6 @@ def reason_of(error: BaseException) -> str:
         text = error.strerror
     else:
         text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, KeyError):
+    if type(error) is KeyError:  # others say it in words
         text = f"no {text}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()} ..."

@@ -18,6 +18,10 @@ _FOLDER = ".earmark/repro"
 
 
 def repro(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[STAGE]...", help="These and what they read from; else all."),
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Stages at a time.")] = 1,
     changes: Annotated[
         list[str] | None,
@@ -32,7 +36,8 @@ def repro(
     which is nothing. Where a stage fails, all that does not depend on it still runs. Set
     `runtime.threads` so that JOBS times it is the number of cores; it is part of the results.
     """
-    layout, changes = Layout.of_pipeline(fix="go to the folder of the pipeline"), changes or []
+    layout = Layout.of_pipeline(fix="go to the folder of the pipeline")
+    targets, changes = targets or [], changes or []
     if not (layout.root / "dvc.yaml").exists():
         raise WrongUse(f"no dvc.yaml in {layout.root}; go to the folder of the pipeline")
     if name and not changes:
@@ -42,14 +47,17 @@ def repro(
             _refuse_name(layout.root, name)
         name = name or (_name_of_experiment() if changes else "")
         with _alone(layout.root):
-            _side_by_side(layout, jobs, changes, name)
+            _side_by_side(layout, jobs, targets, changes, name)
     finish = ["exp", "run", *(f"--set-param={one}" for one in changes)] if changes else ["repro"]
-    command = [sys.executable, "-m", "dvc", *finish, *(["--name", name] if name else [])]
+    named = ["--name", name] if name else []
+    command = [sys.executable, "-m", "dvc", *finish, *named, *targets]
     sys.stdout.flush()
     os.execv(sys.executable, command)
 
 
-def _side_by_side(layout: Layout, jobs: int, changes: list[str], name: str) -> None:
+def _side_by_side(
+    layout: Layout, jobs: int, targets: list[str], changes: list[str], name: str
+) -> None:
     from earmark.params.reading import load_params
     from earmark.repro.dead_locks import release_dead
     from earmark.repro.gpus import Gpus, visible_gpus
@@ -67,7 +75,7 @@ def _side_by_side(layout: Layout, jobs: int, changes: list[str], name: str) -> N
     with overridden(layout.params, changes, logs / "params.json"):
         runtime = load_params(layout.params).runtime
         _write_code(root)
-        stages = read_graph(root)
+        stages = read_graph(root, targets)
         engine = os.environ.get("EARMARK_ENGINE", "")
         gpus = [] if engine or runtime.device == "cpu" else visible_gpus()
         if not engine and not gpus and jobs * runtime.threads > (cores := os.cpu_count() or 1):

@@ -1,8 +1,9 @@
 """The graph of dvc.yaml as DVC sees it, and which of its stages are to be looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,14 @@ class Stage:
     on_device: bool = False
 
 
-def read_graph(root: Path) -> dict[str, Stage]:
-    """All stages by name, upstream ones first.
+def read_graph(root: Path, targets: Sequence[str] = ()) -> dict[str, Stage]:
+    """Stages by name, upstream ones first.
+
+    Args:
+        targets: as `dvc repro` takes them; these and those that they read from, not all.
 
     Raises:
-        UserError: DVC cannot read its files, or another command holds them.
+        UserError: DVC cannot read its files, knows no such target, or another command holds them.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -46,8 +50,9 @@ def read_graph(root: Path) -> dict[str, Stage]:
     try:
         with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
             graph = repo.index.graph
+            wanted = [repo.stage.collect(target, with_deps=True) for target in targets]
             stages: dict[str, Stage] = {}
-            above = {one: list(graph.successors(one)) for one in graph}
+            above = {one: list(graph.successors(one)) for one in chain(*(wanted or [graph]))}
             for one in TopologicalSorter(above).static_order():
                 upstream = frozenset(stage.addressing for stage in above[one])
                 is_stale = any(stages[name].is_stale for name in upstream) or one.changed()

@@ -135,6 +135,16 @@ def test_stages_run_together_a_failed_one_stops_no_other_and_dvc_has_nothing_lef
     assert "Data and pipelines are up to date" in output  # the last `dvc repro` ran nothing
 
 
+def test_stages_that_are_named_run_with_what_they_read_from_and_no_other(workspace: Path) -> None:
+    code, output = repro(workspace, "--jobs", "2", "plan", "a")
+    assert code == 0, output
+    assert runs(workspace) == {"decode": 1, "plan": 1, "a": 1}
+
+    code, output = repro(workspace, "--jobs", "2", "-S", "seed=5", "a")
+    assert code == 0, output
+    assert runs(workspace) == {"decode": 2, "plan": 1, "a": 2}
+
+
 def test_a_killed_run_leaves_no_process_and_its_values_of_s_go_on_in_the_next(
     workspace: Path,
 ) -> None:
@@ -182,6 +192,7 @@ def test_a_killed_run_leaves_no_process_and_its_values_of_s_go_on_in_the_next(
         (["-S", "seed=many"], "seed"),
         (["-n", "name"], "--name: names an experiment, and there is one with -S alone"),
         (["-S", "seed=3", "-n", "a b"], "--name 'a b': no name that git can have"),
+        (["ensembel"], "dvc: Stage 'ensembel' not found inside 'dvc.yaml' file\n"),
         (["-S", "seed=3", "-n", "a/b"], "--name 'a/b': no name that git can have"),
     ],
 )
