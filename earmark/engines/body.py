@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,9 +41,19 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """
     if problem := _problem_of_node(request):
         return {"problem": problem}
+    marker = Path(request["mailbox"], "marker")
     with Path(request["mailbox"], "log").open("ab", buffering=0) as log:
         _say_if_again(request, log)
-        code = _wait(_started(request, log), Path(request["mailbox"], "marker"), log)
+
+        def tell() -> bool:
+            os.fsync(log.fileno())  # what the process has written, too
+            return marker.exists()
+
+        return exit_of(wait(start(request, Path(request["root"]), log), tell))
+
+
+def exit_of(code: int | None) -> dict[str, Any]:
+    """What `run` returns, or raises, for what `wait` returned."""
     if code is None:
         return {"problem": "the stage that waited for it is gone"}
     if code < 0:
@@ -55,7 +66,7 @@ def _problem_of_node(request: dict[str, Any]) -> str:
     """Why this node cannot run it; "" where it can."""
     root, node = Path(request["root"]), socket.gethostname()
     marker = Path(request["mailbox"], "marker")
-    need = "all nodes must share the repository at one path (docs/scaling.md)"
+    need = "let nodes share it at one path, or set EARMARK_ENGINE_CARRY=1 (docs/scaling.md)"
     end = time.monotonic() + request["patience_seconds"]
     while root.is_dir():
         try:
@@ -72,12 +83,17 @@ def _problem_of_node(request: dict[str, Any]) -> str:
 def _say_if_again(request: dict[str, Any], log: BinaryIO) -> None:
     started = Path(request["mailbox"], "started")
     if started.exists():
-        text = f"{request['title']}: its process ended; it goes on at {socket.gethostname()}\n"
-        log.write(text.encode())
+        log.write(again(request["title"], socket.gethostname()))
     started.touch()
 
 
-def _started(request: dict[str, Any], log: BinaryIO) -> "subprocess.Popen[bytes]":
+def again(title: str, node: str) -> bytes:
+    """The line for a body that was started before."""
+    return f"{title}: its process ended; it goes on at {node}\n".encode()
+
+
+def start(request: dict[str, Any], folder: Path, log: BinaryIO) -> "subprocess.Popen[bytes]":
+    """Start the command of a request in a folder; it ends with this process."""
     python = request["python"] if Path(request["python"]).exists() else sys.executable
     environment = {name: value for name, value in os.environ.items() if name != "EARMARK_ENGINE"}
     environment |= request["environment"]
@@ -87,7 +103,7 @@ def _started(request: dict[str, Any], log: BinaryIO) -> "subprocess.Popen[bytes]
         command = [python, "-c", _BOUND, str(os.getpid()), *command]
     return subprocess.Popen(
         command,
-        cwd=request["root"],
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -95,21 +111,22 @@ def _started(request: dict[str, Any], log: BinaryIO) -> "subprocess.Popen[bytes]
     )
 
 
-def _wait(process: "subprocess.Popen[bytes]", marker: Path, log: BinaryIO) -> int | None:
-    """Its exit code; None where the marker went away, and the process is killed."""
+def wait(process: "subprocess.Popen[bytes]", tell: Callable[[], bool]) -> int | None:
+    """Its exit code; None where nobody waits for it any more, and it is killed.
+
+    Args:
+        tell: shows what the process has printed since the last call; whether somebody waits.
+    """
     n_missing = 0
     try:
         while n_missing < 3:  # a network file system may lose a file for a moment
             try:
                 return process.wait(timeout=0.5)
             except subprocess.TimeoutExpired:
-                n_missing = 0 if marker.exists() else n_missing + 1
-            if not n_missing:
-                os.fsync(log.fileno())  # what the process has written, too
+                n_missing = 0 if tell() else n_missing + 1
         return None
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        if marker.exists():
-            os.fsync(log.fileno())
+        tell()

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from earmark.engines.body import GO_ON
 from earmark.engines.mailbox import LAUNCHER, Mailbox
+from earmark.engines.parcel import CARRIED_STAGES, CARRY, carried_beside
 from earmark.engines.resources import Resources, resources_of
 from earmark.engines.work_folders import Holder
 from earmark.errors import UserError
@@ -53,14 +54,21 @@ def run_elsewhere(
     if name not in LIBRARIES:
         raise UserError(f"{ENGINE}={name}: set it to {' or '.join(LIBRARIES)}, or unset it")
     needs = resources_of(stage, arguments, params, layout)
-    if needs is None or LAUNCHER in os.environ:
+    is_carried = os.environ.get(CARRY, "0") not in ("", "0")
+    if needs is None or LAUNCHER in os.environ or (is_carried and stage not in CARRIED_STAGES):
         return
     if find_spec(LIBRARIES[name]) is None:
         fix = "pip install -r requirements-cluster.txt"
         raise UserError(f"{ENGINE}={name}: {LIBRARIES[name]} is not installed here; `{fix}`")
+    if is_carried and name != "ray":
+        raise UserError(f"{CARRY}: Ray alone carries files; unset it for {name}")
+    carries = carried_beside(stage, arguments, params, layout.root) if is_carried else None
     mailbox = Mailbox(layout.home)
+    request = _request(name, title, stage, needs, layout, mailbox) | {"carries": carries}
+    if is_carried:
+        del request["environment"][LAUNCHER]  # which is a folder here
     try:
-        _wait(_request(name, title, stage, needs, layout, mailbox), mailbox)
+        _wait(request, mailbox)
     finally:
         mailbox.remove()
 

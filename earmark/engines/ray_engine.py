@@ -1,10 +1,12 @@
 """A stage's body as a task of Ray, which finds a node for it and runs it again if that dies."""
 
 import os
+import socket
 import time
 from typing import Any
 
-from earmark.engines import body
+from earmark.engines import body, carrying
+from earmark.engines.parcel import parcel_of, put_into_place
 from earmark.errors import UserError, reason_of
 
 RETRIES = 3  # of a body whose worker or node died
@@ -17,21 +19,36 @@ class RayJob:
     def __init__(self, request: dict[str, Any], tell: Any) -> None:
         import ray
 
-        self._ray, self._tell, self._needs = ray, tell, request["resources"]
+        self._ray, self._tell, self._request = ray, tell, request
+        self._needs = request["resources"]
         if self._needs["gpus"] is None:
             self._needs["gpus"] = 1.0 if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
         options: dict[str, Any] = {"num_cpus": self._needs["cpus"], "num_gpus": self._needs["gpus"]}
         if self._needs["memory_bytes"]:
             options["memory"] = self._needs["memory_bytes"]
-        ray.cloudpickle.register_pickle_by_value(body)
-        task = ray.remote(body.run).options(
+        for module in (body, carrying):
+            ray.cloudpickle.register_pickle_by_value(module)
+        is_carried = request["carries"] is not None
+        task = ray.remote(carrying.run if is_carried else body.run).options(
             name=f"earmark {request['title']}",
             max_retries=RETRIES,
             retry_exceptions=[ChildProcessError],
             **options,
         )
+        if is_carried:
+            request |= parcel_of(request) | {"host": socket.gethostname()}
+            request["files"] = self._files(request)
         self._patience = time.monotonic() + _PATIENCE_SECONDS
         self._reference = task.remote(request)
+
+    def _files(self, request: dict[str, Any]) -> Any:
+        """The actor that a node without our folders asks; it stays on this machine."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = self._ray.get_runtime_context().get_node_id()
+        only_here = NodeAffinitySchedulingStrategy(here, soft=False)
+        files = self._ray.remote(carrying.Files).options(num_cpus=0, scheduling_strategy=only_here)
+        return files.remote(*(request[key] for key in ("root", "mailbox", "reads", "writes")))
 
     def poll(self, seconds: float) -> dict[str, Any] | None:
         done, _ = self._ray.wait([self._reference], timeout=seconds)
@@ -43,6 +60,8 @@ class RayJob:
         except Exception as error:
             reason = reason_of(getattr(error, "cause", None) or error)
             return {"problem": f"Ray started it {RETRIES + 1} times ({reason}); {body.GO_ON}"}
+        if "files" in self._request and result == {"exit": 0}:
+            put_into_place(self._request)
         return result
 
     def cancel(self) -> None:

@@ -50,9 +50,14 @@ logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 with clean_exit("train"):
     if os.environ.get("EARMARK_ENGINE"):
         from earmark.engines.engine import run_elsewhere
-        params = SimpleNamespace(runtime=SimpleNamespace(threads=2, workers=2, device="auto"))
+        params = SimpleNamespace(
+            runtime=SimpleNamespace(threads=2, workers=2, device="auto"), extensions="extensions",
+            label_rounds=SimpleNamespace(feature="", model=""),
+            models={}, extractors={}, student={},
+        )
         try:
-            run_elsewhere("train", "train", {}, params, Layout.here())
+            arguments = {"group": "logmel", "model": "compact", "fold": "0"}
+            run_elsewhere("train", "train", arguments, params, Layout.here())
         finally:
             heavy = [name for name in ("torch", "mlflow", "ray", "submitit") if name in sys.modules]
             assert not heavy, heavy

@@ -130,7 +130,7 @@ def request(root: Path, mailbox: Mailbox, **others: Any) -> dict[str, Any]:
 def test_a_node_without_the_repository_or_with_a_copy_of_it_says_so(tmp_path: Path) -> None:
     mailbox = Mailbox(tmp_path)
     gone = body.run(request(tmp_path / "gone", mailbox))["problem"]
-    assert f"has no folder {tmp_path / 'gone'}; all nodes must share" in gone
+    assert f"has no folder {tmp_path / 'gone'}; let nodes share it" in gone
     other = body.run(request(tmp_path, mailbox, token="x"))["problem"]
     assert "is another copy of the repository" in other
 

@@ -3,15 +3,19 @@
 Run where requirements-cluster.txt is installed; docs/scaling.md has the command.
 """
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from earmark.engines.carrying import FOLDER
 from tests.engines.small_stage import (
     SECONDS,
     Waiting,
@@ -61,7 +65,8 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    os.environ[FOLDER] = str(tmp_path_factory.mktemp("node"))
     found = Nodes()
     yield found
     found.cluster.shutdown()
@@ -127,6 +132,41 @@ def test_a_killed_worker_and_a_killed_node_cost_an_epoch_that_is_not_finished(
     done = [int(n) for n in re.findall(r"epoch (\d+)", text)]
     assert sorted(set(done)) == list(range(1, 121))
     assert len(done) <= 120 + 2  # one epoch for each kill, which was done and not told
+
+
+def test_nodes_that_share_no_folder_are_sent_what_a_stage_reads(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    root = make_repository(tmp_path)
+    (root / "rows").write_text("1 2 3")
+    stage = {"cmd": f"{sys.executable} -m stages.train a 30", "deps": ["rows"], "outs": ["a.out"]}
+    (root / "dvc.yaml").write_text(json.dumps({"stages": {"train": stage}}))
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=root, check=True)
+    environment = {
+        "EARMARK_ENGINE": "ray", "EARMARK_RAY_ADDRESS": nodes.cluster.address,
+        "EARMARK_ENGINE_CARRY": "1", "EARMARK_ENGINE_ENV": "PYTHONPATH",
+        "EARMARK_ENGINE_MEMORY_GB": "0", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    repro = subprocess.Popen(
+        [*dvc, "repro"], cwd=root, env=os.environ | environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+    def pids() -> list[Path]:
+        return list(Path(os.environ[FOLDER]).glob("*/bodies/*/a.pid"))
+
+    wait_until(lambda: bool(pids()) or repro.poll() is not None, seconds=SECONDS)
+    assert pids(), repro.communicate()[0]
+    assert (pids()[0].parent / "rows").read_text() == "1 2 3"
+    os.kill(parent_of(int(pids()[0].read_text())), signal.SIGKILL)
+    text = repro.communicate(timeout=SECONDS)[0]
+    assert repro.returncode == 0, text
+    assert "train: its process ended; it goes on at " in text
+    assert "a: epoch 30\n" in text
+    assert (root / "a.out").read_text() == "30"
+    assert not (root / "a.epochs").exists()  # which is no out
+    assert nothing_is_left(root)
 
 
 def test_a_lost_head_ends_in_a_line_and_a_rerun_goes_on(nodes: Nodes, tmp_path: Path) -> None:
