@@ -7,6 +7,10 @@ backward, optimiser), over synthetic features in one corpus' size:
     fed        with the features in the memory of the host
     alone      the forward and backward pass and the optimiser, of one batch again and again
 
+and with `--compile`
+
+    compiled   the same batch by what torch.compile makes of the network, on a GPU as CUDA graphs
+
 in turns. `input` is the share of a resident step that is not the network's. The peak is that of
 the best convolutions and matrix products of the same run. Then, from these steps and a validation
 that is timed too, the time of a run of FSDKaggle2018's size: Shan & Ren's four models, ten folds,
@@ -16,14 +20,16 @@ forty epochs, one training after another; what a stage takes to start is not in 
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from benchmarks.batch_source import base_recipe, source
 from benchmarks.peak import Clock, clock
@@ -103,6 +109,8 @@ class Row(NamedTuple):
     alone: float
     ratio: Spread
     validation: float  # seconds a clip
+    compiled: float | None = None
+    compile_seconds: float = 0.0
 
     @property
     def input_share(self) -> float:
@@ -137,8 +145,14 @@ def measure(name: str, network: str, batch_size: int, options: argparse.Namespac
         for is_resident in (True, False)
     )
     ways = {"resident": ours.step, "fed": fed.step, "alone": alone(ours)}
-    for step in ways.values():  # chooses kernels
+    if options.compile:
+        mode = "reduce-overhead" if is_cuda else None
+        compiled: Any = torch.compile(ours.state.network, mode=mode)
+        ways["compiled"] = alone(ours, compiled)
+    for step in ways.values():  # chooses kernels; the last one compiles
+        started = time.monotonic()
         timed(step, 3 if is_cuda else 1, now)
+    compile_seconds = time.monotonic() - started
     turns = [
         {way: timed(step, options.steps, now) for way, step in ways.items()}
         for _ in range(options.turns)
@@ -148,21 +162,30 @@ def measure(name: str, network: str, batch_size: int, options: argparse.Namespac
     tagger = replace(ours.job.tagger, network=ours.state.network)
     check = partial(validate, tagger, ours.job.validation, device, ours.job.recipe)
     validation = timed(lambda _: check(), 2, now) / len(ours.job.validation)
-    return Row(name, config, batch_size, **seconds, ratio=ratio, validation=validation)
+    return Row(
+        name,
+        config,
+        batch_size,
+        **seconds,
+        ratio=ratio,
+        validation=validation,
+        compile_seconds=compile_seconds,
+    )
 
 
-def alone(bench: Bench) -> Callable[[int], None]:
-    """A step whose batch is there already."""
+def alone(bench: Bench, network: nn.Module | None = None) -> Callable[[int], None]:
+    """A step whose batch is there already, of the network or what it was compiled to."""
     job, state = bench.job, bench.state
     rng, device = rng_for(0, "alone"), job.device
     batch = job.sampler.gather(bench.order[0], rng)
     x, targets, *_ = mixup(batch, job.tagger.input, job.recipe, device=device.name, rng=rng)
-    return lambda _: train(state.network, state.optimizer, x, targets, device)
+    network = state.network if network is None else network
+    return lambda _: train(network, state.optimizer, x, targets, device)
 
 
 HEADER = (
     f"{'network':16} {'batch':>5} | {'clips/s':>9} {'fed':>9} {'ratio':>7} | {'of peak':>7} |"
-    f" {'input':>6} | {'40 epochs, 10 folds':>19}"
+    f" {'input':>6} | {'40 epochs, 10 folds':>19} | compiled"
 )
 
 
@@ -171,8 +194,14 @@ def line(row: Row, peak: float) -> str:
     return (
         f"{row.name:16} {row.batch_size:5} | {speeds[0]:9,.1f} {speeds[1]:9,.1f} "
         f"{row.ratio.median:6.2f}x | {row.of_peak(peak):7.1%} | {row.input_share:6.1%} | "
-        f"{row.run_seconds / 60:15,.1f} min"
+        f"{row.run_seconds / 60:15,.1f} min | {_gain(row)}"
     )
+
+
+def _gain(row: Row) -> str:
+    if row.compiled is None:
+        return ""
+    return f"{row.alone / row.compiled:.2f}x after {row.compile_seconds:.0f} s"
 
 
 def main() -> None:
@@ -182,6 +211,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="in a row that are timed together")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--batch", type=int, help="instead of the profiles' own")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile, too")
     parser.add_argument("--only", choices=[*MODELS, *OTHERS], action="append")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
