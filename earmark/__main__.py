@@ -190,12 +190,9 @@ def download(
     published = downloads.find(name)
     folder = into or downloads.default_folder(published)
     downloads.refuse_by_hand(published, folder)
-    pins = downloads.parse_pins(sha256 or [])
     params = Layout.here().params
-    if published.kind == "weights":  # a corpus is pinned by `dvc add`
-        kept = kept_checksums(params)
-        names = [file.name for file in published.files if file.name in kept]
-        pins = {name: f"sha256:{kept[name]}" for name in names} | pins
+    kept = downloads.kept_pins(published, kept_checksums(params))
+    pins = kept | downloads.parse_pins(sha256 or [])
     if not downloads.is_complete(published, folder, pins):
         typer.echo("\n".join(downloads.notice(published, folder)))
         if not yes and not sys.stdin.isatty():
@@ -206,8 +203,7 @@ def download(
         done = downloads.download(published, folder, pins=pins, keep_archives=keep_archives)
     except KeyboardInterrupt:
         raise UserError("interrupted; what has arrived is kept: run the same again") from None
-    if published.kind == "weights":
-        done += keep_checksums(params, downloads.unpublished_checksums(published, folder))
+    done += keep_checksums(params, downloads.unpublished_checksums(published, folder))
     typer.echo("\n".join([*done, "next:", *downloads.next_commands(published, folder)]))
 
 

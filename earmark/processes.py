@@ -8,8 +8,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -80,9 +80,17 @@ def choose_kernels() -> None:
     Left alone, or by the environment, it takes those of the processor's model, which add in another
     order: a logistic regression then ends in other last bits. torch computes by other libraries.
     """
-    with suppress(OSError):
-        if re.search(r"^flags\b.*\bavx2\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
-            os.environ["OPENBLAS_CORETYPE"] = "Haswell"
+    if _has_avx2():
+        os.environ["OPENBLAS_CORETYPE"] = "Haswell"
+
+
+@cache
+def _has_avx2() -> bool:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return re.search(r"^flags\b.*\bavx2\b", text, re.MULTILINE) is not None
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
@@ -207,5 +206,7 @@ def _paired_bank(spec: LogMel) -> MelBank:
 @cache
 def _dct(n_mels: int, n_mfcc: int) -> torch.Tensor:
     """The DCT-II as a matrix (M, D)."""
+    import scipy.fft  # which a log-mel does without
+
     basis = scipy.fft.dct(np.eye(n_mels), type=2, norm="ortho", axis=1)
     return torch.from_numpy(np.ascontiguousarray(basis[:, :n_mfcc], np.float32))

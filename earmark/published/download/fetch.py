@@ -171,8 +171,19 @@ def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> 
     return True
 
 
+def kept_pins(published: Published, kept: Mapping[str, str]) -> dict[str, str]:
+    """Of checksums, file -> sha256, those that its files must have, as `parse_pins` gives them."""
+    names = [file.name for file in published.files if file.name in kept]
+    return {name: f"sha256:{kept[name]}" for name in names}
+
+
 def unpublished_checksums(published: Published, folder: Path) -> dict[str, str]:
-    """Of a complete download: file -> sha256, of those for which nobody publishes a checksum."""
+    """Of complete weights: file -> sha256, of those for which nobody publishes a checksum.
+
+    Of a corpus none: `dvc add` pins it.
+    """
+    if published.kind != "weights":
+        return {}
     files = read_json(folder / MARKER)["files"]
     names = [file.name for file in published.files if not file.checksum]
     return {name: files[name].removeprefix("sha256:") for name in names}
