@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--trainings", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -42,7 +42,7 @@ def main() -> int:
         params["extractors"] = {}
         params["runtime"] |= {"threads": 1, "workers": 1, "checkpoint_seconds": 60.0}
         params["model"] |= {"epochs": arguments.epochs, "patience": arguments.epochs}
-        params["demo"]["tiny"]["n_train"] = 10 * arguments.trainings
+        params["demo"]["tiny"]["n_train"] = 40 * arguments.trainings
 
     with tempfile.TemporaryDirectory(prefix="earmark-side-by-side-") as name:
         (Path(name) / "disk").mkdir()
