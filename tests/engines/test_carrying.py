@@ -27,7 +27,7 @@ assert not Path("data/other").exists()
 begun = Path(".earmark/begun")
 n = int(begun.read_text()) + 1 if begun.exists() else 1
 begun.write_text(str(n))
-print("start", n)
+print("start", n, flush=True)
 if sys.argv[1:] == ["killed"] and n == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[1:] == ["fails"]:
