@@ -147,7 +147,7 @@ def measure(name: str, network: str, batch_size: int, options: argparse.Namespac
     ways = {"resident": ours.step, "fed": fed.step, "alone": alone(ours)}
     if options.compile:
         mode = "reduce-overhead" if is_cuda else None
-        compiled: Any = torch.compile(ours.state.network, mode=mode)
+        compiled: Any = torch.compile(ours.state.network, mode=mode, dynamic=False)
         ways["compiled"] = alone(ours, compiled)
     for step in ways.values():  # chooses kernels; the last one compiles
         started = time.monotonic()
