@@ -26,14 +26,20 @@ LATER = {
     "timeline": ["earmark.ensemble.segment_tuning", "earmark.taggers.tagger"],
     "train": ["earmark.training.run", "mlflow.entities"],
 }
-ENTRY = (
-    "import pathlib; from earmark.code_digests import check; "
-    "from earmark.params.reading import checked_params, read_yaml; "
-    "raw = read_yaml(pathlib.Path('params.yaml')); checked_params(raw, 'params.yaml'); "
-    "from earmark.code_digests import Code; root = pathlib.Path.cwd(); "
-    "names = [key.name for key in Code(root, raw).keys if key.stage == {stage!r}]; "
-    "[check(root, raw, {stage!r}, name) for name in names[:1]]"
-)
+# As `stages.stage` has it: within `clean_exit`, which lets Python search less for garbage.
+CODE = """
+import pathlib, stages.{stage}
+from earmark.exits import clean_exit
+with clean_exit():
+    from earmark.code_digests import Code, check
+    from earmark.params.reading import checked_params, read_yaml
+    raw, root = read_yaml(pathlib.Path('params.yaml')), pathlib.Path.cwd()
+    checked_params(raw, 'params.yaml')
+    names = [key.name for key in Code(root, raw).keys if key.stage == {stage!r}]
+    [check(root, raw, {stage!r}, name) for name in names[:1]]
+    for module in {later!r}:
+        __import__(module)
+"""
 COMMANDS = {
     "earmark --help": ["-m", "earmark", "--help"],
     "earmark validate": ["-m", "earmark", "validate"],
@@ -71,8 +77,7 @@ def median_seconds(arguments: list[str], folder: Path, repeats: int) -> float:
 
 def code_of(stage: str) -> str:
     """What a stage runs before its work: its imports, the check of params, the digest of code."""
-    modules = [f"stages.{stage}", *LATER.get(stage, [])]
-    return f"import {', '.join(modules)}; " + ENTRY.format(stage=stage)
+    return CODE.format(stage=stage, later=LATER.get(stage, []))
 
 
 def main() -> None:
