@@ -173,8 +173,7 @@ def is_complete(published: Published, folder: Path, pins: Mapping[str, str]) -> 
 
 def kept_pins(published: Published, kept: Mapping[str, str]) -> dict[str, str]:
     """Of checksums, file -> sha256, those that its files must have, as `parse_pins` gives them."""
-    names = [file.name for file in published.files if file.name in kept]
-    return {name: f"sha256:{kept[name]}" for name in names}
+    return {file.name: f"sha256:{kept[file.name]}" for file in published.files if file.name in kept}
 
 
 def unpublished_checksums(published: Published, folder: Path) -> dict[str, str]:
