@@ -11,6 +11,11 @@ and with `--compile`
 
     compiled   the same batch by what torch.compile makes of the network, on a GPU as CUDA graphs
 
+and with `--folds N`
+
+    folds      resident steps of N trainings in turn, on a GPU in a stream each, as
+               `earmark repro --together` has them
+
 in turns. `input` is the share of a resident step that is not the network's. The peak is that of
 the best convolutions and matrix products of the same run. Then, from these steps and a validation
 that is timed too, the time of a run of FSDKaggle2018's size: Shan & Ren's four models, ten folds,
@@ -21,7 +26,7 @@ forty epochs, one training after another; what a stage takes to start is not in 
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -110,6 +115,7 @@ class Row(NamedTuple):
     ratio: Spread
     validation: float  # seconds a clip
     compiled: float | None = None
+    folds: float | None = None
     compile_seconds: float = 0.0
 
     @property
@@ -149,10 +155,16 @@ def measure(name: str, network: str, batch_size: int, options: argparse.Namespac
         mode = "reduce-overhead" if is_cuda else None
         compiled: Any = torch.compile(ours.state.network, mode=mode, dynamic=False)
         ways["compiled"] = alone(ours, compiled)
-    for step in ways.values():  # chooses kernels; the last one compiles
+    if options.folds > 1:
+        more = [
+            bench_of(config, batch_size, device, is_resident=True) for _ in range(1, options.folds)
+        ]
+        ways["folds"] = in_turn([ours, *more], is_cuda=is_cuda)
+    seconds_first = {}
+    for way, step in ways.items():  # chooses kernels, or compiles
         started = time.monotonic()
-        timed(step, 3 if is_cuda else 1, now)
-    compile_seconds = time.monotonic() - started
+        timed(step, 3 * options.folds if is_cuda else 1, now)
+        seconds_first[way] = time.monotonic() - started
     turns = [
         {way: timed(step, options.steps, now) for way, step in ways.items()}
         for _ in range(options.turns)
@@ -169,8 +181,20 @@ def measure(name: str, network: str, batch_size: int, options: argparse.Namespac
         **seconds,
         ratio=ratio,
         validation=validation,
-        compile_seconds=compile_seconds,
+        compile_seconds=seconds_first.get("compiled", 0.0),
     )
+
+
+def in_turn(benches: Sequence[Bench], *, is_cuda: bool) -> Callable[[int], None]:
+    """A step of one training after another, each in its own stream."""
+    streams = [torch.cuda.Stream() if is_cuda else None for _ in benches]  # type: ignore[no-untyped-call]
+
+    def step(number: int) -> None:
+        which = number % len(benches)
+        with torch.cuda.stream(streams[which]):  # which does nothing for None
+            benches[which].step(number // len(benches))
+
+    return step
 
 
 def alone(bench: Bench, network: nn.Module | None = None) -> Callable[[int], None]:
@@ -185,7 +209,7 @@ def alone(bench: Bench, network: nn.Module | None = None) -> Callable[[int], Non
 
 HEADER = (
     f"{'network':16} {'batch':>5} | {'clips/s':>9} {'fed':>9} {'ratio':>7} | {'of peak':>7} |"
-    f" {'input':>6} | {'40 epochs, 10 folds':>19} | compiled"
+    f" {'input':>6} | {'40 epochs, 10 folds':>19} | {'folds':>5} | compiled"
 )
 
 
@@ -194,14 +218,17 @@ def line(row: Row, peak: float) -> str:
     return (
         f"{row.name:16} {row.batch_size:5} | {speeds[0]:9,.1f} {speeds[1]:9,.1f} "
         f"{row.ratio.median:6.2f}x | {row.of_peak(peak):7.1%} | {row.input_share:6.1%} | "
-        f"{row.run_seconds / 60:15,.1f} min | {_gain(row)}"
+        f"{row.run_seconds / 60:15,.1f} min | {_ratio(row.resident, row.folds):>5} | {_gain(row)}"
     )
 
 
 def _gain(row: Row) -> str:
-    if row.compiled is None:
-        return ""
-    return f"{row.alone / row.compiled:.2f}x after {row.compile_seconds:.0f} s"
+    gain = _ratio(row.alone, row.compiled)
+    return f"{gain} after {row.compile_seconds:.0f} s" if gain else ""
+
+
+def _ratio(usual: float, other: float | None) -> str:
+    return "" if other is None else f"{usual / other:.2f}x"
 
 
 def main() -> None:
@@ -212,6 +239,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--batch", type=int, help="instead of the profiles' own")
     parser.add_argument("--compile", action="store_true", help="time torch.compile, too")
+    parser.add_argument("--folds", type=int, default=1, help="trainings in one process")
     parser.add_argument("--only", choices=[*MODELS, *OTHERS], action="append")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():

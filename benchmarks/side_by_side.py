@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--trainings", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--together", action="store_true", help="as of `earmark repro`")
     arguments = parser.parse_args()
 
     def change(params: dict[str, Any]) -> None:
@@ -44,15 +45,15 @@ def main() -> int:
         params["model"] |= {"epochs": arguments.epochs, "patience": arguments.epochs}
         params["demo"]["tiny"]["n_train"] = 40 * arguments.trainings
 
+    ours = ["repro", "--jobs", str(arguments.jobs)]
+    ours += ["--together"] if arguments.together else []
     with tempfile.TemporaryDirectory(prefix="earmark-side-by-side-") as name:
         (Path(name) / "disk").mkdir()
         clone = Clone(Path(name) / "disk", Path(name) / "finished", has_own_disk=False)
         clone.prepare(change, "features", "split", "audit_sound")
         commands = {
             "dvc repro": ["dvc", "repro"],
-            f"repro --jobs {arguments.jobs}": [
-                *("python", "-m", "earmark", "repro", "--jobs", str(arguments.jobs)),
-            ],
+            " ".join(ours): ["python", "-m", "earmark", *ours],
         }
         times: dict[str, list[Times]] = {command: [] for command in commands}
         results = []

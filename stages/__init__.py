@@ -68,7 +68,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         items = [arguments[key] for key in takes if key in arguments and key not in _GROUPS]
         title = f"{name}_{arguments['group']}" if "group" in arguments else name
         title = " ".join([title, "-".join(items)]).strip()
-    with clean_exit(title, lower=_MEMORY_KEYS.get(name, "runtime.workers")):
+    lower = _MEMORY_KEYS.get(name, "runtime.workers")
+    with clean_exit(title, lower=lower):
         set_up_process(threads=params.runtime.threads)
         if "DVC_STAGE" in os.environ:
             die_with_parent()
@@ -81,6 +82,11 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
         if name == "check_labels":
             named = [params.label_rounds.model]
         code = check(layout.root, raw, name, *named) if name != "code" else ""
+        if os.environ.get("EARMARK_TRAINER"):
+            from earmark.engines.shared import train_together
+
+            request = {"stage": name, "title": title, "arguments": arguments, "code": code}
+            train_together(request | {"lower": lower}, layout.root, params.extensions)
         log = logging.getLogger(f"earmark.{title}")
         yield Stage(params, layout, arguments, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +23,9 @@ def repro(
         typer.Argument(metavar="[STAGE]...", help="These and what they read from; else all."),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Stages at a time.")] = 1,
+    together: Annotated[
+        bool, typer.Option("--together", help="Train in one process for each GPU (or core).")
+    ] = False,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", "-S", help="KEY=VALUE in params.yaml, as `dvc exp run -S`."),
@@ -42,12 +45,14 @@ def repro(
         raise WrongUse(f"no dvc.yaml in {layout.root}; go to the folder of the pipeline")
     if name and not changes:
         raise UserError("--name: names an experiment, and there is one with -S alone")
+    if together and (jobs == 1 or os.environ.get("EARMARK_ENGINE")):
+        raise WrongUse("--together: is for several --jobs on this machine, without EARMARK_ENGINE")
     if jobs > 1:
         if name:
             _refuse_name(layout.root, name)
         name = name or (_name_of_experiment() if changes else "")
         with _alone(layout.root):
-            _side_by_side(layout, jobs, targets, changes, name)
+            _side_by_side(layout, jobs, targets, changes, name, together=together)
     finish = ["exp", "run", *(f"--set-param={one}" for one in changes)] if changes else ["repro"]
     named = ["--name", name] if name else []
     command = [sys.executable, "-m", "dvc", *finish, *named, *targets]
@@ -56,7 +61,13 @@ def repro(
 
 
 def _side_by_side(
-    layout: Layout, jobs: int, targets: list[str], changes: list[str], name: str
+    layout: Layout,
+    jobs: int,
+    targets: list[str],
+    changes: list[str],
+    name: str,
+    *,
+    together: bool,
 ) -> None:
     from earmark.params.reading import load_params
     from earmark.repro.dead_locks import release_dead
@@ -66,6 +77,7 @@ def _side_by_side(
     from earmark.repro.overrides import overridden
     from earmark.repro.scheduler import Slots, run_stages
     from earmark.repro.screen import screen
+    from earmark.repro.trainers import trainers
     from earmark.settings.dvc_files import dvc_problems
 
     root, logs = layout.root, layout.root / _FOLDER
@@ -78,7 +90,8 @@ def _side_by_side(
         stages = read_graph(root, targets)
         engine = os.environ.get("EARMARK_ENGINE", "")
         gpus = [] if engine or runtime.device == "cpu" else visible_gpus()
-        if not engine and not gpus and jobs * runtime.threads > (cores := os.cpu_count() or 1):
+        cores = os.cpu_count() or 1
+        if not (engine or gpus or together) and jobs * runtime.threads > cores:
             typer.echo(
                 f"warning: {jobs} jobs of runtime.threads {runtime.threads} on {cores} cores slow "
                 f"each other down; -S runtime.threads={max(1, cores // jobs)} fits (and trains "
@@ -91,8 +104,10 @@ def _side_by_side(
         def start(stage: str, environment: dict[str, str]) -> Job:
             return Job(stage, root, logs / f"{stage}.log", environment | experiment)
 
-        with screen(root) as shown:
-            ended = run_stages(stages, Slots(jobs, width, Gpus(gpus)), start, shown.show)
+        n_trainers = max(1, min(jobs, cores // runtime.threads))
+        sharing = trainers(root, logs / "trainer.log", n_trainers, experiment)
+        with screen(root) as shown, sharing if together else nullcontext() as ours:
+            ended = run_stages(stages, Slots(jobs, width, Gpus(gpus), ours), start, shown.show)
     if ended.failed:
         rest = f"; {len(ended.skipped)} that need them were not run" if ended.skipped else ""
         fix = "fix that, and run it again: what is done stays done"

@@ -7,11 +7,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from earmark.engines import shared
 from earmark.errors import UserError, reason_of
 
 if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
+TRAINING_COMMANDS = tuple(f"python -m stages.{name} " for name in shared.TRAININGS)
 _THREADS, _DEVICE = "runtime.threads", "runtime.device"
 
 
@@ -26,6 +28,7 @@ class Stage:
         computes: whether it computes with `runtime.threads` threads, and not with
             `runtime.workers` processes.
         on_device: whether it computes on the GPU, if there is one.
+        trains: whether its training may share a process with others.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Stage:
     is_stale: bool
     computes: bool = False
     on_device: bool = False
+    trains: bool = False
 
 
 def read_graph(root: Path, targets: Sequence[str] = ()) -> dict[str, Stage]:
@@ -58,7 +62,12 @@ def read_graph(root: Path, targets: Sequence[str] = ()) -> dict[str, Stage]:
                 is_stale = any(stages[name].is_stale for name in upstream) or one.changed()
                 tracked = _tracked(one)
                 stages[one.addressing] = Stage(
-                    one.addressing, upstream, is_stale, _THREADS in tracked, _DEVICE in tracked
+                    one.addressing,
+                    upstream,
+                    is_stale,
+                    computes=_THREADS in tracked,
+                    on_device=_DEVICE in tracked,
+                    trains=str(one.cmd).startswith(TRAINING_COMMANDS),
                 )
     except DvcException as error:
         raise UserError(f"dvc: {reason_of(error)}") from None

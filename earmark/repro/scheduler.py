@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from earmark.repro.gpus import Gpus
 from earmark.repro.graph import Stage, chains
 from earmark.repro.job import Job
+from earmark.repro.trainers import Trainers
 
 POLL_SECONDS = 0.1
 
@@ -19,11 +20,13 @@ class Slots:
         jobs: of one computing stage each.
         workers_width: how many of them a stage takes that computes in processes.
         gpus: lent to stages that compute on one.
+        trainers: the processes that trainings share; None where each has its own.
     """
 
     jobs: int
     workers_width: int
     gpus: Gpus
+    trainers: Trainers | None = None
     _taken: dict[str, int] = field(default_factory=dict)
 
     def take(self, stage: Stage) -> dict[str, str] | None:
@@ -31,18 +34,22 @@ class Slots:
         width = 1 if stage.computes else min(self.workers_width, self.jobs)
         if sum(self._taken.values()) + width > self.jobs:
             return None
-        environment = {}
+        environment, gpu = {}, None
         if stage.on_device and self.gpus:
             gpu = self.gpus.lend(stage.name, time.monotonic())
             if gpu is None:
                 return None
             environment["CUDA_VISIBLE_DEVICES"] = gpu
+        if stage.trains and self.trainers:
+            environment |= self.trainers.lend(stage.name, gpu)
         self._taken[stage.name] = width
         return environment
 
     def give_back(self, stage: str) -> None:
         del self._taken[stage]
         self.gpus.take_back(stage)
+        if self.trainers:
+            self.trainers.take_back(stage)
 
 
 @dataclass

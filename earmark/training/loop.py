@@ -24,6 +24,7 @@ from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
 from earmark.training.progress import EpochProgress
+from earmark.training.turns import give_way
 from earmark.training.validation import NOT_FINITE_FIX, close_epoch, training_scores, validate
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ def _train_epoch(job: Job, state: State, checkpoint: Path) -> None:
         loss_sum += train_step(job, state, order[progress.step])
         progress.step += 1
         progress.plateau.stage_updates += 1
+        give_way()
         if time.monotonic() - saved_at > job.checkpoint_seconds:
             progress.loss_sum = _checked(loss_sum, job, progress)
             state.save(checkpoint)

@@ -8,6 +8,7 @@ the starts of crops are copied. Shapes: R rows of a store, B segments, S rows of
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -47,6 +48,17 @@ class ResidentStore:
 
     @classmethod
     def of(cls, store: Store, input_: Input, device: str) -> "ResidentStore":
+        """Copy the rows of a store, unless another training of this process has them there."""
+        key = _key(store, input_, device)
+        held = _HELD.get(key)
+        if held is None:
+            held = _HELD[key] = cls._copied(store, input_, device)
+            if device == "cuda":
+                torch.cuda.synchronize()  # other trainings read it in other streams
+        return held
+
+    @classmethod
+    def _copied(cls, store: Store, input_: Input, device: str) -> "ResidentStore":
         shards = [torch.from_numpy(shard).to(device) for shard in store.shards]
         rows = shards[0] if len(shards) == 1 else torch.cat(shards)
         before = np.cumsum([0, *(len(shard) for shard in store.shards)])
@@ -77,6 +89,14 @@ class ResidentStore:
         return torch.where(is_clip, rows, self.silence)
 
 
+# By store and device: one copy for all folds of a corpus, for as long as any of them trains.
+_HELD: WeakValueDictionary[tuple[str, ...], ResidentStore] = WeakValueDictionary()
+
+
+def _key(store: Store, input_: Input, device: str) -> tuple[str, ...]:
+    return store.digest, repr(np.asarray(input_.silence).tolist()), device
+
+
 @dataclass(frozen=True)
 class ResidentPair:
     """Both stores of a network that reads a waveform and its frames, cut at the same moment."""
@@ -97,15 +117,18 @@ Resident = ResidentStore | ResidentPair
 
 
 def resident(store: Store | FusionStore, input_: Input, device: str) -> Resident:
-    """Copy the rows of a store to a device."""
+    """The rows of a store on a device."""
+    stores = [ResidentStore.of(*part, device) for part in _parts(store, input_)]
+    if isinstance(input_, FusionInput):
+        return ResidentPair(stores[0], stores[1], input_)
+    return stores[0]
+
+
+def _parts(store: Store | FusionStore, input_: Input) -> list[tuple[Store, Input]]:
     if isinstance(store, FusionStore):
         assert isinstance(input_, FusionInput)
-        return ResidentPair(
-            ResidentStore.of(store.audio, input_.audio, device),
-            ResidentStore.of(store.spec, input_, device),
-            input_,
-        )
-    return ResidentStore.of(store, input_, device)
+        return [(store.audio, input_.audio), (store.spec, input_)]
+    return [(store, input_)]
 
 
 def resident_if_it_fits(store: Store | FusionStore, input_: Input, device: str) -> Resident | None:
@@ -116,7 +139,7 @@ def resident_if_it_fits(store: Store | FusionStore, input_: Input, device: str) 
     """
     if device == "cpu" or 0 in input_.lengths:
         return None
-    stores = [store.audio, store.spec] if isinstance(store, FusionStore) else [store]
-    needed = sum(shard.nbytes for one in stores for shard in one.shards)
+    missing = [part for part, of in _parts(store, input_) if _key(part, of, device) not in _HELD]
+    needed = sum(shard.nbytes for part in missing for shard in part.shards)
     free, _ = torch.cuda.mem_get_info()
     return resident(store, input_, device) if needed < SHARE_OF_FREE * free else None

@@ -69,6 +69,13 @@ def test_a_step_of_the_gpu_s_benchmark_trains_and_is_the_same_wherever_features_
     after, theirs = (copy_weights(bench.state.network) for bench in (ours, fed))
     assert all(torch.equal(after[key], theirs[key]) for key in after)
     assert any(not torch.equal(after[key], before[key]) for key in after)
+    others = [gpu.bench_of(config_of(name), 2, device, is_resident=True) for _ in range(2)]
+    in_turn = gpu.in_turn(others, is_cuda=False)
+    for number in range(2):
+        in_turn(number)
+    for bench in others:
+        steps = copy_weights(bench.state.network)
+        assert all(torch.equal(steps[key], after[key]) for key in after)
     gpu.alone(ours)(0)
     assert any(not torch.equal(v, after[k]) for k, v in ours.state.network.state_dict().items())
 

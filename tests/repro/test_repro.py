@@ -208,6 +208,16 @@ def test_wrong_values_are_one_line_and_change_nothing(
     assert not list(workspace.glob("runs_*"))
 
 
+@pytest.mark.parametrize("arguments", [["--together"], ["--jobs", "2", "--together"]])
+def test_one_process_is_for_several_jobs_of_this_machine(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    if len(arguments) > 1:
+        monkeypatch.setenv("EARMARK_ENGINE", "ray")
+    expected = "--together: is for several --jobs on this machine, without EARMARK_ENGINE\n"
+    assert repro(workspace, *arguments) == (2, expected)
+
+
 def test_what_dvc_says_of_stage_code_is_shown(workspace: Path) -> None:
     (workspace / ".git").rename(workspace / "not_git")
     code, output = repro(workspace, "--jobs", "2")

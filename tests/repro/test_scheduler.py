@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
+from earmark.params.reading import read_yaml
 from earmark.repro import scheduler
 from earmark.repro.gpus import Gpus
-from earmark.repro.graph import Stage, chains
+from earmark.repro.graph import TRAINING_COMMANDS, Stage, chains
 from earmark.repro.job import Job
 from earmark.repro.scheduler import Progress, Slots, run_stages
+from earmark.repro.trainers import Trainers
+from tests.source_graph import ROOT
 
 GRAPH = {
     "decode": "", "features": "decode", "audit": "decode", "train0": "features",
@@ -146,3 +149,38 @@ def test_stages_on_a_device_are_spread_over_the_gpus_and_others_get_none() -> No
     assert slots.take(Stage("split", frozenset(), True)) == {}
     slots.give_back("a")
     assert slots.take(on_gpu[2]) == {"CUDA_VISIBLE_DEVICES": "4"}
+
+
+def test_trainings_alone_are_lent_a_process_to_share_and_that_of_their_gpu() -> None:
+    lent: list[tuple[str, str | None]] = []
+
+    class Fake(Trainers):
+        def __init__(self) -> None:
+            pass
+
+        def lend(self, stage: str, gpu: str | None) -> dict[str, str]:
+            lent.append((stage, gpu))
+            return {"EARMARK_TRAINER": f"of {gpu}"}
+
+        def take_back(self, stage: str) -> None:
+            lent.remove((stage, "4"))
+
+    slots = Slots(3, 1, Gpus(["4"], room=lambda *_: True), Fake())
+    training = Stage("a", frozenset(), True, True, True, True)
+    assert slots.take(training) == {"CUDA_VISIBLE_DEVICES": "4", "EARMARK_TRAINER": "of 4"}
+    assert lent == [("a", "4")]
+    assert slots.take(Stage("b", frozenset(), True)) == {}
+    slots.give_back("a")
+    assert lent == []
+    assert slots.take(Stage("c", frozenset(), True, True, True)) == {"CUDA_VISIBLE_DEVICES": "4"}
+    assert lent == []
+
+
+def test_the_stages_that_may_share_a_process_are_those_of_dvc_yaml_that_train_by_folds() -> None:
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    trains = {
+        name
+        for name, entry in stages.items()
+        if entry.get("do", entry)["cmd"].startswith(TRAINING_COMMANDS)
+    }
+    assert trains == {name for name in stages if name.startswith("train_") or name == "finetune"}

@@ -117,4 +117,6 @@ def test_features_go_to_a_gpu_that_has_room_for_them_and_for_the_network(
     assert placed("cpu", logmel_input()) is None, "they are in its memory already"
     assert placed("meta", logmel_input(lengths=[0])) is None, "whole clips"
     free[0] -= 8
+    assert placed("meta", logmel_input(lengths=[24])) is rows, "another fold, the same copy"
+    del rows
     assert placed("meta", logmel_input()) is None, "no room"

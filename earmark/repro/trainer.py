@@ -1,0 +1,179 @@
+"""A process that several trainings share: `python -m earmark.repro.trainer DESCRIPTOR`.
+
+Libraries are loaded once, a GPU has one context of CUDA and one copy of a corpus, and the kernels
+of trainings too small for it run beside each other, in a stream for each. What a training's stage
+would do itself is done by a thread of its own here; threads take turns, a step each, and end in the
+same bytes (`earmark.training.turns`). A training whose stage has gone ends after its step.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from threading import Thread, get_ident
+from typing import Any
+
+from earmark.engines.shared import sources_version
+from earmark.errors import UserError
+from earmark.exits import INTERRUPTED, clean_exit, explain
+from earmark.layout import Layout
+from earmark.params import Params
+from earmark.params.reading import load_params
+from earmark.processes import duration, set_up_process
+
+logger = logging.getLogger(__name__)
+
+_ARENA_MAX = -8  # of glibc's mallopt
+
+
+def main() -> None:
+    layout = Layout.here()
+    params = load_params(layout.params)
+    # Once: OpenBLAS obeys the thread alone that has set its number of threads first.
+    set_up_process(threads=params.runtime.threads)
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_ARENA_MAX, 1)  # else each thread gives its buffers back after each layer
+    with socket.socket(fileno=int(sys.argv[1])) as listener:
+        Trainer(layout, params).serve(listener)
+
+
+class Trainer:
+    """Runs the trainings that stages ask for, until it is killed or its GPU fails.
+
+    Args:
+        params: of the time of its start; of each training they are read again.
+    """
+
+    def __init__(self, layout: Layout, params: Params) -> None:
+        from earmark.training.turns import Turns
+
+        self._layout = layout
+        self._version = sources_version(layout.root, params.extensions)
+        self._turns = Turns()
+        self._stages = _ToStages()
+        logging.captureWarnings(capture=True)
+        logging.getLogger().addHandler(self._stages)
+
+    def serve(self, listener: socket.socket) -> None:
+        """Start a thread for each stage that connects."""
+        import earmark.training.run  # noqa: F401 -- here, not in two threads at once
+
+        while True:
+            connection, _ = listener.accept()
+            Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        say = _sender(connection)
+        with connection, suppress(OSError, ValueError):  # its stage was killed as it asked
+            request = json.loads(connection.makefile("r", encoding="utf-8").readline())
+            if request["version"] != self._version:
+                say(declined="code has changed since the process to train in was started")
+                return
+            if _is_fitted_at_once(request, load_params(self._layout.params)):
+                say(declined="")  # it has no steps, and would keep its turn to the end
+                return
+            with self._stages.told(say):
+                end = self._end_of(request, connection)
+            say(**end)
+            if "CUDA error" in end.get("traceback", ""):
+                os._exit(1)  # no training can use the GPU from here any more
+
+    def _end_of(self, request: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
+        """Train; how it ended."""
+        try:
+            self._train(request, connection)
+        except UserError as error:
+            return {"problems": error.problems, "exit": error.exit_code}
+        except KeyboardInterrupt:
+            return {"exit": INTERRUPTED}
+        except Exception as error:
+            if (problem := explain(error, request["lower"])) is not None:
+                return {"problems": [problem], "exit": 1}
+            return {"traceback": traceback.format_exc(), "exit": 1}
+        return {"exit": 0}
+
+    def _train(self, request: dict[str, Any], connection: socket.socket) -> None:
+        start = time.monotonic()
+        with self._turns.part() as part:
+
+            def watch() -> None:
+                with suppress(OSError):
+                    connection.recv(1)  # nothing, once the stage has gone
+                part.is_stopped = True
+
+            Thread(target=watch, daemon=True).start()
+            params = load_params(self._layout.params)
+            with _stream(params.runtime.device):
+                _body_of(request["stage"])(
+                    params, self._layout, **request["arguments"], code=request["code"]
+                )
+            logger.info("%s: %s", request["title"], duration(time.monotonic() - start))
+
+
+def _is_fitted_at_once(request: dict[str, Any], params: Params) -> bool:
+    from earmark.networks import find
+
+    arguments = request["arguments"]
+    model = params.models.get(arguments.get("group", ""), {}).get(arguments.get("model", ""))
+    return model is not None and find(model.network.name).is_fitted_at_once
+
+
+def _body_of(stage: str) -> Callable[..., object]:
+    from earmark.training.run import train_extractor, train_model
+
+    return train_extractor if stage == "finetune" else partial(train_model, extractor=None)
+
+
+@contextmanager
+def _stream(device: str) -> Iterator[None]:
+    """Let a GPU compute the block beside other trainings, and leave it no memory."""
+    import torch
+
+    if device == "cpu" or not torch.cuda.is_available():
+        yield
+        return
+    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+        yield
+    torch.cuda.empty_cache()
+
+
+def _sender(connection: socket.socket) -> Callable[..., None]:
+    def say(**message: Any) -> None:
+        with suppress(OSError):  # the stage has gone; its training hears of that at its next turn
+            connection.sendall((json.dumps(message) + "\n").encode())
+
+    return say
+
+
+class _ToStages(logging.Handler):
+    """Takes the lines of a training's thread to its stage, and those of other threads to all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_thread: dict[int, Callable[..., None]] = {}
+
+    @contextmanager
+    def told(self, say: Callable[..., None]) -> Iterator[None]:
+        """Within the block `say` gets the lines of this thread."""
+        self._of_thread[get_ident()] = say
+        try:
+            yield
+        finally:
+            del self._of_thread[get_ident()]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = self._of_thread.get(get_ident())
+        for say in [ours] if ours else list(self._of_thread.values()):
+            say(say=self.format(record))
+
+
+if __name__ == "__main__":
+    with clean_exit("trainer"):
+        main()

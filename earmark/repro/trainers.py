@@ -1,0 +1,101 @@
+"""The processes that trainings share in a run: one for each GPU, or some on the processor."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from earmark.engines.shared import TRAINER
+from earmark.processes import die_with_parent
+
+
+class _Process:
+    """One of them, and the stages that train in it."""
+
+    def __init__(self, root: Path, path: Path, log: Path, environment: Mapping[str, str]) -> None:
+        self.path = path
+        self.stages: set[str] = set()
+        with socket.socket(socket.AF_UNIX) as listener, log.open("ab") as output:
+            listener.bind(str(path))
+            listener.listen(64)  # stages may connect before it has loaded its libraries
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "earmark.repro.trainer", str(listener.fileno())],
+                cwd=root,
+                env=os.environ | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """No stage trains in it any more, so nothing is lost."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Trainers:
+    """Lends them to stages.
+
+    Args:
+        root: the folder of dvc.yaml.
+        folder: of their sockets; a short path.
+        log: where they write what no stage is told.
+        n_on_cpu: how many there are where no GPU is.
+        environment: added to that of this process.
+    """
+
+    def __init__(
+        self, root: Path, folder: Path, log: Path, n_on_cpu: int, environment: Mapping[str, str]
+    ) -> None:
+        self._root, self._folder, self._log = root, folder, log
+        self._n_on_cpu, self._environment = n_on_cpu, environment
+        self._processes: dict[str, _Process] = {}
+        self._n_started = 0
+
+    def lend(self, stage: str, gpu: str | None) -> dict[str, str]:
+        """Choose the one with the fewest stages; what the environment of the stage says of it."""
+        names = [gpu] if gpu is not None else [f"cpu{i}" for i in range(self._n_on_cpu)]
+        chosen = min((self._running(name, gpu) for name in names), key=lambda one: len(one.stages))
+        chosen.stages.add(stage)
+        return {TRAINER: str(chosen.path)}
+
+    def take_back(self, stage: str) -> None:
+        for process in self._processes.values():
+            process.stages.discard(stage)
+
+    def end(self) -> None:
+        for process in self._processes.values():
+            process.end()
+
+    def _running(self, name: str, gpu: str | None) -> _Process:
+        if name not in self._processes or not self._processes[name].is_running():
+            self._n_started += 1
+            path = self._folder / str(self._n_started)
+            on_gpu = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+            environment = {**self._environment, **on_gpu}
+            self._processes[name] = _Process(self._root, path, self._log, environment)
+        return self._processes[name]
+
+
+@contextmanager
+def trainers(
+    root: Path, log: Path, n_on_cpu: int, environment: Mapping[str, str]
+) -> Iterator[Trainers]:
+    """Those of a run, which end with the block; arguments as of `Trainers`."""
+    with tempfile.TemporaryDirectory(prefix="earmark-") as folder:
+        log.unlink(missing_ok=True)
+        ours = Trainers(root, Path(folder), log, n_on_cpu, environment)
+        try:
+            yield ours
+        finally:
+            ours.end()
