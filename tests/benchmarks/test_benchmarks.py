@@ -15,7 +15,7 @@ from benchmarks import batch_source, chaos, coverage, gpu, growth, precision, re
 from benchmarks.alone import Cost
 from benchmarks.tiny_clone import Clone, Lost
 from benchmarks.train_step import NETWORKS, batch_size_of, config_of, forward_passes
-from earmark.networks.paper_configs import zeros
+from earmark.networks.paper_configs import cost, zeros
 from earmark.seeding import rng_for
 from earmark.taggers.device import Device
 from earmark.training.checkpoints import copy_weights
@@ -86,6 +86,9 @@ def test_the_time_of_a_run_counts_steps_and_validations_of_all_folds_and_epochs(
     assert row.input_share == pytest.approx(0.2)
     assert row.run_seconds == pytest.approx(400 * (266 * 0.01 + 947 * 0.001))
     assert row.of_peak(2 * row.of_peak(1.0)) == pytest.approx(0.5)
+    at_peak = row._replace(resident=32 * 0.0003, validation=0.0001)  # three forward passes a step
+    peak = cost(row.config).n_multiply_adds / 0.0001
+    assert row.least_seconds(peak) == pytest.approx(at_peak.run_seconds)
 
 
 def test_every_tag_trains_validates_and_tests_in_the_precision_check() -> None:
