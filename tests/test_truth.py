@@ -38,7 +38,7 @@ LEVELS = [
     "wording interrupts",
     "errors",
     "layout seeding labels checksums spool whole_files file_locks networks",
-    "workers",
+    "workers turns",
     "processes",
     "params csv_files weights shards",
     "records",

@@ -37,7 +37,7 @@ EXCLUDED = {
         "declarations: the values are tracked as params",
     ),
     "earmark/params/reading.py": "reads and explains params.yaml; its values are tracked",
-    "earmark/training/turns.py": "when a training makes its steps, not what they compute",
+    "earmark/turns.py": "when a training makes its steps, not what they compute",
     "earmark/training/progress.py": "says how far a training is, and gives nothing back",
     **dict.fromkeys(
         [f"earmark/tracking/{name}.py" for name in TRACKING],

@@ -8,6 +8,7 @@ all stages that wait are processes of one machine.
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -17,9 +18,12 @@ from typing import Any
 
 from earmark.engines.mailbox import Mailbox, ask, launcher
 from earmark.file_locks import lock_now
+from earmark.turns import aside, check_stopped
 from earmark.whole_files import discard
 
 logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
@@ -115,7 +119,10 @@ def _lock(folder: Path) -> tuple[TextIOWrapper, TextIOWrapper] | None:
     fcntl.flock(waiting, fcntl.LOCK_SH)
     if not lock_now(lock):
         logger.info("another run trains this very model; waiting for it (%s)", folder)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with aside():
+            while not lock_now(lock):
+                check_stopped()
+                time.sleep(_POLL_SECONDS)
     fcntl.flock(waiting, fcntl.LOCK_UN)
     if _is_at(lock, folder / "lock") and _is_at(waiting, folder / "waiting"):
         return lock, waiting

@@ -105,7 +105,7 @@ def _side_by_side(
             return Job(stage, root, logs / f"{stage}.log", environment | experiment)
 
         n_trainers = max(1, min(jobs, cores // runtime.threads))
-        sharing = trainers(root, logs / "trainer.log", n_trainers, experiment)
+        sharing = trainers(root, Path(_FOLDER), n_trainers, experiment)
         with screen(root) as shown, sharing if together else nullcontext() as ours:
             ended = run_stages(stages, Slots(jobs, width, Gpus(gpus), ours), start, shown.show)
     if ended.failed:

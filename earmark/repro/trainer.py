@@ -16,8 +16,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
-from threading import Thread, get_ident
+from threading import Thread
 from typing import Any
 
 from earmark.engines.shared import sources_version
@@ -27,10 +28,12 @@ from earmark.layout import Layout
 from earmark.params import Params
 from earmark.params.reading import load_params
 from earmark.processes import duration, set_up_process
+from earmark.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 _ARENA_MAX = -8  # of glibc's mallopt
+_of_training: ContextVar[Callable[..., None] | None] = ContextVar("of_training", default=None)
 
 
 def main() -> None:
@@ -52,8 +55,6 @@ class Trainer:
     """
 
     def __init__(self, layout: Layout, params: Params) -> None:
-        from earmark.training.turns import Turns
-
         self._layout = layout
         self._version = sources_version(layout.root, params.extensions)
         self._turns = Turns()
@@ -70,30 +71,33 @@ class Trainer:
             Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        say = _sender(connection)
-        with connection, suppress(OSError, ValueError):  # its stage was killed as it asked
-            request = json.loads(connection.makefile("r", encoding="utf-8").readline())
-            if request["version"] != self._version:
-                say(declined="code has changed since the process to train in was started")
+        with connection:
+            try:
+                request = json.loads(connection.makefile("r", encoding="utf-8").readline())
+            except (OSError, ValueError):  # its stage was killed as it asked
                 return
-            if _is_fitted_at_once(request, load_params(self._layout.params)):
-                say(declined="")  # it has no steps, and would keep its turn to the end
-                return
+            say = _sender(connection)
             with self._stages.told(say):
                 end = self._end_of(request, connection)
             say(**end)
-            if "CUDA error" in end.get("traceback", ""):
-                os._exit(1)  # no training can use the GPU from here any more
+            with suppress(OSError):  # its stage has gone
+                connection.shutdown(socket.SHUT_RDWR)  # `watch` reads on it
+        if "CUDA error" in end.get("traceback", ""):
+            os._exit(1)  # no training can use the GPU from here any more
 
     def _end_of(self, request: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
-        """Train; how it ended."""
+        """Train, unless its stage had better do that; how it ended."""
         try:
+            if request["version"] != self._version:
+                return {"declined": "code has changed since the process to train in was started"}
+            if _is_fitted_at_once(request, load_params(self._layout.params)):
+                return {"declined": ""}  # it has no steps, and would keep its turn to the end
             self._train(request, connection)
         except UserError as error:
             return {"problems": error.problems, "exit": error.exit_code}
         except KeyboardInterrupt:
             return {"exit": INTERRUPTED}
-        except Exception as error:
+        except BaseException as error:  # a network of the user's own may call sys.exit
             if (problem := explain(error, request["lower"])) is not None:
                 return {"problems": [problem], "exit": 1}
             return {"traceback": traceback.format_exc(), "exit": 1}
@@ -157,20 +161,21 @@ class _ToStages(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._of_thread: dict[int, Callable[..., None]] = {}
+        self._all: list[Callable[..., None]] = []
 
     @contextmanager
     def told(self, say: Callable[..., None]) -> Iterator[None]:
-        """Within the block `say` gets the lines of this thread."""
-        self._of_thread[get_ident()] = say
+        """Within the block `say` gets the lines of this thread, and of those with its context."""
+        _of_training.set(say)
+        self._all.append(say)
         try:
             yield
         finally:
-            del self._of_thread[get_ident()]
+            self._all.remove(say)
 
     def emit(self, record: logging.LogRecord) -> None:
-        ours = self._of_thread.get(get_ident())
-        for say in [ours] if ours else list(self._of_thread.values()):
+        ours = _of_training.get()
+        for say in [ours] if ours else list(self._all):
             say(say=self.format(record))
 
 

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,23 +40,24 @@ class _Process:
         """No stage trains in it any more, so nothing is lost."""
         self._process.kill()
         self._process.wait()
+        self.path.unlink(missing_ok=True)
 
 
 class Trainers:
     """Lends them to stages.
 
     Args:
-        root: the folder of dvc.yaml.
-        folder: of their sockets; a short path.
-        log: where they write what no stage is told.
+        root: the folder of dvc.yaml, and of this process.
+        folder: of their sockets, and of the log of what no stage is told; relative to it, since
+            the path of a socket may have a hundred characters at most.
         n_on_cpu: how many there are where no GPU is.
         environment: added to that of this process.
     """
 
     def __init__(
-        self, root: Path, folder: Path, log: Path, n_on_cpu: int, environment: Mapping[str, str]
+        self, root: Path, folder: Path, n_on_cpu: int, environment: Mapping[str, str]
     ) -> None:
-        self._root, self._folder, self._log = root, folder, log
+        self._root, self._folder = root, folder
         self._n_on_cpu, self._environment = n_on_cpu, environment
         self._processes: dict[str, _Process] = {}
         self._n_started = 0
@@ -80,22 +80,23 @@ class Trainers:
     def _running(self, name: str, gpu: str | None) -> _Process:
         if name not in self._processes or not self._processes[name].is_running():
             self._n_started += 1
-            path = self._folder / str(self._n_started)
+            path = self._folder / f"trainer{self._n_started}.socket"
             on_gpu = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
             environment = {**self._environment, **on_gpu}
-            self._processes[name] = _Process(self._root, path, self._log, environment)
+            log = self._folder / "trainer.log"
+            self._processes[name] = _Process(self._root, path, log, environment)
         return self._processes[name]
 
 
 @contextmanager
 def trainers(
-    root: Path, log: Path, n_on_cpu: int, environment: Mapping[str, str]
+    root: Path, folder: Path, n_on_cpu: int, environment: Mapping[str, str]
 ) -> Iterator[Trainers]:
     """Those of a run, which end with the block; arguments as of `Trainers`."""
-    with tempfile.TemporaryDirectory(prefix="earmark-") as folder:
-        log.unlink(missing_ok=True)
-        ours = Trainers(root, Path(folder), log, n_on_cpu, environment)
-        try:
-            yield ours
-        finally:
-            ours.end()
+    for left in (*folder.glob("trainer*.socket"), *folder.glob("trainer.log")):  # of a killed run
+        left.unlink()
+    ours = Trainers(root, folder, n_on_cpu, environment)
+    try:
+        yield ours
+    finally:
+        ours.end()

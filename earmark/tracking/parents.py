@@ -49,12 +49,12 @@ def open_parent(layout: Layout, params: Params) -> tuple["MlflowClient", str, st
             client.create_run(experiment_id, tags={**wanted, **also}, run_name=name)
             # On a server there is no lock: of two that were made at once all take the first.
             known = _runs_with(client, experiment_id, wanted)
-    parent = known[0]
-    run_id = str(parent.info.run_id)
-    if parent.info.status == "RUNNING":  # new, or whoever made it was killed
-        log_params(client, run_id, shown)
-        log_corpus(client, run_id, params, layout)
-        client.set_terminated(run_id)  # nobody would, if the pipeline were stopped
+        parent = known[0]
+        run_id = str(parent.info.run_id)
+        if parent.info.status == "RUNNING":  # new, or whoever made it was killed
+            log_params(client, run_id, shown)
+            log_corpus(client, run_id, params, layout)
+            client.set_terminated(run_id)  # nobody would, if the pipeline were stopped
     return client, experiment_id, run_id
 
 

@@ -5,9 +5,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 
 from earmark.layout import Layout
 from earmark.tracking.store import BUSY, wait_seconds, warn_untracked
+from earmark.turns import aside
 
 RETRY_SECONDS = 0.5
 BUSY_SECONDS = 10.0  # that somebody waits for a busy database; as long as nobody does, it has time
@@ -30,7 +32,9 @@ class Sender:
         self._calls: deque[tuple[str, Callable[[], None]]] = deque()
         self._changed = threading.Condition()
         self._busy_until = math.inf
-        threading.Thread(target=self._run, name="MLflow", daemon=True).start()
+        # In the context of this thread: a process of several trainings tells their lines by it.
+        run = copy_context().run
+        threading.Thread(target=run, args=(self._run,), name="MLflow", daemon=True).start()
 
     def send(self, record: str, call: Callable[[], None]) -> None:
         """Make a call after those before it; `record` is what is missing if it fails."""
@@ -43,7 +47,7 @@ class Sender:
         """Return once all calls are made; give them up after `seconds`, by default the store's."""
         limit = wait_seconds(self._layout) if seconds is None else seconds
         self._busy_until = time.monotonic() + BUSY_SECONDS
-        with self._changed:
+        with aside(), self._changed:
             if not self._changed.wait_for(lambda: not self._calls, limit):
                 self._lose(f"no answer within {limit:.0f} s")
 

@@ -24,8 +24,8 @@ from earmark.training.job import Fitted, Job, Watcher
 from earmark.training.losses import batch_loss, clip_losses, smoothed
 from earmark.training.mixup import masked, mixup
 from earmark.training.progress import EpochProgress
-from earmark.training.turns import give_way
 from earmark.training.validation import NOT_FINITE_FIX, close_epoch, training_scores, validate
+from earmark.turns import give_way
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,13 @@ from tests.training.test_run import checkpoints, write_features
 
 pytestmark = pytest.mark.slow
 
+QUITS = """
+from earmark.networks.densenet import DenseNet
+
+class Quits(DenseNet):
+    def forward(self, x):
+        raise SystemExit(3)
+"""
 LONG = 10_000  # epochs: no training of them ends by itself
 
 
@@ -37,8 +44,12 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     overlay(raw, read_yaml(ROOT / "tests" / "pipeline" / "tiny.yaml"))
     entry = json.loads(json.dumps(raw["models"]["logmel"]["densenet"]))
     endless = {**entry, "training": {"epochs": LONG, "epoch_choice": "last"}}
+    (layout.root / "extensions").mkdir()
+    (layout.root / "extensions" / "__init__.py").touch()
+    (layout.root / "extensions" / "quits.py").write_text(QUITS)
+    quits = {**entry, "network": {**entry["network"], "name": "extensions.quits:Quits"}}
     linear = {**entry, "network": {"name": "linear", "n_inputs": 80}}
-    models = {"one": entry, "two": entry, "endless": endless, "linear": linear}
+    models = {"one": entry, "two": entry, "endless": endless, "linear": linear, "quits": quits}
     overlay(raw, {"models": {"logmel": models}})
     raw["runtime"]["checkpoint_seconds"] = 0.0
     with layout.params.open("w", encoding="utf-8") as file:
@@ -49,8 +60,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 @pytest.fixture
 def lent(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trainers]:
     """The processes of a run; the first is named in the environment."""
-    log = tmp_path / "trainer.log"
-    with trainers(layout.root, log, 1, {"PYTHONPATH": str(ROOT)}) as ours:
+    with trainers(layout.root, tmp_path, 1, {"PYTHONPATH": str(ROOT)}) as ours:
         for name, value in ours.lend("train@one", None).items():
             monkeypatch.setenv(name, value)
         yield ours
@@ -91,13 +101,15 @@ def connected(layout: Layout, path: str, model: str) -> socket.socket:
 
 @pytest.mark.usefixtures("lent")
 def test_trainings_at_the_same_time_end_as_alone_and_a_failed_one_stops_no_other(
-    layout: Layout, caplog: pytest.LogCaptureFixture
+    layout: Layout, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    names = {"one": "logmel", "none": "patches", "two": "logmel"}
+    names = {"one": "logmel", "none": "patches", "two": "logmel", "quits": "logmel"}
     with caplog.at_level("INFO"), ThreadPoolExecutor() as pool:
         ends = list(pool.map(lambda name: end_of(layout, name, names[name]), names))
     assert [ends[0], ends[2]] == ["exit 0", "exit 0"]
     assert "params.yaml: models.patches.none" in ends[1]
+    assert ends[3] == "exit 1"
+    assert "SystemExit: 3" in capfd.readouterr().err
     assert "train_logmel two-0: " in caplog.text
     assert "one-0: epoch 1/" in caplog.text
     ours = {member: files_of(layout, member) for member in ("one", "two")}
@@ -132,7 +144,6 @@ def test_a_stage_trains_itself_what_has_no_steps_and_what_its_code_has_changed_f
     assert end_of(layout, "one") == "exit 0"
     assert end_of(layout, "linear") == ""  # fitted at once, and without a word
     assert "this one trains" not in caplog.text
-    (layout.root / "extensions").mkdir()
     (layout.root / "extensions" / "mine.py").write_text("")
     assert end_of(layout, "two") == ""
     assert "code has changed since" in caplog.text
@@ -150,23 +161,23 @@ def test_stages_go_where_the_fewest_are_and_a_dead_process_is_replaced(
             started.append(environment)
 
         def is_running(self) -> bool:
-            return self.path.name not in dead
+            return str(self.path) not in dead
 
         def end(self) -> None:
-            dead.add(self.path.name)
+            dead.add(str(self.path))
 
     monkeypatch.setattr("earmark.repro.trainers._Process", Fake)
-    with trainers(tmp_path, tmp_path / "log", 2, {"DVC_EXP_NAME": "x"}) as ours:
+    with trainers(tmp_path, tmp_path, 2, {"DVC_EXP_NAME": "x"}) as ours:
 
         def lend(stage: str, gpu: str | None = None) -> str:
-            return Path(ours.lend(stage, gpu)[TRAINER]).name
+            return Path(ours.lend(stage, gpu)[TRAINER]).name[len("trainer") : -len(".socket")]
 
         assert [lend("a"), lend("b"), lend("c")] == ["1", "2", "1"]
         ours.take_back("b")
         assert lend("d") == "2"
-        dead.add("2")
+        dead.add(str(tmp_path / "trainer2.socket"))
         assert lend("e") == "3"
         assert [lend("f", "0"), lend("g", "1"), lend("h", "0")] == ["4", "5", "4"]
     assert started[0] == {"DVC_EXP_NAME": "x"}
     assert started[-1] == {"DVC_EXP_NAME": "x", "CUDA_VISIBLE_DEVICES": "1"}
-    assert dead == set("12345")
+    assert dead == {str(tmp_path / f"trainer{i}.socket") for i in range(1, 6)}

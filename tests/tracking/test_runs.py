@@ -4,7 +4,9 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from earmark.layout import Layout
 from earmark.params import Params
 from earmark.records import read_json
+from earmark.tracking import parents
 from earmark.tracking.runs import TrackedRun
 from earmark.training.run import train_model
 from tests.processes import wait_until
@@ -47,6 +50,21 @@ def test_processes_that_make_the_store_at_once_share_it_and_one_parent(layout: L
     assert len(children) == 4
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
     assert {r.data.metrics["map_at_3"] for r in children} == {0.4}
+
+
+def test_trainings_that_start_at_once_log_the_params_of_their_parent_once(
+    layout: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_params = parents.log_params
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.3)
+        log_params(*arguments)
+
+    monkeypatch.setattr(parents, "log_params", slowly)
+    with ThreadPoolExecutor() as pool:
+        opened = list(pool.map(lambda _: parents.open_parent(layout, params), range(3)))
+    assert len({run_id for _, _, run_id in opened}) == 1
 
 
 def test_a_run_says_what_is_trained_on_what_and_how_it_ended(

@@ -8,12 +8,13 @@ from threading import Thread
 import pytest
 import torch
 
+from earmark.engines.work_folders import wait_for
 from earmark.store import Store
 from earmark.taggers.tagger import Tagger
 from earmark.training import loop
 from earmark.training.job import Fitted, Job
 from earmark.training.loop import fit
-from earmark.training.turns import Turns, give_way
+from earmark.turns import Part, Turns, give_way
 from tests.processes import wait_until
 from tests.training.conftest import TAGS, Rows, make_job, recipe_with, weights_of
 
@@ -82,6 +83,36 @@ def test_a_thread_that_fails_leaves_its_turn_to_the_others() -> None:
     failing.join(timeout=10)
     together(turns, lambda: done.append(1))
     assert done == [1]
+
+
+def test_who_waits_for_what_is_outside_lets_the_others_go_on_and_can_be_stopped(
+    tmp_path: Path,
+) -> None:
+    turns, steps = Turns(), []
+    folder = tmp_path / "work"
+    locks = wait_for(folder)  # as another run that trains the same model
+
+    def waits() -> None:
+        part = turns._parts[0]
+        steps.append("waits")
+        with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("earmark.engines.work_folders.time.sleep", lambda _: stop(part))
+            wait_for(folder)
+        steps.append("stopped")
+
+    def stop(part: Part) -> None:
+        if steps.count("other") == 3:
+            part.is_stopped = True
+
+    def other() -> None:
+        for _ in range(3):
+            steps.append("other")
+            give_way()
+
+    together(turns, waits, other)
+    assert steps == ["waits", *["other"] * 3, "stopped"]
+    for lock in locks:
+        lock.close()
 
 
 def dropout_job(store: Store, fold: str) -> Job:

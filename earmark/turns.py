@@ -24,6 +24,27 @@ def give_way() -> None:
         part.give_way()
 
 
+@contextmanager
+def aside() -> Iterator[None]:
+    """Let the other trainings of this process go on while the block waits for what is outside."""
+    part: Part | None = getattr(_of_thread, "part", None)
+    if part is None:
+        yield
+        return
+    part.leave()
+    try:
+        yield
+    finally:
+        part.enter()
+
+
+def check_stopped() -> None:
+    """For what waits aside: raises KeyboardInterrupt as `give_way` does."""
+    part: Part | None = getattr(_of_thread, "part", None)
+    if part is not None:
+        part.check()
+
+
 class Turns:
     """Threads in the order of their turns; the first has it."""
 
@@ -35,17 +56,24 @@ class Turns:
     def part(self) -> Iterator["Part"]:
         """Take part within the block, which begins with this thread's first turn."""
         part = Part(self)
-        with self._changed:
-            self._parts.append(part)
-            self._await(part)
+        part.enter()
         _of_thread.part = part
         try:
             yield part
         finally:
             _of_thread.part = None
-            with self._changed:
-                self._parts.remove(part)
-                self._changed.notify_all()
+            part.leave()
+
+    def enter(self, part: "Part") -> None:
+        """Wait for the first turn of a part."""
+        with self._changed:
+            self._parts.append(part)
+            self._await(part)
+
+    def leave(self, part: "Part") -> None:
+        with self._changed:
+            self._parts.remove(part)
+            self._changed.notify_all()
 
     def pass_on(self, part: "Part") -> None:
         """Let all others have a turn before the next one of this part."""
@@ -66,7 +94,16 @@ class Part:
         self._turns = turns
         self.is_stopped = False
 
+    def enter(self) -> None:
+        self._turns.enter(self)
+
+    def leave(self) -> None:
+        self._turns.leave(self)
+
     def give_way(self) -> None:
         self._turns.pass_on(self)
+        self.check()
+
+    def check(self) -> None:
         if self.is_stopped:
             raise KeyboardInterrupt
