@@ -143,9 +143,11 @@ def _stream(device: str) -> Iterator[None]:
     if device == "cpu" or not torch.cuda.is_available():
         yield
         return
-    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
-        yield
-    torch.cuda.empty_cache()
+    try:
+        with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+            yield
+    finally:
+        torch.cuda.empty_cache()
 
 
 def _sender(connection: socket.socket) -> Callable[..., None]:

@@ -63,11 +63,17 @@ class Trainers:
         self._n_started = 0
 
     def lend(self, stage: str, gpu: str | None) -> dict[str, str]:
-        """Choose the one with the fewest stages; what the environment of the stage says of it."""
+        """Choose the one with the fewest stages; what the environment of the stage says of it.
+
+        One that runs and is idle comes before one that would have to be started.
+        """
         names = [gpu] if gpu is not None else [f"cpu{i}" for i in range(self._n_on_cpu)]
-        chosen = min((self._running(name, gpu) for name in names), key=lambda one: len(one.stages))
-        chosen.stages.add(stage)
-        return {TRAINER: str(chosen.path)}
+        running = {name: one for name, one in self._processes.items() if one.is_running()}
+        busy = {name: len(one.stages) for name, one in running.items()}
+        chosen = min(names, key=lambda name: (busy.get(name, 0), name not in running))
+        process = running.get(chosen) or self._start(chosen, gpu)
+        process.stages.add(stage)
+        return {TRAINER: str(process.path)}
 
     def take_back(self, stage: str) -> None:
         for process in self._processes.values():
@@ -77,15 +83,14 @@ class Trainers:
         for process in self._processes.values():
             process.end()
 
-    def _running(self, name: str, gpu: str | None) -> _Process:
-        if name not in self._processes or not self._processes[name].is_running():
-            self._n_started += 1
-            path = self._folder / f"trainer{self._n_started}.socket"
-            on_gpu = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-            environment = {**self._environment, **on_gpu}
-            log = self._folder / "trainer.log"
-            self._processes[name] = _Process(self._root, path, log, environment)
-        return self._processes[name]
+    def _start(self, name: str, gpu: str | None) -> _Process:
+        self._n_started += 1
+        path = self._folder / f"trainer{self._n_started}.socket"
+        on_gpu = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        environment = {**self._environment, **on_gpu}
+        process = _Process(self._root, path, self._folder / "trainer.log", environment)
+        self._processes[name] = process
+        return process
 
 
 @contextmanager

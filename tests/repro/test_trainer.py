@@ -172,7 +172,10 @@ def test_stages_go_where_the_fewest_are_and_a_dead_process_is_replaced(
         def lend(stage: str, gpu: str | None = None) -> str:
             return Path(ours.lend(stage, gpu)[TRAINER]).name[len("trainer") : -len(".socket")]
 
-        assert [lend("a"), lend("b"), lend("c")] == ["1", "2", "1"]
+        assert lend("a") == "1"
+        ours.take_back("a")
+        assert lend("a") == "1"
+        assert [lend("b"), lend("c")] == ["2", "1"]
         ours.take_back("b")
         assert lend("d") == "2"
         dead.add(str(tmp_path / "trainer2.socket"))
