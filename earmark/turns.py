@@ -19,15 +19,15 @@ def give_way() -> None:
     Raises:
         KeyboardInterrupt: nobody waits for this training any more.
     """
-    part: Part | None = getattr(_of_thread, "part", None)
-    if part is not None:
+    if part := _part():
         part.give_way()
+        part.check()
 
 
 @contextmanager
 def aside() -> Iterator[None]:
     """Let the other trainings of this process go on while the block waits for what is outside."""
-    part: Part | None = getattr(_of_thread, "part", None)
+    part = _part()
     if part is None:
         yield
         return
@@ -40,17 +40,21 @@ def aside() -> Iterator[None]:
 
 def check_stopped() -> None:
     """For what waits aside: raises KeyboardInterrupt as `give_way` does."""
-    part: Part | None = getattr(_of_thread, "part", None)
-    if part is not None:
+    if part := _part():
         part.check()
+
+
+def _part() -> "Part | None":
+    """What this thread takes part by."""
+    return getattr(_of_thread, "part", None)
 
 
 class Turns:
     """Threads in the order of their turns; the first has it."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._parts: deque[Part] = deque()
+        self.changed = threading.Condition()
+        self.parts: deque[Part] = deque()
 
     @contextmanager
     def part(self) -> Iterator["Part"]:
@@ -64,46 +68,36 @@ class Turns:
             _of_thread.part = None
             part.leave()
 
-    def enter(self, part: "Part") -> None:
-        """Wait for the first turn of a part."""
-        with self._changed:
-            self._parts.append(part)
-            self._await(part)
 
-    def leave(self, part: "Part") -> None:
+class Part:
+    """A thread's place among `Turns`; whoever sets `is_stopped` ends it after its step."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._parts, self._changed = turns.parts, turns.changed
+        self.is_stopped = False
+
+    def enter(self) -> None:
+        """Wait for the first turn."""
         with self._changed:
-            self._parts.remove(part)
+            self._parts.append(self)
+            self._await()
+
+    def leave(self) -> None:
+        with self._changed:
+            self._parts.remove(self)
             self._changed.notify_all()
 
-    def pass_on(self, part: "Part") -> None:
-        """Let all others have a turn before the next one of this part."""
+    def give_way(self) -> None:
+        """Let all others have a turn before the next one."""
         with self._changed:
             if len(self._parts) > 1:
                 self._parts.rotate(-1)
                 self._changed.notify_all()
-                self._await(part)
-
-    def _await(self, part: "Part") -> None:
-        self._changed.wait_for(lambda: self._parts[0] is part)
-
-
-class Part:
-    """What a thread takes part by; whoever sets `is_stopped` ends it after its step."""
-
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-        self.is_stopped = False
-
-    def enter(self) -> None:
-        self._turns.enter(self)
-
-    def leave(self) -> None:
-        self._turns.leave(self)
-
-    def give_way(self) -> None:
-        self._turns.pass_on(self)
-        self.check()
+                self._await()
 
     def check(self) -> None:
         if self.is_stopped:
             raise KeyboardInterrupt
+
+    def _await(self) -> None:
+        self._changed.wait_for(lambda: self._parts[0] is self)

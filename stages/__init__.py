@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import earmark.interrupts  # first, for Ctrl-C while the others are imported # noqa: F401
-from earmark.code_digests import check
+from earmark.code_digests import check, sources_version
 from earmark.errors import UserError, how_it_ended
 from earmark.exits import clean_exit
 from earmark.layout import Layout
@@ -77,7 +77,8 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
             from earmark.engines.engine import run_elsewhere
 
             run_elsewhere(name, title, arguments, params, layout)
-        _check_networks(layout, params.extensions)
+        version = sources_version(layout.root, params.extensions)
+        _check_networks(layout, version)
         named = [arguments[key] for key in _NAMES_OF_CODE if key in arguments][:1]
         if name == "check_labels":
             named = [params.label_rounds.model]
@@ -86,7 +87,7 @@ def stage(name: str, *takes: str) -> Iterator[Stage]:
             from earmark.engines.shared import train_together
 
             request = {"stage": name, "title": title, "arguments": arguments, "code": code}
-            train_together(request | {"lower": lower}, layout.root, params.extensions)
+            train_together(request | {"version": version, "lower": lower})
         log = logging.getLogger(f"earmark.{title}")
         yield Stage(params, layout, arguments, code, log)
         log.info("%s: %s", title, duration(time.monotonic() - start))
@@ -127,16 +128,13 @@ def _arguments(params: Params, takes: tuple[str, ...]) -> dict[str, str]:
     return given
 
 
-def _check_networks(layout: Layout, extensions: str) -> None:
+def _check_networks(layout: Layout, version: str) -> None:
     """Refuse unknown networks and options before any work, once for each version of the params.
 
     In a process of its own, since it needs torch, which most stages do without.
     """
-    version = hashlib.blake2b(layout.params.read_bytes(), digest_size=16)
-    for folder in ("earmark", extensions):
-        for path in sorted((layout.root / folder).rglob("*.py")):
-            version.update(path.read_bytes())
-    mark = layout.home / "checked" / version.hexdigest()
+    both = hashlib.blake2b(layout.params.read_bytes() + version.encode(), digest_size=16)
+    mark = layout.home / "checked" / both.hexdigest()
     if mark.exists():
         return
     command = [sys.executable, "-m", "earmark", "validate", "--params-only"]

@@ -8,6 +8,7 @@ from earmark.code_digests.changes import (
     version_problems,
 )
 from earmark.code_digests.keys import CODE_JSON, EXCLUDED, REGISTRIES, Code, Key, code_keys
+from earmark.code_digests.versions import sources_version
 
 __all__ = [
     "CODE_JSON",
@@ -20,5 +21,6 @@ __all__ = [
     "committed",
     "explain",
     "refuse_absent",
+    "sources_version",
     "version_problems",
 ]

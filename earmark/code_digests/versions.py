@@ -1,8 +1,10 @@
-"""Versions of what is not ours, and reaches outputs all the same."""
+"""Versions of what is not ours, and reaches outputs all the same; and of all modules together."""
 
+import hashlib
 import importlib.metadata
 import shutil
 import subprocess
+from pathlib import Path
 
 # Imported name -> distribution of the libraries whose arithmetic reaches outputs. Python is none of
 # them: one lock gives each Python from 3.11 to 3.14 the same versions of these, and what our code
@@ -48,3 +50,12 @@ def installed_version(name: str) -> str:
         importlib.metadata.PackageNotFoundError,
     ):
         return ABSENT
+
+
+def sources_version(root: Path, extensions: str) -> str:
+    """A digest of all modules that a network may come from: the library's, and the user's own."""
+    version = hashlib.blake2b(digest_size=16)
+    for folder in ("earmark", extensions):
+        for path in sorted((root / folder).rglob("*.py")):
+            version.update(path.name.encode() + b"\0" + path.read_bytes())
+    return version.hexdigest()

@@ -4,7 +4,6 @@
 whose trainer is gone, or has other code, trains by itself.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -12,7 +11,6 @@ import socket
 import sys
 from collections.abc import Mapping
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Any
 
 from earmark.engines.body import GO_ON
@@ -25,16 +23,15 @@ TRAININGS = ("train", "finetune")  # the stages that may be handed over
 _END_SECONDS = 30.0  # that a training has for its step after Ctrl-C
 
 
-def train_together(request: Mapping[str, Any], root: Path, extensions: str) -> None:
+def train_together(request: Mapping[str, Any]) -> None:
     """Let the trainer that `EARMARK_TRAINER` names run the stage's body, and end as that ends.
 
     Returns at once where it cannot, or the stage is none of a training.
 
     Args:
         request: the `stage`, the `title` that its messages begin with, its `arguments`, the digest
-            of the `code` behind it, and the key of params.yaml that takes less memory if `lower`.
-        root: the folder of dvc.yaml.
-        extensions: the folder of the user's own networks below it.
+            of the `code` behind it, the `version` of all sources, and the key of params.yaml that
+            takes less memory if `lower`.
 
     Raises:
         UserError: the problems of the training, or the trainer was lost.
@@ -48,10 +45,9 @@ def train_together(request: Mapping[str, Any], root: Path, extensions: str) -> N
     except OSError:
         logger.warning("%s: the process to train in is gone; this one trains", title)
         return
-    asked = {**request, "version": sources_version(root, extensions)}
     with connection, connection.makefile("r", encoding="utf-8") as answers:
         try:
-            connection.sendall((json.dumps(asked) + "\n").encode())
+            connection.sendall((json.dumps(request) + "\n").encode())
             end = _follow(answers)
         except KeyboardInterrupt:
             _stop(connection, answers)
@@ -92,12 +88,3 @@ def _stop(connection: socket.socket, answers: TextIOWrapper) -> None:
         _follow(answers)
     except OSError:
         pass
-
-
-def sources_version(root: Path, extensions: str) -> str:
-    """A digest of all modules that a training may import."""
-    version = hashlib.blake2b(digest_size=16)
-    for folder in ("earmark", extensions):
-        for path in sorted((root / folder).rglob("*.py")):
-            version.update(path.name.encode() + b"\0" + path.read_bytes())
-    return version.hexdigest()

@@ -6,7 +6,6 @@ would do itself is done by a thread of its own here; threads take turns, a step 
 same bytes (`earmark.training.turns`). A training whose stage has gone ends after its step.
 """
 
-import ctypes
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-from earmark.engines.shared import sources_version
+from earmark.code_digests import sources_version
 from earmark.errors import UserError
 from earmark.exits import INTERRUPTED, clean_exit, explain
 from earmark.layout import Layout
@@ -32,7 +31,6 @@ from earmark.turns import Turns
 
 logger = logging.getLogger(__name__)
 
-_ARENA_MAX = -8  # of glibc's mallopt
 _of_training: ContextVar[Callable[..., None] | None] = ContextVar("of_training", default=None)
 
 
@@ -41,8 +39,6 @@ def main() -> None:
     params = load_params(layout.params)
     # Once: OpenBLAS obeys the thread alone that has set its number of threads first.
     set_up_process(threads=params.runtime.threads)
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_ARENA_MAX, 1)  # else each thread gives its buffers back after each layer
     with socket.socket(fileno=int(sys.argv[1])) as listener:
         Trainer(layout, params).serve(listener)
 
@@ -90,9 +86,10 @@ class Trainer:
         try:
             if request["version"] != self._version:
                 return {"declined": "code has changed since the process to train in was started"}
-            if _is_fitted_at_once(request, load_params(self._layout.params)):
+            params = load_params(self._layout.params)
+            if _is_fitted_at_once(request, params):
                 return {"declined": ""}  # it has no steps, and would keep its turn to the end
-            self._train(request, connection)
+            self._train(request, params, connection)
         except UserError as error:
             return {"problems": error.problems, "exit": error.exit_code}
         except KeyboardInterrupt:
@@ -103,7 +100,7 @@ class Trainer:
             return {"traceback": traceback.format_exc(), "exit": 1}
         return {"exit": 0}
 
-    def _train(self, request: dict[str, Any], connection: socket.socket) -> None:
+    def _train(self, request: dict[str, Any], params: Params, connection: socket.socket) -> None:
         start = time.monotonic()
         with self._turns.part() as part:
 
@@ -113,7 +110,6 @@ class Trainer:
                 part.is_stopped = True
 
             Thread(target=watch, daemon=True).start()
-            params = load_params(self._layout.params)
             with _stream(params.runtime.device):
                 _body_of(request["stage"])(
                     params, self._layout, **request["arguments"], code=request["code"]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from earmark.engines.shared import TRAINER, sources_version, train_together
+from earmark.code_digests import sources_version
+from earmark.engines.shared import TRAINER, train_together
 from earmark.errors import UserError
 from earmark.layout import Layout
 from earmark.params.reading import load_params, read_yaml
@@ -66,17 +67,18 @@ def lent(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield ours
 
 
-def request_of(model: str, group: str = "logmel") -> dict[str, Any]:
+def request_of(layout: Layout, model: str, group: str = "logmel") -> dict[str, Any]:
     arguments = {"group": group, "model": model, "fold": "0"}
     title = f"train_{group} {model}-0"
     base = {"stage": "train", "title": title, "arguments": arguments}
-    return {**base, "code": "", "lower": "model.batch_size"}
+    version = sources_version(layout.root, "extensions")
+    return {**base, "code": "", "version": version, "lower": "model.batch_size"}
 
 
 def end_of(layout: Layout, model: str, group: str = "logmel") -> str:
     """How the stage of a training ends that hands it over; "" where it is to train itself."""
     try:
-        train_together(request_of(model, group), layout.root, "extensions")
+        train_together(request_of(layout, model, group))
     except UserError as error:
         return str(error)
     except SystemExit as end:
@@ -93,8 +95,7 @@ def connected(layout: Layout, path: str, model: str) -> socket.socket:
     """As a stage that has handed over a training and seen that it goes on."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
-    asked = request_of(model) | {"version": sources_version(layout.root, "extensions")}
-    connection.sendall((json.dumps(asked) + "\n").encode())
+    connection.sendall((json.dumps(request_of(layout, model)) + "\n").encode())
     assert wait_until(lambda: bool(checkpoints(layout)), seconds=120)
     return connection
 

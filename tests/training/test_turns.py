@@ -29,9 +29,9 @@ def together(turns: Turns, *bodies: Callable[[], object]) -> None:
     threads = [Thread(target=run, args=(body,)) for body in bodies]
     with turns.part():
         for thread in threads:
-            n_before = len(turns._parts)
+            n_before = len(turns.parts)
             thread.start()
-            assert wait_until(lambda: len(turns._parts) > n_before)  # noqa: B023
+            assert wait_until(lambda: len(turns.parts) > n_before)  # noqa: B023
     for thread in threads:
         thread.join(timeout=60)
         assert not thread.is_alive()
@@ -56,7 +56,7 @@ def test_one_that_is_stopped_ends_after_its_step_and_no_other_does() -> None:
     turns, ended = Turns(), []
 
     def stopped() -> None:
-        turns._parts[0].is_stopped = True
+        turns.parts[0].is_stopped = True
         with pytest.raises(KeyboardInterrupt):
             give_way()
         ended.append("stopped")
@@ -93,7 +93,7 @@ def test_who_waits_for_what_is_outside_lets_the_others_go_on_and_can_be_stopped(
     locks = wait_for(folder)  # as another run that trains the same model
 
     def waits() -> None:
-        part = turns._parts[0]
+        part = turns.parts[0]
         steps.append("waits")
         with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
             patch.setattr("earmark.engines.work_folders.time.sleep", lambda _: stop(part))
